@@ -1,0 +1,1 @@
+"""Radiographs on disk: reading, grouping, splitting and caching them. Knows no torch."""

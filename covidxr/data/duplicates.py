@@ -1,0 +1,38 @@
+"""Near-duplicates: the same radiograph saved twice, cropped a little, annotated or re-exposed."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.fft import dctn
+from scipy.spatial import cKDTree
+
+THUMBNAIL = 64
+"""Edge in pixels at which pictures are compared."""
+MIN_CORRELATION = 0.96
+"""On the development copy nearly every pair of COVID images above this is the same radiograph; below 0.95 most are not."""
+_COEFFICIENTS = 20
+
+
+def near_duplicates(thumbnails: npt.NDArray[np.uint8], min_correlation: float = MIN_CORRELATION) -> npt.NDArray[np.int64]:
+    """Find the pairs of pictures whose pixels correlate by `min_correlation` or more.
+
+    thumbnails: (N, 64, 64).  Returns (P, 2) row numbers, the smaller first, sorted.
+
+    A perceptual hash (the leading cosine coefficients of the standardised picture, kept as numbers and not as signs) proposes the
+    pairs through a k-d tree, and Pearson's correlation decides. For unit vectors |a - b|^2 = 2 (1 - r), and leaving out coordinates
+    only brings points closer, so the tree misses no pair.
+    """
+    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6
+    spectrum = dctn(flat.reshape(thumbnails.shape), axes=(1, 2), norm="ortho")[:, :8, :8].reshape(len(flat), -1)
+    rows, columns = np.indices((8, 8))
+    by_frequency = np.argsort((rows + columns).ravel(), kind="stable")[1 : _COEFFICIENTS + 1]
+    radius = np.sqrt(2 * (1 - min_correlation)) + 1e-6
+    candidates = cKDTree(spectrum[:, by_frequency]).query_pairs(radius, output_type="ndarray")
+    correlation = np.concatenate(
+        [np.einsum("ij,ij->i", flat[part[:, 0]], flat[part[:, 1]]) for part in np.array_split(candidates, len(candidates) // 20_000 + 1)]
+    )
+    pairs = candidates[correlation >= min_correlation].astype(np.int64)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

@@ -1,0 +1,87 @@
+"""Picture files to grey pixels: what is read, how deep pictures are reduced to 8 bits, how they are made square."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from covidxr.errors import ImageError
+from covidxr.records import GreyImage
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MAX_PIXELS = 50_000_000
+"""A full-size chest radiograph has 10-20 million pixels; more than this is a mistake or an attack."""
+MIN_EDGE = 32
+_FORMATS = ("PNG", "JPEG", "TIFF")
+_DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+_CURE = "save it again as an 8- or 16-bit PNG, JPEG or TIFF"
+
+
+def read_image(content: bytes, name: str) -> GreyImage:
+    """Decode a PNG, JPEG or TIFF file into grey values, (H, W) uint8, upright as its EXIF orientation says.
+
+    Pictures of more than 8 bits are spread linearly from their darkest to their brightest value; transparency becomes black.
+    The content decides, not the suffix. Raises ImageError, naming `name`, for anything that is not one picture of a sane size.
+    """
+    if not content:
+        raise ImageError(f"cannot read {name}: the file is empty; export the picture again")
+    if content[128:132] == b"DICM":
+        raise ImageError(f"cannot read {name}: DICOM files cannot be opened yet; export the picture as PNG and use that")
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+            _check_geometry(picture, name)
+            return _to_grey(picture, name)
+    except Image.UnidentifiedImageError:
+        raise ImageError(f"cannot read {name}: it is not a PNG, JPEG or TIFF picture, whatever its name says; {_CURE}") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"cannot read {name}: it has more than {MAX_PIXELS:,} pixels; reduce it first") from None
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError, TypeError) as error:
+        # Pillow's decoders raise all of these on damaged files.
+        raise ImageError(f"cannot read {name}: the file is damaged or ends early ({error}); {_CURE}") from error
+
+
+def _check_geometry(picture: Image.Image, name: str) -> None:
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"cannot read {name}: {width:,} x {height:,} pixels is over the limit of {MAX_PIXELS:,}; reduce it first")
+    if min(width, height) < MIN_EDGE:
+        raise ImageError(f"cannot read {name}: {width} x {height} pixels is too small; {MIN_EDGE} on the short side is the least")
+    if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:
+        raise ImageError(f"cannot read {name}: it holds {picture.n_frames} pictures; save the one you mean by itself")  # type: ignore[attr-defined]
+
+
+def _to_grey(picture: Image.Image, name: str) -> GreyImage:
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode in _DEEP_MODES:
+        return _spread(np.asarray(upright, dtype=np.float64), name)
+    if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        rgba = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
+    return np.asarray(upright.convert("RGB").convert("L") if upright.mode != "L" else upright, dtype=np.uint8)
+
+
+def _spread(values: np.ndarray[tuple[int, int], np.dtype[np.float64]], name: str) -> GreyImage:
+    if not np.isfinite(values).all():
+        raise ImageError(f"cannot read {name}: it holds pixel values that are not numbers; {_CURE}")
+    low, high = values.min(), values.max()
+    return np.rint((values - low) / max(high - low, 1.0) * 255).astype(np.uint8)
+
+
+def padding(height: int, width: int) -> tuple[int, int, int, int]:
+    """Return the black rows and columns (left, top, right, bottom) that make a picture of this size square and centred."""
+    edge = max(height, width)
+    left, top = (edge - width) // 2, (edge - height) // 2
+    return left, top, edge - width - left, edge - height - top
+
+
+def fit_to_square(image: GreyImage, size: int) -> GreyImage:
+    """Pad a picture with black to a square, then resize it to (size, size) uint8, bicubic with antialiasing.
+
+    Nothing is cropped and the aspect ratio stays. Training and serving both come through here, so they agree bit for bit.
+    """
+    picture = ImageOps.expand(Image.fromarray(image), padding(*image.shape), fill=0)
+    if picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(picture, dtype=np.uint8)

@@ -1,0 +1,110 @@
+"""Decode-once cache: every image of a dataset as one uint8 memory map, outside the repository."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+from filelock import FileLock
+from tqdm import tqdm
+
+from covidxr.data.dataset import Dataset
+from covidxr.data.images import fit_to_square, read_image
+from covidxr.errors import DatasetError, ImageError
+from covidxr.storage import new_folder, to_json, write_text
+
+_VERSION = 1
+"""Raise it when `read_image` or `fit_to_square` give other pixels: older caches are then rebuilt."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """Decoded images: `array` is (N, S, S) uint8, read only, its rows in the order of `files`."""
+
+    files: tuple[str, ...]
+    array: npt.NDArray[np.uint8]
+    skipped: tuple[tuple[str, str], ...]
+    """Images that could not be decoded, each with the reason; they have no row."""
+
+    def rows(self, files: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the row of each file. Raises DatasetError for a file that has none."""
+        position = {file: row for row, file in enumerate(self.files)}
+        missing = [file for file in files if file not in position]
+        if missing:
+            raise DatasetError(f"{len(missing)} files are not among the decoded images, the first is {missing[0]}")
+        return np.array([position[file] for file in files], dtype=np.int64)
+
+
+def cache_folder() -> Path:
+    """Return the folder for decoded pixels: COVIDXR_CACHE, else the user's cache folder."""
+    return Path(os.environ.get("COVIDXR_CACHE") or platformdirs.user_cache_dir("covidxr"))
+
+
+def decode(dataset: Dataset, size: int, skip_unreadable: bool = False, folder: Path | None = None) -> Pixels:
+    """Return the dataset's images at (size, size), from the cache if it is whole and current, else decoded on all cores.
+
+    Raises DatasetError naming the first image that cannot be read, unless `skip_unreadable`.
+    """
+    place = (folder or cache_folder()) / f"{dataset.fingerprint}-{dataset.state}-{size}px-v{_VERSION}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):
+        pixels = _load(place, dataset, size)
+        if pixels is None:
+            _build(place, dataset, size)
+            pixels = _load(place, dataset, size)
+    if pixels is None:
+        raise DatasetError(f"the decoded pixels in {place} cannot be read back; is the disk full?")
+    if pixels.skipped and not skip_unreadable:
+        file, reason = pixels.skipped[0]
+        more = f" ({len(pixels.skipped) - 1} more cannot be read either)" if len(pixels.skipped) > 1 else ""
+        raise DatasetError(f"{file}: {reason}{more}; mend or remove it, or leave such images out with --skip-unreadable")
+    return pixels
+
+
+def _load(place: Path, dataset: Dataset, size: int) -> Pixels | None:
+    """Open a finished cache; None if it is absent, damaged or of other files."""
+    try:
+        index = json.loads((place / "index.json").read_text("utf-8"))
+        array = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False)
+        files, skipped = tuple(index["files"]), tuple((str(f), str(r)) for f, r in index["skipped"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    whole = array.shape == (len(files), size, size) and array.dtype == np.uint8
+    expected = {s.file for s in dataset.samples} | {f for f, _ in dataset.skipped}
+    return Pixels(files, array, skipped) if whole and {*files, *(f for f, _ in skipped)} == expected else None
+
+
+def _build(place: Path, dataset: Dataset, size: int) -> None:
+    """Decode every image; the cache appears under its name only when it is complete."""
+    names = [s.file for s in dataset.samples] + [f for f, _ in dataset.skipped]
+    with dataset.files() as files, new_folder(place) as folder:
+
+        def decode_one(file: str) -> npt.NDArray[np.uint8] | str:
+            try:
+                return fit_to_square(read_image(files.read(file), file), size)
+            except (ImageError, DatasetError) as error:
+                return str(error)
+
+        unreadable: dict[str, str] = {}
+        array = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(names), size, size))
+        kept: list[str] = []
+        # Pillow decodes and resizes without holding the interpreter's lock, so threads use all cores.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            decoded = pool.map(decode_one, names, chunksize=32)
+            for file, result in zip(names, tqdm(decoded, total=len(names), desc=f"decoding to {size} px", disable=None), strict=True):
+                if isinstance(result, str):
+                    unreadable[file] = result
+                else:
+                    array[len(kept)] = result
+                    kept.append(file)
+        array.flush()
+        if unreadable:
+            np.save(folder / "pixels.npy", np.array(array[: len(kept)]))
+        write_text(folder / "index.json", to_json({"files": kept, "skipped": list(unreadable.items())}))

@@ -1,0 +1,115 @@
+"""Train, val and test: which sample goes where, and why no patient and no twin stands on both sides."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from covidxr.data.dataset import Dataset, Sample
+from covidxr.errors import DatasetError
+from covidxr.records import SPLITS, Labels, SplitFractions, SplitPlan
+from covidxr.storage import write_text
+
+Groups = npt.NDArray[np.int64]
+"""(N,) number of the group that each sample belongs to; samples of one group never part."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Which split each sample of a dataset belongs to."""
+
+    plan: SplitPlan
+    files: tuple[str, ...]
+    labels: Labels
+    names: npt.NDArray[np.str_]
+    """(N,) train, val or test."""
+    groups: Groups
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of who stands where; the same files in the same splits give the same fingerprint on every machine."""
+        lines = sorted(f"{file}\t{name}" for file, name in zip(self.files, self.names, strict=True))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+    def rows(self, name: str) -> npt.NDArray[np.int64]:
+        """Return the positions of a split's samples."""
+        return np.flatnonzero(self.names == name)
+
+    def counts(self, class_names: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Return the number of samples by split, then by class."""
+        tally = Counter(zip(self.names.tolist(), self.labels.tolist(), strict=True))
+        return {split: {name: tally[split, i] for i, name in enumerate(class_names)} for split in SPLITS}
+
+
+def group_samples(samples: Sequence[Sample], twins: npt.NDArray[np.int64]) -> Groups:
+    """Number the groups of samples tied by a patient (within one source) or by a pair of `twins`, (P, 2) row numbers."""
+    first_of: dict[tuple[str | None, str], int] = {}
+    ties = [tuple(pair) for pair in twins.tolist()]
+    for row, sample in enumerate(samples):
+        if sample.patient_id:
+            ties.append((first_of.setdefault((sample.source, sample.patient_id), row), row))
+    edges = np.array(ties, dtype=np.int64).reshape(-1, 2)
+    n = len(samples)
+    graph = coo_array((np.ones(len(edges), dtype=np.int8), (edges[:, 0], edges[:, 1])), shape=(n, n))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
+
+
+def split_dataset(dataset: Dataset, plan: SplitPlan, groups: Groups) -> Split:
+    """Divide a dataset by a plan. `groups` bind under the grouped protocol and are only recorded under the stratified one.
+
+    Raises DatasetError when a class is too small to stand in every split.
+    """
+    labels = np.array([s.label for s in dataset.samples], dtype=np.int64)
+    units = groups if plan.protocol == "grouped" else np.arange(len(labels))
+    names = _assign(labels, units, plan.fractions, plan.seed)
+    split = Split(plan, tuple(s.file for s in dataset.samples), labels, names, groups)
+    for name, counts in split.counts(dataset.class_names).items():
+        empty = [class_name for class_name, n in counts.items() if n == 0]
+        if empty:
+            raise DatasetError(f"the {name} split has no {', '.join(empty)}: too few images (or too few groups) to divide in three")
+    return split
+
+
+def _assign(labels: Labels, units: Groups, fractions: SplitFractions, seed: int) -> npt.NDArray[np.str_]:
+    """Deal shuffled units, the largest first, each to the split that lacks most of the unit's classes."""
+    shares = np.array([fractions.train, fractions.val, fractions.test])
+    members: dict[int, list[int]] = defaultdict(list)
+    for row, unit in enumerate(units.tolist()):
+        members[unit].append(row)
+    classes = int(labels.max()) + 1
+    wanted = shares[:, None] * np.bincount(labels, minlength=classes)  # (3, C)
+    missing = wanted.copy()
+    order = list(members.values())
+    np.random.default_rng(seed).shuffle(order)
+    names = np.empty(len(labels), dtype="<U5")
+    for rows in sorted(order, key=len, reverse=True):
+        tally = np.bincount(labels[rows], minlength=classes)
+        # Lack relative to the share, so that the small splits are not starved while the large one fills.
+        lack = ((missing / wanted.clip(min=1e-9)) * tally).sum(axis=1)
+        chosen = int(np.argmax(lack))
+        missing[chosen] -= tally
+        names[rows] = SPLITS[chosen]
+    return names
+
+
+def write_split(split: Split, class_names: Sequence[str], path: Path) -> None:
+    """Write `sample,label,group,split`, under a first line that holds the plan and the fingerprint."""
+    text = io.StringIO(newline="")
+    plan = split.plan
+    shares = f"{plan.fractions.train}/{plan.fractions.val}/{plan.fractions.test}"
+    text.write(f"# protocol={plan.protocol} seed={plan.seed} fractions={shares} fingerprint={split.fingerprint}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["sample", "label", "group", "split"])
+    for file, label, group, name in zip(split.files, split.labels, split.groups, split.names, strict=True):
+        writer.writerow([file, class_names[label], group, name])
+    write_text(path, text.getvalue())

@@ -1,0 +1,1 @@
+"""Numbers from `Predictions`: metrics with intervals, calibration, comparison. Knows no torch."""

@@ -1,0 +1,1 @@
+"""Why a network said what it said: attributions by Captum."""

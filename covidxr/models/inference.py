@@ -1,0 +1,35 @@
+"""Probabilities from a network, in batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from covidxr.models.preprocessing import to_input
+from covidxr.records import Preprocessing, Scores
+
+
+def predict_scores(
+    network: nn.Module,
+    pixels: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.int64],
+    preprocessing: Preprocessing,
+    temperature: float = 1.0,
+    batch_size: int = 64,
+    progress: str | None = None,
+) -> Scores:
+    """Return (len(rows), C) softmax probabilities of the chosen rows of (N, S, S) uint8 pixels.
+
+    temperature divides the logits (Guo et al. 2017).  The network must be in eval mode.  progress: a label for a progress bar.
+    """
+    device = next(network.parameters()).device
+    batches = range(0, len(rows), batch_size)
+    scores = []
+    with torch.inference_mode():
+        for start in tqdm(batches, desc=progress, disable=None if progress else True):
+            x = to_input(pixels[rows[start : start + batch_size]], preprocessing).to(device)  # (B, 3, S, S)
+            scores.append(torch.softmax(network(x).double() / temperature, dim=1).cpu().numpy())
+    return np.concatenate(scores)

@@ -1,0 +1,71 @@
+"""The recipes by name: the study's four, to the letter, and ours."""
+
+from __future__ import annotations
+
+from covidxr.errors import ConfigError
+from covidxr.records import Augmentation, Recipe
+
+_STUDY_AUGMENTATION = Augmentation(rotation_degrees=10, horizontal_flip=True)
+
+_POSTER_CNN = Recipe(
+    name="poster-cnn",
+    architecture="poster_cnn",
+    init="random",
+    image_size=128,
+    epochs=10,
+    batch_size=64,
+    optimizer="sgd",
+    learning_rate=0.01,
+    momentum=0.9,
+    patience=10,
+)
+_POSTER_RESNET18 = Recipe(
+    name="poster-resnet18-scratch",
+    architecture="resnet18",
+    init="random",
+    image_size=128,
+    epochs=4,
+    batch_size=64,
+    optimizer="adam",
+    learning_rate=3e-5,
+    augmentation=_STUDY_AUGMENTATION,
+)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        _POSTER_CNN,
+        _POSTER_CNN.override(name="poster-cnn-augmented", rotation_degrees=10.0, horizontal_flip=True),
+        _POSTER_RESNET18,
+        _POSTER_RESNET18.override(name="poster-resnet18-pretrained", init="imagenet"),
+        # Frozen stem and first stage with their statistics, as Detectron2's FREEZE_AT=2: edges need no relearning, and a step costs
+        # two thirds. Growing images (EfficientNetV2's progressive learning) spend most epochs where they are cheap.
+        Recipe(
+            name="covidxr-resnet18",
+            architecture="resnet18",
+            init="imagenet",
+            image_size=224,
+            start_size=128,
+            epochs=5,
+            batch_size=32,
+            optimizer="adamw",
+            learning_rate=3e-4,
+            weight_decay=0.02,
+            schedule="one-cycle",
+            label_smoothing=0.05,
+            class_balance=0.25,
+            ema_decay=0.99,
+            frozen_stages=2,
+            augmentation=Augmentation(rotation_degrees=8, horizontal_flip=True, zoom=0.08, shift=0.04, contrast=0.15),
+        ),
+    )
+}
+
+STUDY = ("poster-cnn", "poster-cnn-augmented", "poster-resnet18-scratch", "poster-resnet18-pretrained")
+
+
+def recipe(name: str) -> Recipe:
+    """Return a recipe. Raises ConfigError for a name that is not in the table."""
+    if name not in RECIPES:
+        raise ConfigError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]

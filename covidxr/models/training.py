@@ -1,0 +1,301 @@
+"""The training loop: on a CPU, one GPU, or many processes under torchrun, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from sklearn.metrics import f1_score
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from covidxr.errors import ConfigError, RunError
+from covidxr.models.architectures import StateDict, architecture, build_network, load_imagenet
+from covidxr.models.inference import predict_scores
+from covidxr.models.preprocessing import apply_changes, draw_changes, normalise, shrink, to_unit
+from covidxr.records import Labels, Preprocessing, Recipe, Scores
+from covidxr.storage import write_bytes
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Cancelled(Exception):
+    """The user asked the run to stop; what the last checkpoint holds is kept."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingData:
+    """Decoded images (M, S, S) uint8 with the class index of each, (M,), and the rows that train and that validate."""
+
+    pixels: npt.NDArray[np.uint8]
+    labels: Labels
+    train_rows: npt.NDArray[np.int64]
+    val_rows: npt.NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """The weights of the best epoch, and what it took to find them."""
+
+    weights: StateDict
+    origin: str
+    best_epoch: int
+    best_macro_f1: float
+    seconds: float
+
+
+def make_fabric() -> Fabric:
+    """Return a started Fabric: one device, or the processes of torchrun; bfloat16 where the hardware computes in it."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    fabric = Fabric(
+        accelerator="auto",
+        devices=local,
+        num_nodes=max(1, world // local),
+        strategy="ddp" if world > 1 else "auto",
+        precision="bf16-mixed" if has_fast_bfloat16() else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether the device computes in bfloat16; a CPU without it emulates, which is ten times slower than float32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def fit(
+    recipe: Recipe,
+    data: TrainingData,
+    checkpoint: Path,
+    report: Report,
+    cancelled: Callable[[], bool] = lambda: False,
+    init_file: Path | None = None,
+) -> Fitted:
+    """Train by a recipe, going on from `checkpoint` where it exists; returns the best epoch by validation macro-F1.
+
+    report: receives one JSON-ready dict an epoch.  cancelled: asked after every step; raises Cancelled when it says yes.
+    Every random choice depends on (seed, epoch) alone, so an interrupted run ends as an uninterrupted one does.
+    """
+    if recipe.batch_size > len(data.train_rows):
+        raise ConfigError(f"batch_size ({recipe.batch_size}) must be <= the number of training images ({len(data.train_rows)})")
+    fabric = make_fabric()
+    if recipe.batch_size % fabric.world_size:
+        raise ConfigError(f"batch_size ({recipe.batch_size}) must be a multiple of the {fabric.world_size} processes")
+    torch.manual_seed(recipe.seed)
+    network = build_network(recipe.architecture, len(data.class_names), recipe.image_size)
+    resuming = checkpoint.exists()
+    origin = load_imagenet(network, recipe.architecture, init_file) if recipe.init == "imagenet" and not resuming else "random weights"
+    network = network.to(memory_format=torch.channels_last)
+    frozen = _freeze(network, recipe)
+    optimizer = _make_optimizer(network, recipe)
+    steps = len(data.train_rows) // recipe.batch_size
+    schedule = _make_schedule(optimizer, recipe, steps)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True) if recipe.ema_decay else None
+    state = _State(network, average, optimizer, schedule, origin)
+    if resuming:
+        state.restore(checkpoint)
+    wrapped, wrapped_optimizer = fabric.setup(network, optimizer)
+    if average is not None:
+        average.to(fabric.device)
+    weights = _class_weights(data, recipe.class_balance).to(fabric.device)
+    judge = average.module if average is not None else network
+    preprocessing = Preprocessing(image_size=recipe.image_size)
+
+    for epoch in range(state.epoch + 1, recipe.epochs + 1):
+        if state.epochs_since_best >= recipe.patience:
+            break
+        started = time.monotonic()
+        size = _epoch_size(recipe, epoch)
+        wrapped.train()
+        for module in frozen:
+            module.eval()
+        total_loss, correct = 0.0, 0
+        label = f"epoch {epoch}/{recipe.epochs} at {size} px"
+        quiet = None if fabric.is_global_zero else True
+        for grey, y in tqdm(_batches(data, recipe, epoch, size, fabric), total=steps, desc=label, disable=quiet):
+            x = normalise(grey, preprocessing).to(fabric.device)  # (B, 3, S, S)
+            y = y.to(fabric.device)
+            logits = wrapped(x)  # (B, C)
+            loss = F.cross_entropy(logits.float(), y, weight=weights, label_smoothing=recipe.label_smoothing)
+            wrapped_optimizer.zero_grad()
+            fabric.backward(loss)
+            wrapped_optimizer.step()
+            if schedule is not None:
+                schedule.step()
+            if average is not None:
+                average.update_parameters(network)
+            total_loss += loss.item()
+            correct += int((logits.argmax(dim=1) == y).sum())
+            if cancelled():
+                raise Cancelled
+        trained = time.monotonic()
+        judge.eval()
+        scores = _validate(judge, data, preprocessing, fabric)
+        y_true = data.labels[data.val_rows]
+        macro_f1 = float(f1_score(y_true, scores.argmax(axis=1), average="macro"))
+        state.finish_epoch(epoch, macro_f1, judge, time.monotonic() - started)
+        if fabric.is_global_zero:
+            state.save(checkpoint)
+            report(
+                {
+                    "event": "epoch",
+                    "epoch": epoch,
+                    "epochs": recipe.epochs,
+                    "image_size": size,
+                    "train_loss": total_loss / steps,
+                    "train_accuracy": correct * fabric.world_size / (steps * recipe.batch_size),
+                    "val_loss": float(-np.log(scores[np.arange(len(y_true)), y_true].clip(1e-12)).mean()),
+                    "val_accuracy": float((scores.argmax(axis=1) == y_true).mean()),
+                    "val_macro_f1": macro_f1,
+                    "best_epoch": state.best_epoch,
+                    "images_per_second": steps * recipe.batch_size / (trained - started),
+                    "seconds": state.seconds,
+                }
+            )
+    fabric.barrier()
+    return state.result()
+
+
+class _State:
+    """Everything that a run needs to go on after its last finished epoch."""
+
+    def __init__(
+        self, network: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer, schedule: LRScheduler | None, origin: str
+    ) -> None:
+        self._parts: dict[str, Any] = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
+        self.origin = origin
+        self.epoch = self.best_epoch = 0
+        self.best_macro_f1 = -1.0
+        self.best: StateDict = {}
+        self.seconds = 0.0
+
+    @property
+    def epochs_since_best(self) -> int:
+        return self.epoch - self.best_epoch
+
+    def finish_epoch(self, epoch: int, macro_f1: float, judge: nn.Module, seconds: float) -> None:
+        self.epoch = epoch
+        self.seconds += seconds
+        if macro_f1 > self.best_macro_f1:
+            self.best_epoch, self.best_macro_f1 = epoch, macro_f1
+            self.best = {k: v.detach().cpu().clone() for k, v in judge.state_dict().items()}
+
+    def save(self, path: Path) -> None:
+        content = {name: part.state_dict() for name, part in self._parts.items() if part is not None}
+        content |= {"epoch": self.epoch, "best_epoch": self.best_epoch, "best_macro_f1": self.best_macro_f1}
+        content |= {"best": self.best, "seconds": self.seconds, "origin": self.origin}
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_bytes(path, buffer.getvalue())
+
+    def restore(self, path: Path) -> None:
+        content = read_checkpoint(path)
+        for name, part in self._parts.items():
+            if part is not None:
+                part.load_state_dict(content[name])
+        for name in ("epoch", "best_epoch", "best_macro_f1", "best", "seconds", "origin"):
+            setattr(self, name, content[name])
+
+    def result(self) -> Fitted:
+        return Fitted(self.best, self.origin, self.best_epoch, self.best_macro_f1, self.seconds)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a run's checkpoint. Raises RunError when it is absent or damaged."""
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise RunError(f"{path.parent} holds no checkpoint: the run ended before its first epoch did; start it again") from None
+    except Exception as error:
+        raise RunError(f"the checkpoint {path} cannot be read ({error}); start the run again") from error
+    return content
+
+
+def best_of_checkpoint(path: Path) -> Fitted:
+    """Return the best epoch so far of a run. Raises RunError when there is none."""
+    content = read_checkpoint(path)
+    return Fitted(content["best"], content["origin"], content["best_epoch"], content["best_macro_f1"], content["seconds"])
+
+
+def _freeze(network: nn.Module, recipe: Recipe) -> list[nn.Module]:
+    """Stop the first stages from learning; they must also stay in eval mode, or their batch statistics would drift."""
+    stages = architecture(recipe.architecture).stages
+    if recipe.frozen_stages > len(stages):
+        raise ConfigError(f"frozen_stages must be <= {len(stages)} for {recipe.architecture}, got {recipe.frozen_stages}")
+    modules = [network.get_submodule(name) for stage in stages[: recipe.frozen_stages] for name in stage]
+    for module in modules:
+        module.requires_grad_(False)
+    return modules
+
+
+def _make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    # Norms and biases are not decayed: decay there only fights the normalisation.
+    decayed, plain = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+
+
+def _make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler | None:
+    if recipe.schedule == "constant":
+        return None
+    return OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps * recipe.epochs)
+
+
+def _class_weights(data: TrainingData, balance: float) -> Tensor:
+    """(C,) share of a class to the power of -balance, scaled so that the mean weight of a training image is 1."""
+    counts = np.bincount(data.labels[data.train_rows], minlength=len(data.class_names))
+    weights = (counts / counts.sum()).clip(min=1e-9) ** -balance
+    return torch.from_numpy(weights / (weights * counts).sum() * counts.sum()).float()
+
+
+def _epoch_size(recipe: Recipe, epoch: int) -> int:
+    """Edge of an epoch's images: from start_size to image_size in equal steps, a multiple of 16 except the last."""
+    if recipe.start_size is None or epoch == recipe.epochs:
+        return recipe.image_size
+    size = recipe.start_size + (recipe.image_size - recipe.start_size) * (epoch - 1) / (recipe.epochs - 1)
+    return round(size / 16) * 16
+
+
+def _batches(data: TrainingData, recipe: Recipe, epoch: int, size: int, fabric: Fabric) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield this process's share of each global batch: (B, 1, size, size) in [0, 1] and (B,) labels; a last partial batch is dropped."""
+    generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+    order = data.train_rows[torch.randperm(len(data.train_rows), generator=generator).numpy()]
+    for start in range(0, len(order) - recipe.batch_size + 1, recipe.batch_size):
+        affine, tone = draw_changes(recipe.batch_size, recipe.augmentation, generator)
+        mine = slice(fabric.global_rank, recipe.batch_size, fabric.world_size)
+        rows = order[start : start + recipe.batch_size][mine]
+        grey = shrink(to_unit(data.pixels[rows]), size)
+        if recipe.augmentation.active:
+            grey = apply_changes(grey, affine[mine], tone[mine])
+        yield grey, torch.from_numpy(data.labels[rows])
+
+
+def _validate(judge: nn.Module, data: TrainingData, preprocessing: Preprocessing, fabric: Fabric) -> Scores:
+    """(V, C) probabilities of the validation images, each process computing its share."""
+    mine = np.arange(fabric.global_rank, len(data.val_rows), fabric.world_size)
+    scores = torch.zeros(len(data.val_rows), len(data.class_names), dtype=torch.float64)
+    scores[mine] = torch.from_numpy(predict_scores(judge, data.pixels, data.val_rows[mine], preprocessing))
+    if fabric.world_size > 1:
+        scores = fabric.all_reduce(scores.to(fabric.device), reduce_op="sum").cpu()
+    return scores.numpy()

@@ -1,0 +1,281 @@
+"""The frozen records that every room speaks in, and the vocabulary they share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from covidxr.errors import ConfigError
+
+RESEARCH_ONLY = "Research and teaching only, not a medical device."
+CLASS_NAMES = ("Normal", "COVID", "Viral Pneumonia", "Lung_Opacity")
+SPLITS = ("train", "val", "test")
+
+Labels = npt.NDArray[np.int64]
+"""(N,) class indices into a tuple of class names."""
+Scores = npt.NDArray[np.float64]
+"""(N, C) probabilities, rows add up to 1."""
+GreyImage = npt.NDArray[np.uint8]
+"""(H, W) grey values, 0 is black."""
+
+SplitName = Literal["train", "val", "test"]
+Protocol = Literal["grouped", "stratified"]
+
+
+def display_name(class_name: str) -> str:
+    """Return the class as people write it: `Lung opacity` for `Lung_Opacity`."""
+    return "Lung opacity" if class_name == "Lung_Opacity" else class_name
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise ConfigError(sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure with its confidence interval (95 % unless said otherwise)."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFractions:
+    """Share of the samples that each split receives; the three add up to 1."""
+
+    train: float = 0.70
+    val: float = 0.15
+    test: float = 0.15
+
+    def __post_init__(self) -> None:
+        for name in SPLITS:
+            share = getattr(self, name)
+            _require(0.0 < share < 1.0, f"the {name} fraction must lie between 0 and 1, got {share}")
+        total = self.train + self.val + self.test
+        if not math.isclose(total, 1.0, abs_tol=1e-6):
+            raise ConfigError(f"split fractions must add up to 1, got {self.train} + {self.val} + {self.test} = {total:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """How the samples are divided: the protocol, the seed and the fractions."""
+
+    protocol: Protocol = "grouped"
+    seed: int = 0
+    fractions: SplitFractions = field(default_factory=SplitFractions)
+
+    def __post_init__(self) -> None:
+        _require(self.protocol in ("grouped", "stratified"), f"protocol must be grouped or stratified, got {self.protocol!r}")
+        _require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What turns a radiograph into a network's input, the same in training and in use.
+
+    The picture is padded to a square with black, reduced to `image_size` by antialiased bicubic interpolation, repeated over
+    three channels, scaled to [0, 1] and normalised by `mean` and `std` (one value a channel).
+    """
+
+    image_size: int = 224
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        _require(32 <= self.image_size <= 1024, f"image_size must lie between 32 and 1024 pixels, got {self.image_size}")
+        _require(min(self.std) > 0, f"std must be positive, got {self.std}")
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Random changes made to the training images; ranges are symmetric about no change."""
+
+    rotation_degrees: float = 0.0
+    horizontal_flip: bool = False
+    zoom: float = 0.0
+    shift: float = 0.0
+    contrast: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.rotation_degrees <= 180, f"rotation_degrees must lie between 0 and 180, got {self.rotation_degrees}")
+        for name in ("zoom", "shift", "contrast"):
+            share = getattr(self, name)
+            _require(0 <= share < 1, f"{name} must be 0 or more and less than 1, got {share}")
+
+    @property
+    def active(self) -> bool:
+        """Whether any change is made at all."""
+        return self != Augmentation()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides how a model is trained, but the data."""
+
+    name: str
+    architecture: str
+    init: Literal["random", "imagenet"]
+    image_size: int
+    epochs: int
+    batch_size: int
+    optimizer: Literal["sgd", "adam", "adamw"]
+    learning_rate: float
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    label_smoothing: float = 0.0
+    class_balance: float = 0.0
+    """Loss weight of a class is its share of the training samples to the power of minus this: 0 is none, 1 is full balance."""
+    ema_decay: float = 0.0
+    """Decay a step of the weights' exponential moving average, which is then the model; 0 is none."""
+    start_size: int | None = None
+    """Edge in pixels of the first epoch's images, which then grow to `image_size`; None is full size throughout."""
+    frozen_stages: int = 0
+    """How many of the first stages keep their initial weights and statistics."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    patience: int = 5
+    """Epochs without a better validation macro-F1 after which training stops."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        Preprocessing(image_size=self.image_size)
+        _require(bool(self.name), "a recipe needs a name")
+        _require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
+        _require(2 <= self.batch_size <= 4096, f"batch_size must lie between 2 and 4096, got {self.batch_size}")
+        _require(self.optimizer in ("sgd", "adam", "adamw"), f"optimizer must be sgd, adam or adamw, got {self.optimizer!r}")
+        _require(0 < self.learning_rate <= 10, f"learning_rate must be positive and at most 10, got {self.learning_rate}")
+        _require(0 <= self.momentum < 1, f"momentum must be 0 or more and less than 1, got {self.momentum}")
+        _require(0 <= self.weight_decay <= 1, f"weight_decay must lie between 0 and 1, got {self.weight_decay}")
+        _require(self.schedule in ("constant", "one-cycle"), f"schedule must be constant or one-cycle, got {self.schedule!r}")
+        _require(0 <= self.label_smoothing < 1, f"label_smoothing must be 0 or more and less than 1, got {self.label_smoothing}")
+        _require(0 <= self.class_balance <= 1, f"class_balance must lie between 0 and 1, got {self.class_balance}")
+        _require(0 <= self.ema_decay < 1, f"ema_decay must be 0 or more and less than 1, got {self.ema_decay}")
+        _require(self.init in ("random", "imagenet"), f"init must be random or imagenet, got {self.init!r}")
+        if self.start_size is not None:
+            Preprocessing(image_size=self.start_size)
+            _require(self.start_size <= self.image_size, f"start_size ({self.start_size}) must be <= image_size ({self.image_size})")
+        _require(self.frozen_stages >= 0, f"frozen_stages must be 0 or more, got {self.frozen_stages}")
+        _require(self.patience >= 1, f"patience must be 1 or more, got {self.patience}")
+        _require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
+
+    def override(self, **changes: object) -> Recipe:
+        """Return a copy with some fields changed; augmentation fields are named as if they were the recipe's own.
+
+        Raises ConfigError for a field that does not exist or a value that makes no sense.
+        """
+        own, augmentation = {f.name for f in fields(self)} - {"augmentation"}, {f.name for f in fields(Augmentation)}
+        unknown = sorted(set(changes) - own - augmentation)
+        _require(not unknown, f"a recipe has no field {', '.join(unknown)}; it has {', '.join(sorted(own | augmentation))}")
+        inner = replace(self.augmentation, **{k: v for k, v in changes.items() if k in augmentation})  # type: ignore[arg-type]
+        return replace(self, augmentation=inner, **{k: v for k, v in changes.items() if k in own})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """What a model said about a set of samples: the hinge between networks and numbers.
+
+    samples: (N,) file names relative to the dataset.  splits: (N,) train, val or test.
+    y_true: (N,) class indices.  y_score: (N, C) softmax probabilities.
+    """
+
+    class_names: tuple[str, ...]
+    samples: tuple[str, ...]
+    splits: tuple[str, ...]
+    y_true: Labels
+    y_score: Scores
+
+    def __post_init__(self) -> None:
+        n, c = len(self.samples), len(self.class_names)
+        _require(len(set(self.class_names)) == c >= 2, f"class_names must be two or more different names, got {self.class_names}")
+        _require(len(self.splits) == n, f"expected one split a sample, got {len(self.splits)} for {n} samples")
+        _require(self.y_true.shape == (n,), f"expected y_true of shape ({n},), got {self.y_true.shape}")
+        _require(self.y_score.shape == (n, c), f"expected y_score of shape ({n}, {c}), got {self.y_score.shape}")
+        _require(len(set(self.samples)) == n, "a sample stands twice in the predictions")
+        if n:
+            _require(0 <= self.y_true.min() and self.y_true.max() < c, f"y_true must lie between 0 and {c - 1}")
+            _require(bool(np.isfinite(self.y_score).all()), "y_score holds a value that is not a number")
+            _require(bool(np.allclose(self.y_score.sum(axis=1), 1.0, atol=1e-3)), "the rows of y_score must add up to 1")
+
+    @property
+    def y_pred(self) -> Labels:
+        """(N,) the class of the highest probability."""
+        return self.y_score.argmax(axis=1)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def take(self, split: str) -> Predictions:
+        """Return the samples of one split. Raises ConfigError if there are none."""
+        mask = np.array([s == split for s in self.splits], dtype=bool)
+        _require(bool(mask.any()), f"no predictions for the split {split!r}; there are {', '.join(sorted(set(self.splits)))}")
+        samples = tuple(s for s, m in zip(self.samples, mask, strict=True) if m)
+        return Predictions(self.class_names, samples, (split,) * len(samples), self.y_true[mask], self.y_score[mask])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What must be known of a set of weights before it may be used; stored beside them as card.json."""
+
+    schema_version: int
+    model_id: str
+    architecture: str
+    init: str
+    """Where the initial weights came from, in words."""
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    recipe: Recipe
+    split: SplitPlan
+    split_fingerprint: str
+    dataset_fingerprint: str
+    dataset_name: str
+    synthetic: bool
+    """True when the model was trained on phantoms, not radiographs."""
+    class_counts: dict[str, dict[str, int]]
+    """Samples by split, then by class."""
+    sources: dict[str, dict[str, int]]
+    """Samples by class, then by source."""
+    best_epoch: int
+    temperature: float
+    metrics: dict[str, Interval]
+    """Figures on the test split with 95 % intervals."""
+    training_seconds: float
+    machine: str
+    covidxr_version: str
+    torch_version: str
+    created: str
+    intended_use: str
+    limits: tuple[str, ...]
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribution:
+    """Where in the picture a model found its reasons.
+
+    heat: (S, S) float values in [0, 1] at the network's input size; `native_grid` is the (rows, columns) they were computed on.
+    """
+
+    method: str
+    target: str
+    heat: npt.NDArray[np.float32]
+    native_grid: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CasePrediction:
+    """What a model said of one picture."""
+
+    model_id: str
+    probabilities: Mapping[str, float]
+
+    @property
+    def predicted(self) -> str:
+        """The class of the highest probability."""
+        return max(self.probabilities, key=lambda name: self.probabilities[name])
