@@ -14,6 +14,7 @@ from covidxr.errors import ConfigError
 
 RESEARCH_ONLY = "Research and teaching only, not a medical device."
 CLASS_NAMES = ("Normal", "COVID", "Viral Pneumonia", "Lung_Opacity")
+CARD_SCHEMA_VERSION = 1
 SPLITS = ("train", "val", "test")
 
 Labels = npt.NDArray[np.int64]
@@ -135,8 +136,6 @@ class Recipe:
     """Loss weight of a class is its share of the training samples to the power of minus this: 0 is none, 1 is full balance."""
     ema_decay: float = 0.0
     """Decay a step of the weights' exponential moving average, which is then the model; 0 is none."""
-    start_size: int | None = None
-    """Edge in pixels of the first epoch's images, which then grow to `image_size`; None is full size throughout."""
     frozen_stages: int = 0
     """How many of the first stages keep their initial weights and statistics."""
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -158,9 +157,6 @@ class Recipe:
         _require(0 <= self.class_balance <= 1, f"class_balance must lie between 0 and 1, got {self.class_balance}")
         _require(0 <= self.ema_decay < 1, f"ema_decay must be 0 or more and less than 1, got {self.ema_decay}")
         _require(self.init in ("random", "imagenet"), f"init must be random or imagenet, got {self.init!r}")
-        if self.start_size is not None:
-            Preprocessing(image_size=self.start_size)
-            _require(self.start_size <= self.image_size, f"start_size ({self.start_size}) must be <= image_size ({self.image_size})")
         _require(self.frozen_stages >= 0, f"frozen_stages must be 0 or more, got {self.frozen_stages}")
         _require(self.patience >= 1, f"patience must be 1 or more, got {self.patience}")
         _require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
@@ -183,6 +179,7 @@ class Predictions:
 
     samples: (N,) file names relative to the dataset.  splits: (N,) train, val or test.
     y_true: (N,) class indices.  y_score: (N, C) softmax probabilities.
+    groups: (N,) number that samples of one patient, and near-duplicates, share: they are not independent; None if unknown.
     """
 
     class_names: tuple[str, ...]
@@ -190,6 +187,7 @@ class Predictions:
     splits: tuple[str, ...]
     y_true: Labels
     y_score: Scores
+    groups: Labels | None = None
 
     def __post_init__(self) -> None:
         n, c = len(self.samples), len(self.class_names)
@@ -197,16 +195,17 @@ class Predictions:
         _require(len(self.splits) == n, f"expected one split a sample, got {len(self.splits)} for {n} samples")
         _require(self.y_true.shape == (n,), f"expected y_true of shape ({n},), got {self.y_true.shape}")
         _require(self.y_score.shape == (n, c), f"expected y_score of shape ({n}, {c}), got {self.y_score.shape}")
+        _require(self.groups is None or self.groups.shape == (n,), f"expected groups of shape ({n},)")
         _require(len(set(self.samples)) == n, "a sample stands twice in the predictions")
         if n:
-            _require(0 <= self.y_true.min() and self.y_true.max() < c, f"y_true must lie between 0 and {c - 1}")
+            _require(self.y_true.min() >= 0 and self.y_true.max() < c, f"y_true must lie between 0 and {c - 1}")
             _require(bool(np.isfinite(self.y_score).all()), "y_score holds a value that is not a number")
             _require(bool(np.allclose(self.y_score.sum(axis=1), 1.0, atol=1e-3)), "the rows of y_score must add up to 1")
 
     @property
     def y_pred(self) -> Labels:
         """(N,) the class of the highest probability."""
-        return self.y_score.argmax(axis=1)
+        return np.asarray(self.y_score.argmax(axis=1), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -216,7 +215,8 @@ class Predictions:
         mask = np.array([s == split for s in self.splits], dtype=bool)
         _require(bool(mask.any()), f"no predictions for the split {split!r}; there are {', '.join(sorted(set(self.splits)))}")
         samples = tuple(s for s, m in zip(self.samples, mask, strict=True) if m)
-        return Predictions(self.class_names, samples, (split,) * len(samples), self.y_true[mask], self.y_score[mask])
+        groups = None if self.groups is None else self.groups[mask]
+        return Predictions(self.class_names, samples, (split,) * len(samples), self.y_true[mask], self.y_score[mask], groups)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from covidxr.data.files import MAX_DEPTH, FolderFiles, ZipFiles, open_files
 from covidxr.data.images import SUFFIXES
 from covidxr.data.phantom import MARKER
 from covidxr.errors import DatasetError
 from covidxr.records import CLASS_NAMES
-
-MAX_FILE_BYTES = 200_000_000
-_DEPTH = 2
-"""Folders that may stand above the class folders, as in zips that wrap everything in one or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +51,16 @@ class Dataset:
         """What to call the dataset on screen."""
         return PurePosixPath(self.prefix).name or self.path.stem
 
-    def files(self) -> "_FolderFiles | _ZipFiles":
+    def files(self) -> FolderFiles | ZipFiles:
         """Return access to the bytes of the dataset's files; close it, or use it in a `with`."""
-        return _open_files(self.path, self.prefix)
+        return open_files(self.path, self.prefix)
 
     def read(self, file: str) -> bytes:
         """Return one file's bytes. Raises DatasetError, naming it, when it is gone."""
         with self.files() as files:
             return files.read(file)
 
-    def without(self, skipped: Iterable[tuple[str, str]]) -> "Dataset":
+    def without(self, skipped: Iterable[tuple[str, str]]) -> Dataset:
         """Return the dataset without some files; each comes with the reason."""
         skipped = tuple(skipped)
         gone = {file for file, _ in skipped}
@@ -90,12 +87,12 @@ def open_dataset(path: Path | str) -> Dataset:
     Raises DatasetError when the path is wrong or a class is missing.
     """
     path = Path(path).expanduser()
-    with _open_files(path, "") as everything:
+    with open_files(path) as everything:
         stamps = everything.list()
     prefix = _find_prefix(stamps, path)
     listing = {file.removeprefix(prefix): stamp for file, stamp in stamps.items() if file.startswith(prefix)}
     images = _list_images(listing, path)
-    with _open_files(path, prefix) as files:
+    with open_files(path, prefix) as files:
         origins = _read_origins(files, listing)
     samples = tuple(
         Sample(file, label, *origins.get(_stem(file), (None, None)), mask=_mask_of(file, listing)) for file, label in images
@@ -131,7 +128,7 @@ def _find_prefix(files: Iterable[str], path: Path) -> str:
     seen: set[tuple[str, str]] = set()
     for file in files:
         parts = file.split("/")
-        for depth in range(min(_DEPTH, len(parts) - 3) + 1):
+        for depth in range(min(MAX_DEPTH, len(parts)) - 2):
             if parts[depth] in CLASS_NAMES and parts[depth + 1] == "images":
                 seen.add(("".join(f"{p}/" for p in parts[:depth]), parts[depth]))
     for prefix, _ in seen:
@@ -161,7 +158,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
-def _read_origins(files: "_FolderFiles | _ZipFiles", listing: Iterable[str]) -> dict[str, tuple[str | None, str | None]]:
+def _read_origins(files: FolderFiles | ZipFiles, listing: Iterable[str]) -> dict[str, tuple[str | None, str | None]]:
     """Return {image stem: (source, patient_id)} from sources.csv, else from the original's metadata sheets."""
     listing = set(listing)
     if "sources.csv" in listing:
@@ -200,76 +197,3 @@ def _source_of(url: str) -> str | None:
     if "chest-xray-pneumonia" in url:
         return "kermany"
     return "covid-collections"
-
-
-class _FolderFiles:
-    """The files below a folder."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def __enter__(self) -> "_FolderFiles":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def list(self) -> dict[str, tuple[int, int]]:
-        """Return {file: (bytes, time of change)}; hidden files are left out."""
-        stamps = {}
-        for depth in range(_DEPTH + 3):
-            for path in self._root.glob("/".join("*" * (depth + 1))):
-                if not path.name.startswith(".") and path.is_file():
-                    status = path.stat()
-                    stamps[path.relative_to(self._root).as_posix()] = (status.st_size, status.st_mtime_ns)
-        return stamps
-
-    def read(self, file: str) -> bytes:
-        """Return a file's bytes."""
-        try:
-            return (self._root / file).read_bytes()
-        except OSError as error:
-            raise DatasetError(f"cannot read {self._root / file}: {error.strerror}") from error
-
-
-class _ZipFiles:
-    """The members of a zip, read without extracting anything."""
-
-    def __init__(self, path: Path, prefix: str) -> None:
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DatasetError(f"cannot open {path}: {error}; download the zip again") from error
-        self._prefix = prefix
-
-    def __enter__(self) -> "_ZipFiles":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._zip.close()
-
-    def list(self) -> dict[str, tuple[int, int]]:
-        """Return {member: (bytes, CRC)}; hidden files and the resource forks that macOS adds are left out."""
-        return {
-            info.filename: (info.file_size, info.CRC)
-            for info in self._zip.infolist()
-            if not info.is_dir() and not PurePosixPath(info.filename).name.startswith(".") and not info.filename.startswith("__MACOSX/")
-        }
-
-    def read(self, file: str) -> bytes:
-        """Return a member's bytes."""
-        try:
-            info = self._zip.getinfo(self._prefix + file)
-            if info.file_size > MAX_FILE_BYTES:
-                raise DatasetError(f"{file} in the zip has {info.file_size:,} bytes, more than the limit of {MAX_FILE_BYTES:,}")
-            return self._zip.read(info)
-        except (KeyError, zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
-            raise DatasetError(f"cannot read {file} from the zip: {error}") from error
-
-
-def _open_files(path: Path, prefix: str) -> _FolderFiles | _ZipFiles:
-    if path.is_dir():
-        return _FolderFiles(path / prefix)
-    if path.is_file():
-        return _ZipFiles(path, prefix)
-    raise DatasetError(f"there is no folder or zip {path}; give the path of the COVID-19 Radiography Database")

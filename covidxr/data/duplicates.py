@@ -32,7 +32,10 @@ def near_duplicates(thumbnails: npt.NDArray[np.uint8], min_correlation: float = 
     radius = np.sqrt(2 * (1 - min_correlation)) + 1e-6
     candidates = cKDTree(spectrum[:, by_frequency]).query_pairs(radius, output_type="ndarray")
     correlation = np.concatenate(
-        [np.einsum("ij,ij->i", flat[part[:, 0]], flat[part[:, 1]]) for part in np.array_split(candidates, len(candidates) // 20_000 + 1)]
+        [
+            np.einsum("ij,ij->i", flat[part[:, 0]], flat[part[:, 1]])
+            for part in np.array_split(candidates, len(candidates) // 20_000 + 1)
+        ]
     )
-    pairs = candidates[correlation >= min_correlation].astype(np.int64)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    pairs = candidates[correlation >= min_correlation]
+    return np.array(sorted(map(tuple, pairs.tolist())), dtype=np.int64).reshape(-1, 2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image, ImageOps
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from covidxr.errors import ImageError
 from covidxr.records import GreyImage
@@ -33,7 +34,7 @@ def read_image(content: bytes, name: str) -> GreyImage:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             _check_geometry(picture, name)
             return _to_grey(picture, name)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError(f"cannot read {name}: it is not a PNG, JPEG or TIFF picture, whatever its name says; {_CURE}") from None
     except Image.DecompressionBombError:
         raise ImageError(f"cannot read {name}: it has more than {MAX_PIXELS:,} pixels; reduce it first") from None
@@ -62,11 +63,11 @@ def _to_grey(picture: Image.Image, name: str) -> GreyImage:
     return np.asarray(upright.convert("RGB").convert("L") if upright.mode != "L" else upright, dtype=np.uint8)
 
 
-def _spread(values: np.ndarray[tuple[int, int], np.dtype[np.float64]], name: str) -> GreyImage:
+def _spread(values: npt.NDArray[np.float64], name: str) -> GreyImage:
     if not np.isfinite(values).all():
         raise ImageError(f"cannot read {name}: it holds pixel values that are not numbers; {_CURE}")
     low, high = values.min(), values.max()
-    return np.rint((values - low) / max(high - low, 1.0) * 255).astype(np.uint8)
+    return np.asarray(np.rint((values - low) / max(high - low, 1.0) * 255), dtype=np.uint8)
 
 
 def padding(height: int, width: int) -> tuple[int, int, int, int]:

@@ -98,7 +98,9 @@ def _build(place: Path, dataset: Dataset, size: int) -> None:
         # Pillow decodes and resizes without holding the interpreter's lock, so threads use all cores.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             decoded = pool.map(decode_one, names, chunksize=32)
-            for file, result in zip(names, tqdm(decoded, total=len(names), desc=f"decoding to {size} px", disable=None), strict=True):
+            for file, result in zip(
+                names, tqdm(decoded, total=len(names), desc=f"decoding to {size} px", disable=None), strict=True
+            ):
                 if isinstance(result, str):
                     unreadable[file] = result
                 else:

@@ -61,7 +61,7 @@ def group_samples(samples: Sequence[Sample], twins: npt.NDArray[np.int64]) -> Gr
     edges = np.array(ties, dtype=np.int64).reshape(-1, 2)
     n = len(samples)
     graph = coo_array((np.ones(len(edges), dtype=np.int8), (edges[:, 0], edges[:, 1])), shape=(n, n))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def split_dataset(dataset: Dataset, plan: SplitPlan, groups: Groups) -> Split:

@@ -20,7 +20,7 @@ TEMPERATURES = (0.05, 20.0)
 def apply_temperature(y_score: Scores, temperature: float) -> Scores:
     """Probabilities (N, C) after dividing the logits, here log p, by `temperature`; above 1 they become less sure.
 
-    Raises ConfigError unless the temperature is positive and finite. Guo et al. 2017, "On calibration of modern neural networks", eq. 9.
+    Raises ConfigError unless the temperature is positive and finite. Guo et al. 2017, eq. 9.
     """
     if not (temperature > 0 and math.isfinite(temperature)):
         raise ConfigError(f"temperature must be positive, got {temperature}")
@@ -112,7 +112,7 @@ class ReliabilityCurve:
 def reliability_curve(y_true: Labels, y_score: Scores, class_index: int, bins: int = 10) -> ReliabilityCurve:
     """How often samples given a probability of one class in a bin are of that class, with Wilson intervals.
 
-    y_true: (N,).  y_score: (N, C).  Equal-width bins on [0, 1], closed on the right. Raises ConfigError for a class that is not there.
+    y_true: (N,).  y_score: (N, C).  Equal-width bins on [0, 1], closed on the right. ConfigError for an unknown class.
     DeGroot & Fienberg 1983, "The comparison and evaluation of forecasters", The Statistician 32:12.
     """
     truth, score = _one_class(y_true, y_score, class_index)
@@ -220,16 +220,16 @@ def _points_of_class(
     _, fp, _, tp, thresholds = confusion_matrix_at_thresholds(truth, score)  # thresholds fall
     reached = np.flatnonzero(tp / (tp + fp) >= ppv)
     chosen: dict[str, int | None] = {
-        "youden": int(np.argmax(tp / positives - fp / negatives)),
+        "youden": int(np.argmax(tp * negatives - fp * positives)),  # in whole numbers, where a tie is a tie
         "sensitivity": int(np.argmax(tp / positives >= sensitivity)),
         "ppv": int(reached[-1]) if len(reached) else None,
     }
-    best = float((tp / (tp + fp)).max())
+    short = f"no threshold reaches a ppv of {ppv:.0%} for {name}; the best is {(tp / (tp + fp)).max():.1%}"
     points = {}
     for key, rule in rules.items():
         i = chosen[key]
         if i is None:
-            points[key] = OperatingPoint(rule, None, None, f"no threshold reaches a ppv of {ppv:.0%} for {name}; the best is {best:.1%}")
+            points[key] = OperatingPoint(rule, None, None, short)
         else:
             threshold = float(thresholds[i])
             points[key] = OperatingPoint(rule, threshold, figures_at_threshold(y_true, y_score, class_index, threshold))
@@ -252,7 +252,9 @@ def predictive_values(sensitivity: float, specificity: float, prevalence: float)
     )
 
 
-def predictive_intervals(sensitivity: Interval, specificity: Interval, prevalence: float) -> tuple[Interval | None, Interval | None]:
+def predictive_intervals(
+    sensitivity: Interval, specificity: Interval, prevalence: float
+) -> tuple[Interval | None, Interval | None]:
     """PPV and NPV at a prevalence with 95 % intervals, from the intervals of sensitivity and specificity.
 
     A predictive value falls as a likelihood ratio rises, so the interval is that of the ratio (`ratio_interval`) carried through

@@ -14,8 +14,8 @@ from covidxr.evaluation.intervals import (
     number_groups,
     percentile_interval,
     proportion_interval,
-    reflected_interval,
     resampling_weights,
+    summed_gap_interval,
 )
 from covidxr.records import Interval, Labels, Predictions, Scores
 
@@ -93,7 +93,7 @@ def evaluate(
 
     Intervals: accuracy, sensitivity, specificity, ppv and npv have Wilson's, with groups at the effective sample size of
     `proportion_interval` (not the bootstrap's, which has no width at 100 %); ppv and npv at a prevalence follow from them
-    (`predictive_intervals`); ece has that of `reflected_interval`; all others the percentiles of a seeded bootstrap stratified by
+    (`predictive_intervals`); ece has that of `summed_gap_interval`; all others the percentiles of a seeded bootstrap stratified by
     true class that draws groups where given (`resampling_weights`). None of them depends on the order of the samples.
     The bootstrap has no width at a perfect figure. Raises ConfigError for an unknown split or class or groups of another length.
     """
@@ -139,7 +139,7 @@ def evaluate(
         per_class=per_class,
         nll=bootstrapped("nll"),
         brier=bootstrapped("brier"),
-        ece=reflected_interval(float(estimates["ece"][0]), draws["ece"]),
+        ece=summed_gap_interval(estimates["gaps"][:, 0], draws["gaps"]),
         temperature=temperature,
         replicates=replicates,
         seed=seed,
@@ -189,17 +189,16 @@ def _class_figures(
 
 
 def _figures(y_true: Labels, y_score: Scores, weights: Array) -> dict[str, Array]:
-    """Every bootstrapped figure under each column of sample weights (N, B): (B,), or (C, B) for those by class."""
+    """Every bootstrapped figure under each column of sample weights (N, B): (B,), (C, B) by class, (bins, B) for the gaps."""
     classes = y_score.shape[1]
-    gaps = confidence_gaps(y_true, y_score)
-    terms = np.column_stack([*losses(y_true, y_score), gaps]).astype(weights.dtype)
-    nll, brier, *gap = (terms.T @ weights) / weights.sum(axis=0)
+    terms = np.column_stack([*losses(y_true, y_score), confidence_gaps(y_true, y_score)])
+    nll, brier, *gaps = _sparse_product(terms.T, weights) / weights.sum(axis=0)
     confusion = weighted_confusion(y_true, y_score.argmax(axis=1), classes, weights)
     ranking = [weighted_ranking(y_true == k, y_score[:, k], weights) for k in range(classes)]
     return {
         "nll": nll,
         "brier": brier,
-        "ece": np.abs(gap).sum(axis=0),
+        "gaps": np.stack(gaps),
         "auroc": np.stack([auroc for auroc, _ in ranking]),
         "auprc": np.stack([auprc for _, auprc in ranking]),
         **confusion_figures(confusion),
@@ -208,9 +207,16 @@ def _figures(y_true: Labels, y_score: Scores, weights: Array) -> dict[str, Array
 
 def weighted_confusion(y_true: Labels, y_pred: Labels, classes: int, weights: Array) -> npt.NDArray[np.float64]:
     """(C, C, B) sum of the weights (N, B) in each cell, true class by predicted class."""
-    cells = np.zeros((classes * classes, len(y_true)), dtype=weights.dtype)
+    cells = np.zeros((classes * classes, len(y_true)))
     cells[y_true * classes + y_pred, np.arange(len(y_true))] = 1
-    return (cells @ weights).astype(np.float64).reshape(classes, classes, -1)
+    return _sparse_product(cells, weights).reshape(classes, classes, -1)
+
+
+def _sparse_product(rows: npt.NDArray[np.float64], weights: Array) -> npt.NDArray[np.float64]:
+    """(R, N) mostly zeros times (N, B). On one thread: threads of a dense product stall each other beside a running training."""
+    from scipy.sparse import csr_array
+
+    return np.asarray(csr_array(rows.astype(weights.dtype)) @ weights, dtype=np.float64)
 
 
 def confusion_figures(confusion: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:

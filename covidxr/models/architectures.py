@@ -1,4 +1,4 @@
-"""The table of networks: how each is built, where its heat map is read, which stages can be frozen, where ImageNet weights come from."""
+"""The table of networks: how each is built, where its heat map is read, which stages freeze, where ImageNet weights come from."""
 
 from __future__ import annotations
 
@@ -63,11 +63,13 @@ def _poster_cnn(classes: int) -> nn.Module:
 
 
 def _resnet18(classes: int) -> nn.Module:
-    return torchvision.models.resnet18(num_classes=classes)
+    network: nn.Module = torchvision.models.resnet18(num_classes=classes)
+    return network
 
 
 def _efficientnet_b0(classes: int) -> nn.Module:
-    return torchvision.models.efficientnet_b0(num_classes=classes)
+    network: nn.Module = torchvision.models.efficientnet_b0(num_classes=classes)
+    return network
 
 
 ARCHITECTURES = {
@@ -117,16 +119,17 @@ def build_network(name: str, classes: int, image_size: int) -> nn.Module:
 def load_imagenet(network: nn.Module, name: str, file: Path | None) -> str:
     """Put ImageNet weights into all of a network but its head; return in words where they came from.
 
-    file: a safetensors file; None means the file that COVIDXR_PRETRAINED names, else torchvision's own, downloaded and hash-checked.
+    file: a safetensors file; None means the file that COVIDXR_PRETRAINED names, else torchvision's own, hash-checked.
     Residual blocks that a file lacks start as the identity. Raises ConfigError or ModelError when no fitting weights are to be had.
     """
     row = architecture(name)
     chosen = file or (Path(os.environ[PRETRAINED_VARIABLE]) if os.environ.get(PRETRAINED_VARIABLE) else None)
     if chosen is not None:
-        weights, origin = _read_weights(chosen), f"ImageNet weights from the file {chosen.name}"
+        weights, origin = _read_weights(chosen), f"weights from the file {chosen.parent.name}/{chosen.name}"
     else:
         weights, origin = _download(row), f"ImageNet weights of torchvision ({row.imagenet})"
-    missing, unexpected = network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items() if not k.startswith(row.head)}, strict=False)
+    body = {k: v.float() if v.is_floating_point() else v for k, v in weights.items() if not k.startswith(row.head)}
+    missing, unexpected = network.load_state_dict(body, strict=False)
     identity = sorted({k.rsplit(".", 2)[0] for k in missing if not k.startswith(row.head)})
     if unexpected or any(not _start_as_identity(network, block) for block in identity):
         raise ModelError(
@@ -149,7 +152,7 @@ def _read_weights(file: Path) -> StateDict:
     try:
         return load_file(file)
     except FileNotFoundError:
-        raise ModelError(f"there is no weights file {file}; give a safetensors file by --init or {PRETRAINED_VARIABLE}") from None
+        raise ModelError(f"there is no weights file {file}; give a file of them by --init or {PRETRAINED_VARIABLE}") from None
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{file} is not a safetensors file ({error}); pickled weights are never opened") from error
 
@@ -161,5 +164,5 @@ def _download(row: Architecture) -> StateDict:
         return dict(row.imagenet.get_state_dict(check_hash=True, progress=False, weights_only=True))
     except (URLError, OSError, RuntimeError) as error:
         raise ConfigError(
-            f"cannot download the ImageNet weights of {row.name} ({error}); give them as a safetensors file by --init or {PRETRAINED_VARIABLE}"
+            f"cannot download the ImageNet weights of {row.name} ({error}); give a file of them by --init or {PRETRAINED_VARIABLE}"
         ) from error

@@ -15,7 +15,7 @@ from covidxr.records import Augmentation, Preprocessing
 
 def to_unit(pixels: npt.NDArray[np.uint8]) -> Tensor:
     """(B, S, S) uint8 -> (B, 1, S, S) float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(1).float().div_(255)
+    return torch.from_numpy(np.array(pixels)).unsqueeze(1).float().div_(255)
 
 
 def normalise(grey: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -28,13 +28,6 @@ def normalise(grey: Tensor, preprocessing: Preprocessing) -> Tensor:
 def to_input(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
     """(B, S, S) uint8 from `fit_to_square` -> (B, 3, S, S) network input."""
     return normalise(to_unit(pixels), preprocessing)
-
-
-def shrink(grey: Tensor, size: int) -> Tensor:
-    """Reduce (B, 1, S, S) to (B, 1, size, size), antialiased; training only, for epochs of smaller images."""
-    if grey.shape[-1] == size:
-        return grey
-    return F.interpolate(grey, size=(size, size), mode="bilinear", antialias=True)
 
 
 def draw_changes(n: int, augmentation: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:

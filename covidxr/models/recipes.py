@@ -24,7 +24,7 @@ _POSTER_RESNET18 = Recipe(
     architecture="resnet18",
     init="random",
     image_size=128,
-    epochs=4,
+    epochs=3,
     batch_size=64,
     optimizer="adam",
     learning_rate=3e-5,
@@ -38,30 +38,35 @@ RECIPES = {
         _POSTER_CNN.override(name="poster-cnn-augmented", rotation_degrees=10.0, horizontal_flip=True),
         _POSTER_RESNET18,
         _POSTER_RESNET18.override(name="poster-resnet18-pretrained", init="imagenet"),
-        # Frozen stem and first stage with their statistics, as Detectron2's FREEZE_AT=2: edges need no relearning, and a step costs
-        # two thirds. Growing images (EfficientNetV2's progressive learning) spend most epochs where they are cheap.
+        # The first stages keep their weights and statistics, as Detectron2's FREEZE_AT does: edges need no relearning,
+        # and a step at 224 px costs half.
         Recipe(
             name="covidxr-resnet18",
             architecture="resnet18",
             init="imagenet",
             image_size=224,
-            start_size=128,
-            epochs=5,
+            epochs=3,
             batch_size=32,
             optimizer="adamw",
-            learning_rate=3e-4,
+            learning_rate=2e-4,
             weight_decay=0.02,
             schedule="one-cycle",
             label_smoothing=0.05,
             class_balance=0.25,
             ema_decay=0.99,
-            frozen_stages=2,
+            frozen_stages=3,
             augmentation=Augmentation(rotation_degrees=8, horizontal_flip=True, zoom=0.08, shift=0.04, contrast=0.15),
         ),
     )
 }
 
-STUDY = ("poster-cnn", "poster-cnn-augmented", "poster-resnet18-scratch", "poster-resnet18-pretrained")
+STUDY_ACCURACY = {
+    "poster-cnn": 0.80,
+    "poster-cnn-augmented": 0.78,
+    "poster-resnet18-scratch": 0.8494,
+    "poster-resnet18-pretrained": 0.9531,
+}
+"""The study's recipes with the accuracy it published, on 21,165 images, a stratified split and 3,175 test images."""
 
 
 def recipe(name: str) -> Recipe:

@@ -24,14 +24,14 @@ from tqdm import tqdm
 from covidxr.errors import ConfigError, RunError
 from covidxr.models.architectures import StateDict, architecture, build_network, load_imagenet
 from covidxr.models.inference import predict_scores
-from covidxr.models.preprocessing import apply_changes, draw_changes, normalise, shrink, to_unit
+from covidxr.models.preprocessing import apply_changes, draw_changes, normalise, to_unit
 from covidxr.records import Labels, Preprocessing, Recipe, Scores
 from covidxr.storage import write_bytes
 
 Report = Callable[[dict[str, Any]], None]
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818  (a request, not an error)
     """The user asked the run to stop; what the last checkpoint holds is kept."""
 
 
@@ -75,7 +75,7 @@ def make_fabric() -> Fabric:
 def has_fast_bfloat16() -> bool:
     """Whether the device computes in bfloat16; a CPU without it emulates, which is ten times slower than float32."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
@@ -100,13 +100,15 @@ def fit(
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.architecture, len(data.class_names), recipe.image_size)
     resuming = checkpoint.exists()
-    origin = load_imagenet(network, recipe.architecture, init_file) if recipe.init == "imagenet" and not resuming else "random weights"
+    origin = (
+        load_imagenet(network, recipe.architecture, init_file) if recipe.init == "imagenet" and not resuming else "random weights"
+    )
     network = network.to(memory_format=torch.channels_last)
     frozen = _freeze(network, recipe)
     optimizer = _make_optimizer(network, recipe)
     steps = len(data.train_rows) // recipe.batch_size
     schedule = _make_schedule(optimizer, recipe, steps)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True) if recipe.ema_decay else None
+    average = _make_average(network, recipe)
     state = _State(network, average, optimizer, schedule, origin)
     if resuming:
         state.restore(checkpoint)
@@ -121,14 +123,13 @@ def fit(
         if state.epochs_since_best >= recipe.patience:
             break
         started = time.monotonic()
-        size = _epoch_size(recipe, epoch)
         wrapped.train()
         for module in frozen:
             module.eval()
         total_loss, correct = 0.0, 0
-        label = f"epoch {epoch}/{recipe.epochs} at {size} px"
+        label = f"epoch {epoch}/{recipe.epochs}"
         quiet = None if fabric.is_global_zero else True
-        for grey, y in tqdm(_batches(data, recipe, epoch, size, fabric), total=steps, desc=label, disable=quiet):
+        for grey, y in tqdm(_batches(data, recipe, epoch, fabric), total=steps, desc=label, disable=quiet):
             x = normalise(grey, preprocessing).to(fabric.device)  # (B, 3, S, S)
             y = y.to(fabric.device)
             logits = wrapped(x)  # (B, C)
@@ -157,7 +158,6 @@ def fit(
                     "event": "epoch",
                     "epoch": epoch,
                     "epochs": recipe.epochs,
-                    "image_size": size,
                     "train_loss": total_loss / steps,
                     "train_accuracy": correct * fabric.world_size / (steps * recipe.batch_size),
                     "val_loss": float(-np.log(scores[np.arange(len(y_true)), y_true].clip(1e-12)).mean()),
@@ -176,7 +176,12 @@ class _State:
     """Everything that a run needs to go on after its last finished epoch."""
 
     def __init__(
-        self, network: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer, schedule: LRScheduler | None, origin: str
+        self,
+        network: nn.Module,
+        average: nn.Module | None,
+        optimizer: torch.optim.Optimizer,
+        schedule: LRScheduler | None,
+        origin: str,
     ) -> None:
         self._parts: dict[str, Any] = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
         self.origin = origin
@@ -252,8 +257,17 @@ def _make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
         return torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     # Norms and biases are not decayed: decay there only fights the normalisation.
     decayed, plain = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+
+
+def _make_average(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
+    if not recipe.ema_decay:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
 def _make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler | None:
@@ -269,23 +283,15 @@ def _class_weights(data: TrainingData, balance: float) -> Tensor:
     return torch.from_numpy(weights / (weights * counts).sum() * counts.sum()).float()
 
 
-def _epoch_size(recipe: Recipe, epoch: int) -> int:
-    """Edge of an epoch's images: from start_size to image_size in equal steps, a multiple of 16 except the last."""
-    if recipe.start_size is None or epoch == recipe.epochs:
-        return recipe.image_size
-    size = recipe.start_size + (recipe.image_size - recipe.start_size) * (epoch - 1) / (recipe.epochs - 1)
-    return round(size / 16) * 16
-
-
-def _batches(data: TrainingData, recipe: Recipe, epoch: int, size: int, fabric: Fabric) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield this process's share of each global batch: (B, 1, size, size) in [0, 1] and (B,) labels; a last partial batch is dropped."""
+def _batches(data: TrainingData, recipe: Recipe, epoch: int, fabric: Fabric) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield this process's share of each global batch: (B, 1, S, S) in [0, 1] and (B,) labels; a partial one is dropped."""
     generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
     order = data.train_rows[torch.randperm(len(data.train_rows), generator=generator).numpy()]
     for start in range(0, len(order) - recipe.batch_size + 1, recipe.batch_size):
         affine, tone = draw_changes(recipe.batch_size, recipe.augmentation, generator)
         mine = slice(fabric.global_rank, recipe.batch_size, fabric.world_size)
         rows = order[start : start + recipe.batch_size][mine]
-        grey = shrink(to_unit(data.pixels[rows]), size)
+        grey = to_unit(data.pixels[rows])
         if recipe.augmentation.active:
             grey = apply_changes(grey, affine[mine], tone[mine])
         yield grey, torch.from_numpy(data.labels[rows])
@@ -297,5 +303,7 @@ def _validate(judge: nn.Module, data: TrainingData, preprocessing: Preprocessing
     scores = torch.zeros(len(data.val_rows), len(data.class_names), dtype=torch.float64)
     scores[mine] = torch.from_numpy(predict_scores(judge, data.pixels, data.val_rows[mine], preprocessing))
     if fabric.world_size > 1:
-        scores = fabric.all_reduce(scores.to(fabric.device), reduce_op="sum").cpu()
+        summed = fabric.all_reduce(scores.to(fabric.device), reduce_op="sum")
+        assert isinstance(summed, Tensor)  # a tensor goes in, so one comes out; the signature also allows collections
+        scores = summed.cpu()
     return scores.numpy()

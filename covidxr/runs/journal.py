@@ -39,6 +39,8 @@ class RunFolder:
         self.path = path
         self.checkpoint = path / "checkpoint"
         self.split = path / "split.csv"
+        self.cancel = path / "cancel"
+        """While this file exists, the run stops after its next step."""
 
     def create(self, config: RunConfig) -> None:
         """Write the configuration. Raises RunError when the folder already holds a run."""

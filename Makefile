@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: app test quick browser clean
+
+app: $(VENV)/.app
+	$(BIN)/streamlit run streamlit_app.py
+
+test: $(VENV)/.test browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+quick: $(VENV)/.test
+	$(BIN)/pytest -m "not slow"
+
+# The virtual environment is made once, and filled again only when a requirements file changes.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.app: requirements.txt | $(BIN)/python
+	$(BIN)/pip install -q -r requirements.txt
+	touch $@
+
+$(VENV)/.test: requirements-dev.txt requirements.txt | $(BIN)/python
+	$(BIN)/pip install -q -r requirements-dev.txt
+	touch $@ $(VENV)/.app
+
+# The browser tests drive Chromium. Where Debian's packages can be had, it is installed; elsewhere CHROMIUM names one.
+browser:
+	@command -v chromium >/dev/null || [ -x "$$CHROMIUM" ] || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } || \
+		echo "no Chromium: the browser tests will be skipped (set CHROMIUM to its path)"
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

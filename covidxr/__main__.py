@@ -1,0 +1,5 @@
+"""`python -m covidxr`."""
+
+from covidxr.cli import main
+
+main()

@@ -1,0 +1,139 @@
+"""Sentences, tables and small pieces of page that more than one page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from covidxr import workflows
+from covidxr.app.cache import Case
+from covidxr.app.frame import literal
+from covidxr.errors import ImageError
+from covidxr.figures import percent, whole_percent
+from covidxr.models.store import ModelEntry
+from covidxr.records import Attribution, CasePrediction, ModelCard, display_name
+
+_ARCHITECTURES = {"poster_cnn": "Small CNN of the study", "resnet18": "ResNet-18", "efficientnet_b0": "EfficientNet-B0"}
+_MEANINGS = {
+    "Normal": "Normal: no lung disease was recorded for pictures of this class.",
+    "COVID": "COVID: pictures of patients with a COVID-19 infection.",
+    "Viral Pneumonia": "Viral Pneumonia: inflammation of the lung by a virus other than that of COVID-19.",
+    "Lung_Opacity": "Lung opacity: shadows in the lung from another cause, such as a bacterial infection.",
+}
+_CLEAR, _LIKELY = 0.9, 0.6
+"""Calibrated probabilities from which a verdict is said without naming the second class, and from which it is said at all."""
+
+
+def verdict(prediction: CasePrediction) -> str:
+    """Say what a model finds likely, as surely as its probabilities allow and no more."""
+    (first, p), (second, q), *_ = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+    one, other = f"{display_name(first)} ({whole_percent(p)})", f"{display_name(second)} ({whole_percent(q)})"
+    if p >= _CLEAR:
+        return f"Most likely {one}"
+    return f"Probably {one}, but {other} is possible" if p >= _LIKELY else f"Unclear: {one} or {other}"
+
+
+def meaning(prediction: CasePrediction) -> str:
+    """Say what the class stands for and what its probability is worth."""
+    name = prediction.predicted
+    share = whole_percent(prediction.probabilities[name])
+    known = _MEANINGS.get(name, f"{display_name(name)} is a class of this model's dataset.")
+    return (
+        f"{known} {share} is a calibrated share among pictures like those of the model's dataset, not a diagnosis of this patient."
+    )
+
+
+def heat_caption(attribution: Attribution) -> str:
+    """Say what a heat map shows and how coarse it is."""
+    name, (rows, columns) = display_name(attribution.target), attribution.native_grid
+    grid = f"computed on a {rows} x {columns} grid: each cell covers 1/{rows * columns} of the picture and says nothing finer"
+    if not attribution.heat.any():
+        return f"Nothing in the picture spoke for {name} (Grad-CAM, {grid})."
+    return f"Brighter means more weight for {name}. Grad-CAM, {grid}."
+
+
+def stored_models() -> tuple[ModelEntry, ...]:
+    """List the stored models anew, since a run may have added one; the most accurate comes first, broken ones say why."""
+    return workflows.list_models()
+
+
+def architecture_title(card: ModelCard) -> str:
+    """Return a network's name as people write it."""
+    return _ARCHITECTURES.get(card.architecture, card.architecture)
+
+
+def training_data(card: ModelCard) -> str:
+    """Say what a model was trained on."""
+    return "Synthetic phantoms, not radiographs" if card.synthetic else card.dataset_name
+
+
+def test_size(card: ModelCard) -> int:
+    """Return the number of test samples behind a card's figures."""
+    return sum(card.class_counts.get("test", {}).values())
+
+
+def choose_model() -> ModelCard | None:
+    """Let the reader choose a model, in the sidebar and for all pages; where there is none, say so and return None."""
+    cards = {entry.model_id: entry.card for entry in stored_models() if entry.card}
+    if not cards:
+        no_models()
+        return None
+    chosen = st.sidebar.selectbox(
+        "Model", list(cards), key="model", persist_state="session", help="The most accurate on its own test pictures stands first."
+    )
+    card = cards[chosen]
+    accuracy = percent(card.metrics["accuracy"], test_size(card))
+    st.sidebar.caption(f"{literal(architecture_title(card))}. Right on {accuracy} of its test pictures.")
+    return card
+
+
+def no_models() -> None:
+    """Say what is missing when there is no model to use, and how to mend it."""
+    st.info(
+        "There is no model to judge pictures with yet. Train one on your dataset, then reload this page:", icon=":material/info:"
+    )
+    st.code("python -m covidxr train --data DATASET --recipe covidxr-resnet18", language="bash", wrap_lines=True)
+    folder = literal(str(workflows.weights_folder()))
+    st.caption(f"Models are looked for in {folder}; set COVIDXR_WEIGHTS to look in another folder.")
+
+
+def case_table(names: Sequence[str], cases: Sequence[Case | ImageError]) -> int:
+    """List several pictures with their verdicts; return the row that the reader looks at, the first to begin with."""
+    probabilities = [None if isinstance(case, ImageError) else max(case.prediction.probabilities.values()) * 100 for case in cases]
+    event = st.dataframe(
+        {
+            "Picture": list(names),
+            "Verdict": [
+                "Cannot be read" if isinstance(case, ImageError) else display_name(case.prediction.predicted) for case in cases
+            ],
+            "Probability": probabilities,
+            "Why not": [str(case) if isinstance(case, ImageError) else "" for case in cases],
+        },
+        hide_index=True,
+        height=min(36 * (len(names) + 1), 220),
+        column_config={"Probability": st.column_config.NumberColumn(format="%.0f %%", width="small")},
+        column_order=["Picture", "Verdict", "Probability", *(["Why not"] if None in probabilities else [])],
+        on_select="rerun",
+        selection_mode="single-row-required",
+        key="case",
+        alt="The pictures with the most likely class and its probability",
+    )
+    rows = event.selection.rows
+    return rows[0] if rows and rows[0] < len(names) else 0
+
+
+def model_facts(card: ModelCard) -> None:
+    """Show the model's card in short."""
+    grouped = "a patient's pictures and near-duplicates kept on one side of the split"
+    figures = f"accuracy {percent(card.metrics['accuracy'], test_size(card))}"
+    if "macro_f1" in card.metrics:
+        figures += f"; macro-F1, which weighs every class the same, {percent(card.metrics['macro_f1'])}"
+    facts = {
+        "Network": f"{architecture_title(card)}; pictures reduced to {card.preprocessing.image_size} x {card.preprocessing.image_size}",
+        "Trained on": f"{training_data(card)}; {grouped if card.split.protocol == 'grouped' else 'split at random within each class'}",
+        "On test pictures": f"{figures}; 95 % intervals in brackets",
+        "Meant for": card.intended_use,
+    }
+    st.markdown("\n\n".join(f"**{name}:** {literal(text)}" for name, text in facts.items()))
+    st.markdown("**Limits:**\n" + "\n".join(f"- {literal(limit)}" for limit in card.limits))

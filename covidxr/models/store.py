@@ -1,0 +1,195 @@
+"""Models on disk: a folder of weights, card and predictions, written whole or not at all. Torch is loaded only with weights."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from covidxr.errors import ConfigError, ModelError
+from covidxr.records import CARD_SCHEMA_VERSION, ModelCard, Predictions
+from covidxr.storage import from_json, new_folder, to_json, write_bytes, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_WEIGHTS, _CARD, _PREDICTIONS = "model.safetensors", "card.json", "predictions.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model in the list: its card, or the sentence that says why it cannot be used."""
+
+    model_id: str
+    card: ModelCard | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedModel:
+    """A network ready for use. Attribution hooks into the network, so whoever explains with it holds the lock."""
+
+    card: ModelCard
+    network: nn.Module
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def model_folder(root: Path, model_id: str) -> Path:
+    """Return a model's folder. Raises ModelError for an id that is not a plain name."""
+    if not model_id or model_id.startswith(".") or not all(c.isalnum() or c in "-_." for c in model_id):
+        raise ModelError(f"{model_id!r} is no model id: letters, digits, dots, - and _ make one")
+    return root / model_id
+
+
+def list_models(root: Path) -> tuple[ModelEntry, ...]:
+    """List the models below a folder, the best accuracy on test first; one that cannot be used says why."""
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")) if root.is_dir() else []
+    entries = []
+    for folder in folders:
+        try:
+            entries.append(ModelEntry(folder.name, read_card(folder), None))
+        except ModelError as error:
+            entries.append(ModelEntry(folder.name, None, str(error)))
+    return tuple(sorted(entries, key=lambda e: (-e.card.metrics["accuracy"].estimate if e.card else 1.0, e.model_id)))
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read a model's card. Raises ModelError when it is missing, damaged, of an unknown schema or of another model."""
+    try:
+        text = (folder / _CARD).read_text("utf-8")
+    except FileNotFoundError:
+        raise ModelError(f"there is no model {folder.name}: {folder} has no {_CARD}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"the card of {folder.name} cannot be read: {error}") from error
+    try:
+        version = json.loads(text).get("schema_version")
+        if version != CARD_SCHEMA_VERSION:
+            raise ModelError(
+                f"the card of {folder.name} has schema {version}, this program reads {CARD_SCHEMA_VERSION}; update covidxr"
+            )
+        card = from_json(ModelCard, text, f"the card of {folder.name}")
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"the card of {folder.name} is not a JSON object: {error}") from error
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
+    if card.model_id != folder.name:
+        raise ModelError(f"the card in {folder.name} is that of {card.model_id}; rename the folder or restore the card")
+    if "accuracy" not in card.metrics:
+        raise ModelError(f"the card of {folder.name} has no accuracy on test")
+    return card
+
+
+def read_predictions(folder: Path) -> Predictions:
+    """Read a model's predictions on val and test. Raises ModelError when they are missing or damaged."""
+    card = read_card(folder)
+    try:
+        with (folder / _PREDICTIONS).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return Predictions(
+            card.class_names,
+            tuple(row["sample"] for row in rows),
+            tuple(row["split"] for row in rows),
+            np.array([card.class_names.index(row["y_true"]) for row in rows], dtype=np.int64),
+            np.array([[float(row[name]) for name in card.class_names] for row in rows]).reshape(-1, len(card.class_names)),
+            np.array([int(row["group"]) for row in rows], dtype=np.int64) if rows and "group" in rows[0] else None,
+        )
+    except FileNotFoundError:
+        raise ModelError(f"the model {folder.name} has no {_PREDICTIONS}; evaluate it on its dataset again") from None
+    except (OSError, KeyError, ValueError, TypeError, ConfigError) as error:
+        raise ModelError(f"the predictions of {folder.name} cannot be read: {error!r}") from error
+
+
+def save_model(root: Path, card: ModelCard, weights: dict[str, Tensor], predictions: Predictions | None) -> Path:
+    """Write a model folder whole or not at all; convolution and linear weights in half precision, the rest as it is.
+
+    Raises ModelError when a model of that id is there already.
+    """
+    from safetensors.torch import save
+
+    folder = model_folder(root, card.model_id)
+    if folder.exists():
+        raise ModelError(f"there is a model {card.model_id} already in {root}; choose another id or delete it first")
+    content = save(to_half(weights))
+    with new_folder(folder) as new:
+        write_bytes(new / _WEIGHTS, content)
+        write_text(new / _CARD, to_json(replace(card, weights_sha256=hashlib.sha256(content).hexdigest())))
+        if predictions is not None:
+            write_text(new / _PREDICTIONS, _predictions_csv(predictions))
+    return folder
+
+
+def to_half(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights as they are stored: matrices and kernels float16, vectors (norms, biases, statistics) unchanged."""
+    return {k: (v.half() if v.is_floating_point() and v.ndim > 1 else v).contiguous() for k, v in weights.items()}
+
+
+def _predictions_csv(predictions: Predictions) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    groups = [[]] * len(predictions) if predictions.groups is None else predictions.groups.reshape(-1, 1).tolist()
+    writer.writerow(["sample", "split", "y_true", *predictions.class_names, *([] if predictions.groups is None else ["group"])])
+    for sample, split, label, scores, group in zip(
+        predictions.samples, predictions.splits, predictions.y_true, predictions.y_score, groups, strict=True
+    ):
+        writer.writerow([sample, split, predictions.class_names[label], *(repr(float(p)) for p in scores), *group])
+    return text.getvalue()
+
+
+def load_model(folder: Path) -> LoadedModel:
+    """Load a model for use: card, schema, hash, network, tensors, in that order. Raises ModelError naming what is wrong."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    card = read_card(folder)
+    try:
+        content = (folder / _WEIGHTS).read_bytes()
+    except OSError as error:
+        raise ModelError(f"the weights of {folder.name} cannot be read: {error.strerror}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != card.weights_sha256:
+        raise ModelError(
+            f"the weights of {folder.name} are not those its card was written for (sha256 {found[:12]}…, expected "
+            f"{card.weights_sha256[:12]}…); restore {_WEIGHTS}"
+        )
+    try:
+        weights = load(content)
+    except (SafetensorError, ValueError) as error:
+        raise ModelError(
+            f"the weights of {folder.name} are not a safetensors file ({error}); pickled weights are never opened"
+        ) from error
+    return LoadedModel(card, restore_network(card, weights))
+
+
+def restore_network(card: ModelCard, weights: dict[str, Tensor]) -> nn.Module:
+    """Build a card's network around stored weights, float32, in eval mode. Raises ModelError when they do not fit."""
+    import torch
+
+    from covidxr.models.architectures import build_network
+
+    try:
+        network = build_network(card.architecture, len(card.class_names), card.preprocessing.image_size)
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()}, strict=True)
+    except ConfigError as error:
+        raise ModelError(f"the card of {card.model_id} cannot be followed: {error}") from error
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights of {card.model_id} do not fit {card.architecture}: {' '.join(str(error).split())[:300]}"
+        ) from error
+    return network.to(memory_format=torch.channels_last).eval()
+
+
+def verify_model(folder: Path) -> str | None:
+    """Load a model and its predictions; return the sentence that says what is wrong, or None."""
+    try:
+        load_model(folder)
+        read_predictions(folder)
+    except ModelError as error:
+        return str(error)
+    return None

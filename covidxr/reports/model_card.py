@@ -1,0 +1,63 @@
+"""The card of a model: what must be known of it before it may be used."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import covidxr
+from covidxr.data.dataset import Dataset
+from covidxr.data.splits import Split
+from covidxr.records import CARD_SCHEMA_VERSION, RESEARCH_ONLY, ModelCard, Preprocessing, Recipe
+
+
+def draft_card(
+    model_id: str, recipe: Recipe, dataset: Dataset, split: Split, origin: str, best_epoch: int, seconds: float
+) -> ModelCard:
+    """Return a card that says all but how well the model does.
+
+    origin: where the initial weights came from, in words.  seconds: time spent training.
+    """
+    return ModelCard(
+        schema_version=CARD_SCHEMA_VERSION,
+        model_id=model_id,
+        architecture=recipe.architecture,
+        init=origin,
+        class_names=dataset.class_names,
+        preprocessing=Preprocessing(image_size=recipe.image_size),
+        recipe=recipe,
+        split=split.plan,
+        split_fingerprint=split.fingerprint,
+        dataset_fingerprint=dataset.fingerprint,
+        dataset_name="synthetic phantoms, not radiographs" if dataset.synthetic else dataset.name,
+        synthetic=dataset.synthetic,
+        class_counts=split.counts(dataset.class_names),
+        sources=dataset.sources(),
+        best_epoch=best_epoch,
+        temperature=1.0,
+        metrics={},
+        training_seconds=round(seconds, 1),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        covidxr_version=covidxr.__version__,
+        torch_version=version("torch"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        intended_use=f"Teaching and research on chest radiographs like those it was trained on. {RESEARCH_ONLY}",
+        limits=_limits(dataset),
+    )
+
+
+def _limits(dataset: Dataset) -> tuple[str, ...]:
+    """Say what the data alone forbids to conclude from any model trained on it."""
+    sources = dataset.sources()
+    limits = ["Judged on one dataset only; no other hospital has tested it."]
+    if dataset.synthetic:
+        limits.append("Trained on synthetic phantoms: it knows nothing of real patients.")
+    for name, own in sources.items():
+        others = {source for other, tally in sources.items() if other != name for source in tally}
+        if set(own) != {"unknown"} and not set(own) & others:
+            limits.append(
+                f"{name} shares no source with the other classes: the model may know where a picture is from, not the disease."
+            )
+    return tuple(limits)

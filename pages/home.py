@@ -1,0 +1,68 @@
+"""What this is, what it is not, and what is here to work with."""
+
+import streamlit as st
+
+from covidxr.app.frame import page, show_error
+from covidxr.app.widgets import architecture_title, no_models, stored_models, test_size, training_data
+from covidxr.figures import percent
+
+PURPOSE = "An open workbench for models that tell Normal, COVID, Viral Pneumonia and Lung opacity apart on chest radiographs."
+
+with page("pages/home.py", "covidxr", PURPOSE):
+    entries = stored_models()
+    cards = [entry.card for entry in entries if entry.card]
+
+    st.page_link(
+        "pages/predict.py", label="Judge a radiograph: probabilities, and where the model looked", icon=":material/radiology:"
+    )
+
+    st.subheader("Models", anchor=False)
+    if cards:
+        st.dataframe(
+            {
+                "Model": [card.model_id for card in cards],
+                "Network": [architecture_title(card) for card in cards],
+                "Trained on": [training_data(card) for card in cards],
+                "Accuracy": [percent(card.metrics["accuracy"], test_size(card)) for card in cards],
+                "Macro-F1": [percent(card.metrics["macro_f1"]) if "macro_f1" in card.metrics else "not measured" for card in cards],
+            },
+            hide_index=True,
+            alt="The models with their networks, training data and figures on test pictures",
+        )
+        st.caption(
+            "On test pictures that the model never saw, with 95 % intervals; n is their number. "
+            "Macro-F1 weighs every class the same, however rare."
+        )
+    else:
+        no_models()
+    for entry in entries:
+        if entry.error:
+            show_error(entry.error)
+
+    if cards:
+        st.subheader("Datasets", anchor=False)
+        sizes = {
+            training_data(card): {split: sum(counts.values()) for split, counts in card.class_counts.items()} for card in cards
+        }
+        st.dataframe(
+            {
+                "Dataset": list(sizes),
+                "Training": [size.get("train", 0) for size in sizes.values()],
+                "Validation": [size.get("val", 0) for size in sizes.values()],
+                "Test": [size.get("test", 0) for size in sizes.values()],
+            },
+            hide_index=True,
+            alt="The datasets that the models were trained on, with the number of pictures in each split",
+        )
+
+    is_, is_not = st.columns(2, gap="large")
+    is_.subheader("What it is", anchor=False)
+    is_.markdown(
+        "- A place to train, compare, explain and question chest-X-ray classifiers\n"
+        "- Every figure with its interval, every model with its limits\n"
+        "- On your machine: pictures are not sent anywhere"
+    )
+    is_not.subheader("What it is not", anchor=False)
+    is_not.markdown(
+        "- A medical device, or advice on any patient\n- A test for COVID-19\n- Proven outside the dataset a model was trained on"
+    )
