@@ -54,10 +54,10 @@ def probability_bars(probabilities: Mapping[str, float]) -> go.Figure:
         hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
     )
     figure = go.Figure(bars)
-    figure.update_xaxes(title="Probability (%)", range=[0, 100], tickvals=[0, 25, 50, 75, 100], fixedrange=True)
+    figure.update_xaxes(title="Probability (%)", range=[0, 100], tickvals=[0, 50, 100], fixedrange=True)
     figure.update_yaxes(autorange="reversed", ticks="", fixedrange=True)
     # The right margin holds the figure beside a bar that fills the axis.
-    figure.update_layout(height=60 + 44 * len(names), margin={"l": 0, "r": 48, "t": 8, "b": 44}, bargap=0.35, showlegend=False)
+    figure.update_layout(height=52 + 36 * len(names), margin={"l": 0, "r": 40, "t": 8, "b": 44}, bargap=0.35, showlegend=False)
     return figure
 
 

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from covidxr.app.frame import page, show_error
-from covidxr.app.widgets import architecture_title, no_models, stored_models, test_size, training_data
+from covidxr.app.frame import page
+from covidxr.app.widgets import architecture_title, broken_models, no_models, stored_models, test_size, training_data
 from covidxr.figures import percent
 
 PURPOSE = "An open workbench for models that tell Normal, COVID, Viral Pneumonia and Lung opacity apart on chest radiographs."
@@ -12,9 +12,7 @@ with page("pages/home.py", "covidxr", PURPOSE):
     entries = stored_models()
     cards = [entry.card for entry in entries if entry.card]
 
-    st.page_link(
-        "pages/predict.py", label="Judge a radiograph: probabilities, and where the model looked", icon=":material/radiology:"
-    )
+    st.page_link("pages/predict.py", label="**Predict:** drop a radiograph, read what a model finds", icon=":material/radiology:")
 
     st.subheader("Models", anchor=False)
     if cards:
@@ -33,11 +31,9 @@ with page("pages/home.py", "covidxr", PURPOSE):
             "On test pictures that the model never saw, with 95 % intervals; n is their number. "
             "Macro-F1 weighs every class the same, however rare."
         )
+        broken_models(entries)
     else:
-        no_models()
-    for entry in entries:
-        if entry.error:
-            show_error(entry.error)
+        no_models(entries)
 
     if cards:
         st.subheader("Datasets", anchor=False)
@@ -47,9 +43,9 @@ with page("pages/home.py", "covidxr", PURPOSE):
         st.dataframe(
             {
                 "Dataset": list(sizes),
-                "Training": [size.get("train", 0) for size in sizes.values()],
-                "Validation": [size.get("val", 0) for size in sizes.values()],
-                "Test": [size.get("test", 0) for size in sizes.values()],
+                "Training": [f"{size.get('train', 0):,}" for size in sizes.values()],
+                "Validation": [f"{size.get('val', 0):,}" for size in sizes.values()],
+                "Test": [f"{size.get('test', 0):,}" for size in sizes.values()],
             },
             hide_index=True,
             alt="The datasets that the models were trained on, with the number of pictures in each split",

@@ -22,37 +22,32 @@ def offer_phantoms() -> None:
 
 
 def answer(card: ModelCard, picture: Picture, case: Case) -> None:
-    """Show the verdict, the picture, where the model looked, and the probabilities."""
-    prediction = case.prediction
-    st.subheader(verdict(prediction), anchor=False)
-    if card.synthetic:
-        st.warning(
-            "This model learned from synthetic phantoms only: what it says of a real radiograph means nothing.",
-            icon=":material/warning:",
-        )
-    st.markdown(meaning(prediction))
-    left, middle, right = st.columns([5, 5, 4], gap="medium")
+    """Show the verdict and the probabilities, the picture, and where the model looked."""
+    probabilities, predicted, names = case.prediction.probabilities, case.prediction.predicted, list(card.class_names)
+    # The verdict comes first: on a phone the columns stand below one another.
+    left, middle, right = st.columns([4, 5, 5], gap="medium")
+    with left:
+        st.subheader(verdict(case.prediction), anchor=False)
+        if card.synthetic:
+            st.warning("This model learned from synthetic phantoms: what it says of a real radiograph means nothing.")
+        else:
+            st.markdown(meaning(case.prediction))
+        bars = ", ".join(f"{display_name(name)} {whole_percent(p)}" for name, p in probabilities.items())
+        st.plotly_chart(probability_bars(probabilities), config={"displayModeBar": False}, alt=f"Probabilities: {bars}")
+    name = "Synthetic phantom, not a radiograph" if picture.synthetic else picture.name
+    caption = literal(f"{name}. {case.padding}" if case.padding else name)
+    # JPEG, which Streamlit would choose, blurs what a radiograph is looked at for.
+    middle.image(case.image, caption=caption, width="stretch", output_format="PNG", alt=f"{name}, as the model reads it")
     with right:
-        bars = ", ".join(f"{display_name(name)} {whole_percent(p)}" for name, p in prediction.probabilities.items())
-        st.plotly_chart(probability_bars(prediction.probabilities), config={"displayModeBar": False}, alt=f"Probabilities: {bars}")
-        names = list(card.class_names)
-        target = st.selectbox(
-            "Explain",
-            names,
-            index=names.index(prediction.predicted),
-            format_func=display_name,
-            key=f"target {prediction.predicted}",
-            help="The class for which the heat map shows where the model found its reasons.",
-        )
-        opacity = st.slider("Heat map opacity (%)", 0, 100, 60, step=5, key="opacity") / 100
-    attribution = explain(card, picture, target)
-    kind = "Synthetic phantom, not a radiograph" if picture.synthetic else literal(picture.name)
-    left.image(case.image, caption=kind, width="stretch", alt=f"The picture as read: {picture.name}")
-    overlay = heat_overlay(case.image, attribution.heat, opacity)
-    alt = f"The picture with the heat map for {display_name(target)}"
-    middle.image(overlay, caption=heat_caption(attribution), width="stretch", alt=alt)
-    if case.padding:
-        left.caption(case.padding)
+        place, controls = st.container(), st.columns(2)
+        why = "The class for which the heat map shows where the model found its reasons."
+        start = names.index(predicted)
+        target = controls[0].selectbox("Explain", names, start, display_name, key=f"explain {predicted}", help=why)
+        opacity = controls[1].slider("Heat map opacity (%)", 0, 100, 60, step=5, key="opacity") / 100
+        attribution = explain(card, picture, target)
+        overlay = heat_overlay(case.image, attribution.heat, opacity)
+        alt = f"The same picture under the heat map for {display_name(target)}"
+        place.image(overlay, caption=heat_caption(attribution), width="stretch", alt=alt)
     with st.expander("About this model", icon=":material/description:"):
         model_facts(card)
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from covidxr import workflows
 from covidxr.app.cache import Case
-from covidxr.app.frame import literal
+from covidxr.app.frame import literal, show_error
 from covidxr.errors import ImageError
 from covidxr.figures import percent, whole_percent
 from covidxr.models.store import ModelEntry
@@ -28,7 +28,8 @@ _CLEAR, _LIKELY = 0.9, 0.6
 def verdict(prediction: CasePrediction) -> str:
     """Say what a model finds likely, as surely as its probabilities allow and no more."""
     (first, p), (second, q), *_ = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-    one, other = f"{display_name(first)} ({whole_percent(p)})", f"{display_name(second)} ({whole_percent(q)})"
+    # The space before the sign does not break, lest a line begin with it.
+    one, other = (f"{display_name(name)} ({whole_percent(x)})".replace(" %", "\u00a0%") for name, x in ((first, p), (second, q)))
     if p >= _CLEAR:
         return f"Most likely {one}"
     return f"Probably {one}, but {other} is possible" if p >= _LIKELY else f"Unclear: {one} or {other}"
@@ -37,11 +38,8 @@ def verdict(prediction: CasePrediction) -> str:
 def meaning(prediction: CasePrediction) -> str:
     """Say what the class stands for and what its probability is worth."""
     name = prediction.predicted
-    share = whole_percent(prediction.probabilities[name])
-    known = _MEANINGS.get(name, f"{display_name(name)} is a class of this model's dataset.")
-    return (
-        f"{known} {share} is a calibrated share among pictures like those of the model's dataset, not a diagnosis of this patient."
-    )
+    known = _MEANINGS.get(name, f"{display_name(name)} is a class of the model's dataset.")
+    return f"{known} The figure holds for pictures like those of the model's dataset; it is no diagnosis of this patient."
 
 
 def heat_caption(attribution: Attribution) -> str:
@@ -75,27 +73,36 @@ def test_size(card: ModelCard) -> int:
 
 def choose_model() -> ModelCard | None:
     """Let the reader choose a model, in the sidebar and for all pages; where there is none, say so and return None."""
-    cards = {entry.model_id: entry.card for entry in stored_models() if entry.card}
+    entries = stored_models()
+    cards = {entry.model_id: entry.card for entry in entries if entry.card}
     if not cards:
-        no_models()
+        no_models(entries)
         return None
     chosen = st.sidebar.selectbox(
         "Model", list(cards), key="model", persist_state="session", help="The most accurate on its own test pictures stands first."
     )
     card = cards[chosen]
     accuracy = percent(card.metrics["accuracy"], test_size(card))
-    st.sidebar.caption(f"{literal(architecture_title(card))}. Right on {accuracy} of its test pictures.")
+    st.sidebar.caption(f"{literal(architecture_title(card))}. Test accuracy {accuracy}.")
     return card
 
 
-def no_models() -> None:
-    """Say what is missing when there is no model to use, and how to mend it."""
+def no_models(entries: Sequence[ModelEntry]) -> None:
+    """Say that there is no model to use, why the stored ones cannot be, and how to get one."""
     st.info(
         "There is no model to judge pictures with yet. Train one on your dataset, then reload this page:", icon=":material/info:"
     )
     st.code("python -m covidxr train --data DATASET --recipe covidxr-resnet18", language="bash", wrap_lines=True)
     folder = literal(str(workflows.weights_folder()))
     st.caption(f"Models are looked for in {folder}; set COVIDXR_WEIGHTS to look in another folder.")
+    broken_models(entries)
+
+
+def broken_models(entries: Sequence[ModelEntry]) -> None:
+    """Say of every stored model that cannot be used why it cannot."""
+    for entry in entries:
+        if entry.error:
+            show_error(entry.error)
 
 
 def case_table(names: Sequence[str], cases: Sequence[Case | ImageError]) -> int:
@@ -112,7 +119,11 @@ def case_table(names: Sequence[str], cases: Sequence[Case | ImageError]) -> int:
         },
         hide_index=True,
         height=min(36 * (len(names) + 1), 220),
-        column_config={"Probability": st.column_config.NumberColumn(format="%.0f %%", width="small")},
+        column_config={
+            "Picture": st.column_config.TextColumn(width=200 if None in probabilities else "large"),
+            "Verdict": st.column_config.TextColumn(width=120),
+            "Probability": st.column_config.NumberColumn(format="%.0f %%", width=90),
+        },
         column_order=["Picture", "Verdict", "Probability", *(["Why not"] if None in probabilities else [])],
         on_select="rerun",
         selection_mode="single-row-required",
@@ -129,9 +140,11 @@ def model_facts(card: ModelCard) -> None:
     figures = f"accuracy {percent(card.metrics['accuracy'], test_size(card))}"
     if "macro_f1" in card.metrics:
         figures += f"; macro-F1, which weighs every class the same, {percent(card.metrics['macro_f1'])}"
+    split = grouped if card.split.protocol == "grouped" else "split at random within each class"
+    size = card.preprocessing.image_size
     facts = {
-        "Network": f"{architecture_title(card)}; pictures reduced to {card.preprocessing.image_size} x {card.preprocessing.image_size}",
-        "Trained on": f"{training_data(card)}; {grouped if card.split.protocol == 'grouped' else 'split at random within each class'}",
+        "Network": f"{architecture_title(card)}; sees pictures at {size} x {size} pixels",
+        "Trained on": f"{training_data(card)}; {split}",
         "On test pictures": f"{figures}; 95 % intervals in brackets",
         "Meant for": card.intended_use,
     }

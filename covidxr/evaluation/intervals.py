@@ -137,14 +137,14 @@ def percentile_interval(estimate: float, replicates: npt.NDArray[np.floating]) -
     return Interval(estimate, min(low, estimate), max(high, estimate))
 
 
-def summed_gap_interval(gaps: npt.NDArray[np.float64], replicates: npt.NDArray[np.floating]) -> Interval:
+def summed_gap_interval(gaps: npt.NDArray[np.floating], replicates: npt.NDArray[np.floating]) -> Interval:
     """Sum of the absolute gaps (K,), such as the calibration error of K bins, with its interval in [0, 1]; replicates: (K, B).
 
-    Absolute values turn noise into gap: the sum is too high on a finite sample (Roelofs et al. 2022, "Mitigating bias in calibration
-    error estimation", AISTATS), and resampling adds bias once more, so that all replicates may lie above the estimate. The
-    distance up to their 97.5 % quantile is therefore taken on both sides: the lower bound of the basic bootstrap, the upper of the
-    percentile bootstrap (Davison & Hinkley 1997, ch. 5). The lower bound is 0 where the noise alone, the replicates about the
-    gaps, reaches the estimate in 2.5 % of the draws: no gap at all is then not ruled out.
+    Absolute values turn noise into gap: the sum is too high on a finite sample (Roelofs et al. 2022, "Mitigating bias in
+    calibration error estimation", AISTATS), and resampling adds bias once more, so that all replicates may lie above the
+    estimate. The distance up to their 97.5 % quantile is therefore taken on both sides: the lower bound of the basic bootstrap,
+    the upper of the percentile bootstrap (Davison & Hinkley 1997, ch. 5). The lower bound is 0 where the noise alone, the
+    replicates about the gaps, reaches the estimate in 2.5 % of the draws: no gap at all is then not ruled out.
     """
     estimate = float(np.abs(gaps).sum())
     upper, noise = (float(np.quantile(np.abs(r).sum(axis=0), 0.975)) for r in (replicates, replicates - gaps[:, None]))

@@ -166,12 +166,12 @@ def test_differences_have_the_width_of_paired_data():
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * error, rel=0.12)
     random, strata = np.random.default_rng(5), [np.flatnonzero(a.y_true == k) for k in range(4)]
     loop = []
-    for _ in range(150):
+    for _ in range(100):
         drawn = np.concatenate([random.choice(s, len(s)) for s in strata])
         loop.append(np.subtract(*[f1_score(p.y_true[drawn], p.y_pred[drawn], average="macro") for p in (a, b)]))
     low, high = np.quantile(loop, [0.025, 0.975])
     got = pair.macro_f1_difference
-    assert (got.low, got.high) == pytest.approx((low, high), abs=0.25 * (high - low))
+    assert (got.low, got.high) == pytest.approx((low, high), abs=0.3 * (high - low))
 
 
 def test_a_model_does_not_differ_from_its_copy():

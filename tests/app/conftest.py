@@ -1,0 +1,56 @@
+"""The app as a reader opens it, without a browser."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from covidxr.workflows import sample_phantom
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def open_page(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], AppTest]:
+    """Open a page by way of the router, with the models of a folder."""
+    st.cache_resource.clear()
+
+    def opener(path: str, weights: Path) -> AppTest:
+        monkeypatch.setenv("COVIDXR_WEIGHTS", str(weights))
+        app = AppTest.from_file(str(repository / "streamlit_app.py"), default_timeout=60).run()
+        return app.switch_page(path).run()
+
+    return opener
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[..., bytes]:
+    """Make a phantom into a PNG file."""
+
+    def encode(class_name: str, size: tuple[int, int] | None = None) -> bytes:
+        picture = Image.fromarray(sample_phantom(class_name))
+        content = io.BytesIO()
+        (picture.resize(size) if size else picture).save(content, "PNG")
+        return content.getvalue()
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def texts() -> Callable[[AppTest], str]:
+    """Collect all that a page says in words."""
+
+    def collect(app: AppTest) -> str:
+        kinds = (app.title, app.subheader, app.markdown, app.caption, app.error, app.warning, app.info)
+        return "\n".join(element.value for elements in kinds for element in elements)
+
+    return collect

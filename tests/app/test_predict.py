@@ -1,0 +1,105 @@
+"""Predict: what a reader gets for good, bad and hostile files."""
+
+import json
+import shutil
+
+import pytest
+
+from covidxr.records import CLASS_NAMES, display_name
+
+PAGE = "pages/predict.py"
+
+
+def upload(app, *files):
+    app.file_uploader[0].set_value([(name, content, "image/png") for name, content in files])
+    return app.run()
+
+
+def test_without_models_it_says_how_to_get_one(open_page, tmp_path, texts):
+    app = open_page(PAGE, tmp_path / "none")
+    assert not app.exception
+    assert "no model" in texts(app)
+    assert not app.file_uploader
+
+
+def test_when_every_model_is_broken_it_says_why(open_page, tmp_path):
+    (tmp_path / "broken").mkdir()
+    app = open_page(PAGE, tmp_path)
+    assert not app.exception
+    assert "broken" in app.error[0].value
+
+
+@pytest.mark.slow
+def test_an_empty_page_offers_phantoms(open_page, phantom_model_folder):
+    app = open_page(PAGE, phantom_model_folder)
+    assert [button.label for button in app.button] == [display_name(name) for name in CLASS_NAMES]
+    assert not app.image
+    app.button[1].click().run()
+    assert not app.exception
+    assert app.image[0].captions[0] == r"Synthetic phantom\, not a radiograph"
+
+
+@pytest.mark.slow
+def test_a_radiograph_gets_verdict_overlay_and_warning(open_page, phantom_model_folder, png):
+    app = upload(open_page(PAGE, phantom_model_folder), ("case.png", png("COVID")))
+    assert not app.exception
+    assert "%" in app.subheader[0].value
+    assert "synthetic phantoms" in app.warning[0].value
+    picture, overlay = app.image
+    assert picture.captions[0] == r"case\.png"
+    assert "11 x 11 grid: each cell covers 1/121 of the picture" in overlay.captions[0]
+    explained = next(widget for widget in app.selectbox if widget.label == "Explain")
+    other = next(name for name in CLASS_NAMES if name != explained.value)
+    explained.set_value(other).run()
+    assert display_name(other) in app.image[1].captions[0]
+
+
+@pytest.mark.slow
+def test_a_picture_that_is_not_square_says_what_was_added(open_page, phantom_model_folder, png):
+    app = upload(open_page(PAGE, phantom_model_folder), ("wide.png", png("Normal", (400, 300))))
+    assert "not square" in app.image[0].captions[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated"])
+def test_a_bad_file_is_a_sentence(open_page, phantom_model_folder, png, kind):
+    whole = png("COVID")
+    content = {"empty": b"", "text": b"this is text", "truncated": whole[: len(whole) // 2]}[kind]
+    app = upload(open_page(PAGE, phantom_model_folder), ("bad.png", content))
+    assert not app.exception
+    assert app.error[0].value.startswith(r"Cannot read bad\.png\:")
+    assert not app.image
+
+
+@pytest.mark.slow
+def test_one_bad_file_is_not_the_end_of_the_rest(open_page, phantom_model_folder, png):
+    files = [("one.png", png("COVID")), ("bad.png", b"text"), ("two.png", png("Normal"))]
+    app = upload(open_page(PAGE, phantom_model_folder), *files)
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert list(table["Picture"]) == ["one.png", "bad.png", "two.png"]
+    assert table["Verdict"][1] == "Cannot be read"
+    assert "cannot read bad.png" in table["Why not"][1]
+    assert table["Probability"].isna().tolist() == [False, True, False]
+    assert len(app.image) == 2
+
+
+@pytest.mark.slow
+def test_a_hostile_name_stays_text(open_page, phantom_model_folder, png):
+    name = "[x](http:a) **b** <img> :smile:.png"
+    app = upload(open_page(PAGE, phantom_model_folder), (name, png("COVID")))
+    assert not app.exception
+    assert app.image[0].captions[0] == r"\[x\]\(http\:a\) \*\*b\*\* \<img\> \:smile\:\.png"
+    app = upload(open_page(PAGE, phantom_model_folder), (name, b"text"))
+    assert r"\*\*b\*\*" in app.error[0].value
+
+
+@pytest.mark.slow
+def test_damaged_weights_are_a_sentence(open_page, phantom_model_folder, png, tmp_path):
+    root = tmp_path / "weights"
+    shutil.copytree(phantom_model_folder, root)
+    card = json.loads((root / "phantom-cnn" / "card.json").read_text())
+    (root / "phantom-cnn" / "card.json").write_text(json.dumps(card | {"weights_sha256": "0" * 64}))
+    app = upload(open_page(PAGE, root), ("case.png", png("COVID")))
+    assert not app.exception
+    assert "sha256" in app.error[0].value

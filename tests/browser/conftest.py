@@ -1,0 +1,100 @@
+"""A real server and a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# No sandbox: tests run as root in containers. The rest keeps Chromium from calling home.
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync", "--no-first-run")
+ARGUMENTS += ("--disable-background-networking", "--disable-component-update")
+
+
+@pytest.fixture
+def server(phantom_model_folder: Path, tmp_path: Path) -> Iterator[str]:
+    """Start the app with the phantom model and return its address; each test gets a server that no page was asked of yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        "streamlit_app.py",
+        "--server.headless",
+        "true",
+        "--server.port",
+        str(port),
+    ]
+    environment = os.environ | {"COVIDXR_WEIGHTS": str(phantom_model_folder)}
+    log = (tmp_path / "server.log").open("wb")
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        _wait(f"http://127.0.0.1:{port}/_stcore/health", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(240):
+        assert process.poll() is None, "the server ended before it answered"
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.25)
+    raise AssertionError("the server did not answer within a minute")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, or a skip."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not executable:
+        pytest.skip("no Chromium (CHROMIUM names one)")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def errors() -> list[str]:
+    """What the browser complained of: console errors, failed requests, exceptions."""
+    return []
+
+
+@pytest.fixture
+def tab(browser, errors: list[str]):
+    """A new tab, 1440 x 900, whose complaints are noted."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(60_000)
+
+    def note(message) -> None:
+        # At a deep link Streamlit first looks for its own paths below the page's, and finds them one level up.
+        if message.type == "error" and "_stcore" not in message.location.get("url", ""):
+            errors.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "request",
+        lambda request: None if "127.0.0.1" in request.url or not request.url.startswith("http") else errors.append(request.url),
+    )
+    yield page
+    page.close()

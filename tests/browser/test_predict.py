@@ -1,0 +1,78 @@
+"""A reader drops a radiograph on Predict, in a real browser."""
+
+import base64
+import io
+
+import pytest
+from PIL import Image
+
+from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, display_name
+from covidxr.workflows import sample_phantom
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PICTURES = "[data-testid=stImage] img"
+DROP = """([zone, content]) => {
+    const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
+    const data = new DataTransfer();
+    data.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
+    for (const kind of ["dragenter", "dragover", "drop"])
+        zone.dispatchEvent(new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true}));
+}"""
+
+
+@pytest.fixture(scope="session")
+def phantom_png() -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(sample_phantom("COVID")).save(content, "PNG")
+    return content.getvalue()
+
+
+def sideways(tab) -> int:
+    """By how many pixels the page is wider than its window."""
+    return tab.evaluate("""() => Math.max(...["html", "[data-testid=stMain]"].map(s => document.querySelector(s))
+        .map(e => e.scrollWidth - e.clientWidth))""")
+
+
+def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, errors, phantom_png):
+    tab.goto(f"{server}/predict")
+    tab.get_by_role("heading", name="Predict").wait_for()
+    tab.get_by_text(RESEARCH_ONLY).wait_for()
+    zone = tab.get_by_test_id("stFileUploaderDropzone").element_handle()
+    tab.evaluate(DROP, [zone, base64.b64encode(phantom_png).decode()])
+    tab.locator(PICTURES).nth(1).wait_for()
+
+    alternatives = [tab.locator(PICTURES).nth(i).get_attribute("alt") for i in range(2)]
+    assert alternatives[0] == "dropped.png, as the model reads it"
+    assert alternatives[1].startswith("The same picture under the heat map for")
+    chart = tab.get_by_test_id("stPlotlyChart")
+    chart.locator(".barlayer .point").nth(3).wait_for()
+    assert chart.locator(".bartext").count() == len(CLASS_NAMES)
+    assert chart.locator(".ytick").all_inner_texts() == [display_name(name) for name in CLASS_NAMES]
+    box = tab.locator(PICTURES).nth(1).bounding_box()
+    assert box["y"] + box["height"] <= 900, "the heat map stands below the first screen"
+    assert sideways(tab) == 0
+    assert errors == []
+
+
+def test_home_leads_to_predict_and_a_phone_needs_no_sideways_scroll(server, tab, errors, phantom_png):
+    tab.set_viewport_size({"width": 400, "height": 850})
+    tab.goto(server)
+    tab.get_by_text("phantom-cnn").first.wait_for(state="attached")
+    assert sideways(tab) == 0
+    tab.get_by_role("link", name="Predict: drop a radiograph").click()
+    tab.get_by_role("heading", name="Predict").wait_for()
+    tab.locator("input[type=file]").set_input_files({"name": "case.png", "mimeType": "image/png", "buffer": phantom_png})
+    tab.locator(PICTURES).nth(1).wait_for()
+    assert sideways(tab) == 0
+    assert errors == []
+
+
+def test_a_hostile_name_makes_neither_link_nor_markup(server, tab, errors):
+    tab.goto(f"{server}/predict")
+    name = "[x](www.a.com) **b** <img src=x> :smile: a@b.com.png"
+    tab.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": b"text"})
+    alert = tab.get_by_test_id("stAlert")
+    alert.wait_for()
+    assert name in alert.inner_text().replace("\u2060", "")
+    assert alert.locator("a, img, strong").count() == 0
+    assert errors == []

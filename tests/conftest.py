@@ -1,0 +1,55 @@
+"""Fixtures that several tests share: phantoms on disk, a small model trained on them, and the development data where it is present."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from covidxr.data.phantom import write_phantoms
+from covidxr.records import SplitPlan
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep decoded phantoms out of the user's cache; the development data keeps its own."""
+    os.environ["COVIDXR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 160 phantoms."""
+    return write_phantoms(tmp_path_factory.mktemp("phantoms") / "phantoms", per_class=40, size=128, seed=0)
+
+
+@pytest.fixture(scope="session")
+def phantom_run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the study's small network on phantoms."""
+    from covidxr import workflows
+    from covidxr.models.recipes import recipe
+    from covidxr.runs.journal import RunConfig
+
+    chosen = recipe("poster-cnn").override(epochs=3, batch_size=16)
+    return workflows.train(RunConfig(chosen, SplitPlan(), str(phantoms)), tmp_path_factory.mktemp("runs") / "phantom-run").path
+
+
+@pytest.fixture(scope="session")
+def phantom_model_folder(phantom_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder that holds one model, phantom-cnn."""
+    from covidxr import workflows
+
+    root = tmp_path_factory.mktemp("weights")
+    workflows.store_run(phantom_run, "phantom-cnn", root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def database() -> Path:
+    """The development copy of the database, or a skip."""
+    folder = Path(os.environ.get("COVIDXR_DATA") or REPOSITORY.parent / "shared" / "data") / "COVID-19_Radiography_Dataset"
+    if not folder.is_dir():
+        pytest.skip("the development copy of the database is not here (COVIDXR_DATA)")
+    return folder

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from covidxr.data import pixels as room
+from covidxr.data.dataset import open_dataset
+from covidxr.data.images import fit_to_square, read_image
+from covidxr.data.pixels import decode
+from covidxr.errors import DatasetError
+
+
+@pytest.fixture
+def copy(phantoms: Path, tmp_path: Path) -> Path:
+    """A copy of the phantoms that a test may damage."""
+    return Path(shutil.copytree(phantoms, tmp_path / "copy"))
+
+
+def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record every file that is decoded from now on."""
+    decoded: list[str] = []
+
+    def counting(content: bytes, name: str) -> object:
+        decoded.append(name)
+        return read_image(content, name)
+
+    monkeypatch.setattr(room, "read_image", counting)
+    return decoded
+
+
+def test_rows_are_the_images_to_the_bit_and_decoded_once(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset(copy)
+    decoded = count_decodes(monkeypatch)
+    pixels = decode(dataset, 48, folder=tmp_path / "cache")
+    assert len(decoded) == len(dataset.samples) == len(pixels.array)
+    files = [dataset.samples[i].file for i in (150, 3)]
+    for row, file in zip(pixels.rows(files), files, strict=True):
+        assert np.array_equal(pixels.array[row], fit_to_square(read_image(dataset.read(file), file), 48))
+    again = decode(dataset, 48, folder=tmp_path / "cache")
+    assert len(decoded) == len(dataset.samples)
+    assert np.array_equal(again.array, pixels.array)
+    with pytest.raises(ValueError, match="read-only"):
+        again.array[0] = 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "index"])
+def test_a_damaged_cache_is_rebuilt(copy: Path, tmp_path: Path, damage: str) -> None:
+    dataset = open_dataset(copy)
+    before = np.array(decode(dataset, 48, folder=tmp_path / "cache").array)
+    (place,) = [p for p in (tmp_path / "cache").iterdir() if p.is_dir()]
+    if damage == "cut":
+        os.truncate(place / "pixels.npy", 5_000)
+    elif damage == "gone":
+        (place / "pixels.npy").unlink()
+    else:
+        (place / "index.json").write_text('{"files": []')
+    assert np.array_equal(decode(dataset, 48, folder=tmp_path / "cache").array, before)
+
+
+def test_a_changed_image_is_decoded_anew(copy: Path, tmp_path: Path) -> None:
+    first = np.array(decode(open_dataset(copy), 48, folder=tmp_path / "cache").array)
+    shutil.copy(copy / "COVID/images/COVID-7.png", copy / "Normal/images/Normal-1.png")
+    second = decode(open_dataset(copy), 48, folder=tmp_path / "cache").array
+    assert not np.array_equal(first[0], second[0])
+    assert np.array_equal(first[1:], second[1:])
+
+
+def test_an_unreadable_image_is_named_or_skipped(copy: Path, tmp_path: Path) -> None:
+    (copy / "Normal/images/Normal-2.png").write_bytes(b"damaged")
+    dataset = open_dataset(copy)
+    with pytest.raises(DatasetError, match=r"Normal/images/Normal-2.png: .* --skip-unreadable"):
+        decode(dataset, 48, folder=tmp_path / "cache")
+    pixels = decode(dataset, 48, skip_unreadable=True, folder=tmp_path / "cache")
+    assert [file for file, _ in pixels.skipped] == ["Normal/images/Normal-2.png"]
+    assert len(pixels.array) == len(dataset.samples) - 1
+    kept = dataset.without(pixels.skipped)
+    assert pixels.rows([s.file for s in kept.samples]).tolist() == list(range(len(kept.samples)))
+    with pytest.raises(DatasetError, match="1 files are not among the decoded images"):
+        pixels.rows(["Normal/images/Normal-2.png"])
+    # the smaller dataset still finds the same cache
+    assert len(decode(kept, 48, skip_unreadable=True, folder=tmp_path / "cache").array) == len(kept.samples)

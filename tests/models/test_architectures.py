@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from covidxr.errors import ConfigError, ModelError
+from covidxr.models import architectures
+from covidxr.models.architectures import ARCHITECTURES, architecture, build_network, load_imagenet
+
+
+def test_the_study_s_network_to_the_letter() -> None:
+    network = build_network("poster_cnn", 4, 128).eval()
+    assert sum(p.numel() for p in network.parameters()) == 9_826
+    kinds = [type(m).__name__ for m in network]
+    assert kinds == ["Conv2d", "ReLU", "MaxPool2d"] * 2 + ["Flatten", "Linear", "ReLU", "Linear", "ReLU", "Linear", "LogSoftmax"]
+    output = network(torch.zeros(2, 3, 128, 128))
+    assert output.shape == (2, 4)
+    assert torch.allclose(output.exp().sum(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_row_of_the_table_holds(name: str) -> None:
+    row = architecture(name)
+    network = build_network(name, 3, 128).eval()
+    seen = {}
+    network.get_submodule(row.target_layer).register_forward_hook(lambda m, i, o: seen.update(shape=o.shape))
+    assert network(torch.zeros(1, 3, 128, 128)).shape == (1, 3)
+    assert len(seen["shape"]) == 4
+    assert seen["shape"][-1] > 1
+    assert any(k.startswith(row.head) for k in network.state_dict())
+    for stage in row.stages:
+        for module in stage:
+            network.get_submodule(module)
+
+
+def test_unknown_names_and_sizes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="no architecture 'vgg'; there are poster_cnn, resnet18, efficientnet_b0"):
+        build_network("vgg", 4, 128)
+    with pytest.raises(ConfigError, match="poster_cnn takes images of 100 to 163 pixels, got image_size 224"):
+        build_network("poster_cnn", 4, 224)
+
+
+def full_resnet() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return torchvision.models.resnet18(num_classes=1000).state_dict()
+
+
+def test_a_complete_file_fills_all_but_the_head(tmp_path: Path) -> None:
+    weights = full_resnet()
+    save_file(weights, tmp_path / "w.safetensors")
+    network = build_network("resnet18", 4, 128)
+    head = network.state_dict()["fc.weight"].clone()
+    origin = load_imagenet(network, "resnet18", tmp_path / "w.safetensors")
+    state = network.state_dict()
+    assert all(torch.equal(state[k], v) for k, v in weights.items() if not k.startswith("fc."))
+    assert torch.equal(state["fc.weight"], head)
+    assert origin == f"weights from the file {tmp_path.name}/w.safetensors"
+
+
+def test_an_absent_block_starts_as_the_identity(tmp_path: Path) -> None:
+    weights = {k: v.half() if v.ndim == 4 else v for k, v in full_resnet().items() if not k.startswith(("fc.", "layer4.1."))}
+    save_file(weights, tmp_path / "w.safetensors")
+    network = build_network("resnet18", 4, 128).eval()
+    origin = load_imagenet(network, "resnet18", tmp_path / "w.safetensors")
+    assert "layer4.1 absent there and started as the identity" in origin
+    x = torch.rand(2, 512, 4, 4)
+    assert torch.equal(network.get_submodule("layer4.1")(x), x)
+    assert network.get_parameter("conv1.weight").dtype == torch.float32
+
+
+def test_the_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file(full_resnet(), tmp_path / "w.safetensors")
+    monkeypatch.setenv("COVIDXR_PRETRAINED", str(tmp_path / "w.safetensors"))
+    assert "w.safetensors" in load_imagenet(build_network("resnet18", 4, 128), "resnet18", None)
+
+
+@pytest.mark.parametrize("missing", ["layer2.0.", "conv1.", "layer4.0."])
+def test_a_file_that_lacks_more_is_refused(tmp_path: Path, missing: str) -> None:
+    save_file({k: v for k, v in full_resnet().items() if not k.startswith(missing)}, tmp_path / "w.safetensors")
+    with pytest.raises(ModelError, match="do not fit resnet18"):
+        load_imagenet(build_network("resnet18", 4, 128), "resnet18", tmp_path / "w.safetensors")
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save({"conv1.weight": torch.zeros(1)}, buffer)
+    (tmp_path / "w.pth").write_bytes(buffer.getvalue())
+    with pytest.raises(ModelError, match="not a safetensors file .* pickled weights are never opened"):
+        load_imagenet(build_network("resnet18", 4, 128), "resnet18", tmp_path / "w.pth")
+    with pytest.raises(ModelError, match="there is no weights file"):
+        load_imagenet(build_network("resnet18", 4, 128), "resnet18", tmp_path / "absent")
+
+
+def test_no_network_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COVIDXR_PRETRAINED", raising=False)
+
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(architectures.ResNet18_Weights, "get_state_dict", offline)
+    with pytest.raises(ConfigError, match="cannot download .* --init or COVIDXR_PRETRAINED"):
+        load_imagenet(build_network("resnet18", 4, 128), "resnet18", None)
+    with pytest.raises(ConfigError, match="no ImageNet weights for poster_cnn"):
+        load_imagenet(build_network("poster_cnn", 4, 128), "poster_cnn", None)
+
+
+@pytest.mark.data
+def test_the_weights_that_lie_with_the_data(database: Path) -> None:
+    file = next((database.parent / "pretrained").glob("resnet18*.safetensors"))
+    network = build_network("resnet18", 4, 224).eval()
+    load_imagenet(network, "resnet18", file)
+    # ImageNet's first filters are edges and colours: far from the random start's spread of 0.02-0.05
+    assert float(network.get_parameter("conv1.weight").detach().std()) == pytest.approx(0.129, abs=0.02)
+    with torch.inference_mode():
+        assert np.isfinite(network(torch.rand(1, 3, 224, 224)).numpy()).all()

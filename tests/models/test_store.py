@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from covidxr.data.images import fit_to_square
+from covidxr.data.phantom import render_phantom
+from covidxr.errors import ModelError
+from covidxr.models import store
+from covidxr.models.inference import predict_scores
+
+
+@pytest.fixture
+def root(phantom_model_folder: Path, tmp_path: Path) -> Path:
+    """A weights folder that a test may damage."""
+    return Path(shutil.copytree(phantom_model_folder, tmp_path / "weights"))
+
+
+def edit_card(root: Path, **changes: object) -> None:
+    path = root / "phantom-cnn" / "card.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def rewrite_weights(root: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Store other weights under a card that vouches for them."""
+    import hashlib
+
+    file = root / "phantom-cnn" / "model.safetensors"
+    save_file(weights, file)
+    edit_card(root, weights_sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+def test_what_is_saved_is_what_is_loaded_to_the_bit(root: Path) -> None:
+    model = store.load_model(root / "phantom-cnn")
+    weights = {k: v.clone() for k, v in model.network.state_dict().items()}
+    predictions = store.read_predictions(root / "phantom-cnn")
+    store.save_model(root, replace(model.card, model_id="copy"), weights, predictions)
+    again = store.load_model(root / "copy")
+    # the first trip to disk rounded the kernels to half precision; a second one changes nothing
+    assert all(torch.equal(v, again.network.state_dict()[k]) for k, v in weights.items())
+    assert replace(again.card, model_id="phantom-cnn") == model.card
+    back = store.read_predictions(root / "copy")
+    assert np.array_equal(back.y_score, predictions.y_score)
+    assert back.samples == predictions.samples
+    assert back.groups is not None
+    assert predictions.groups is not None
+    assert np.array_equal(back.groups, predictions.groups)
+
+
+def test_predictions_are_those_of_the_stored_weights(root: Path, phantoms: Path) -> None:
+    model, predictions = store.load_model(root / "phantom-cnn"), store.read_predictions(root / "phantom-cnn")
+    from covidxr.data.images import read_image
+
+    pixels = np.stack([fit_to_square(read_image((phantoms / f).read_bytes(), f), 128) for f in predictions.samples])
+    scores = predict_scores(model.network, pixels, np.arange(len(pixels)), model.card.preprocessing)
+    assert np.allclose(scores, predictions.y_score, atol=1e-5)
+
+
+def test_a_batch_changes_no_score(root: Path) -> None:
+    model = store.load_model(root / "phantom-cnn")
+    pixels = np.stack([render_phantom("COVID", np.random.default_rng(i), 128)[0] for i in range(5)])
+    together = predict_scores(model.network, pixels, np.arange(5), model.card.preprocessing)
+    alone = np.concatenate([predict_scores(model.network, pixels, np.array([i]), model.card.preprocessing) for i in range(5)])
+    assert np.allclose(together, alone, atol=1e-6)
+    assert np.allclose(together.sum(axis=1), 1)
+
+
+def test_temperature_divides_the_logits(root: Path) -> None:
+    model = store.load_model(root / "phantom-cnn")
+    pixels = render_phantom("COVID", np.random.default_rng(0), 128)[0][None]
+    plain = predict_scores(model.network, pixels, np.array([0]), model.card.preprocessing)[0]
+    tempered = predict_scores(model.network, pixels, np.array([0]), model.card.preprocessing, temperature=2.0)[0]
+    expected = np.sqrt(plain) / np.sqrt(plain).sum()
+    assert np.allclose(tempered, expected, atol=1e-6)
+
+
+def test_a_pickle_is_refused_by_name(root: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save({"x": torch.zeros(1)}, buffer)
+    file = root / "phantom-cnn" / "model.safetensors"
+    file.write_bytes(buffer.getvalue())
+    with pytest.raises(ModelError, match="weights of phantom-cnn are not those its card was written for"):
+        store.load_model(root / "phantom-cnn")
+    import hashlib
+
+    edit_card(root, weights_sha256=hashlib.sha256(buffer.getvalue()).hexdigest())
+    with pytest.raises(ModelError, match="not a safetensors file .* pickled weights are never opened"):
+        store.load_model(root / "phantom-cnn")
+
+
+def test_a_flipped_bit_is_noticed(root: Path) -> None:
+    file = root / "phantom-cnn" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match="sha256"):
+        store.load_model(root / "phantom-cnn")
+    assert "sha256" in str(store.verify_model(root / "phantom-cnn"))
+
+
+@pytest.mark.parametrize("how", ["missing", "extra", "misshaped"])
+def test_tensors_that_do_not_fit_are_refused(root: Path, how: str) -> None:
+    weights = load_file(root / "phantom-cnn" / "model.safetensors")
+    if how == "missing":
+        del weights["conv2.bias"]
+    elif how == "extra":
+        weights["conv9.bias"] = torch.zeros(3)
+    else:
+        weights["conv2.bias"] = torch.zeros(3)
+    rewrite_weights(root, weights)
+    with pytest.raises(ModelError, match=r"weights of phantom-cnn do not fit poster_cnn: .*conv"):
+        store.load_model(root / "phantom-cnn")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"schema_version": 99}, "schema 99, this program reads 1; update covidxr"),
+        ({"architecture": "vgg"}, "no architecture 'vgg'"),
+        ({"temperature": "hot"}, "temperature must be float, got str"),
+        ({"model_id": "other"}, "is that of other"),
+        ({"surprise": 1}, "unknown field surprise"),
+        ({"metrics": {}}, "no accuracy"),
+    ],
+)
+def test_a_card_that_cannot_be_followed_is_refused(root: Path, changes: dict[str, object], sentence: str) -> None:
+    edit_card(root, **changes)
+    with pytest.raises(ModelError, match=sentence):
+        store.load_model(root / "phantom-cnn")
+
+
+def test_the_list_shows_broken_models_with_their_reason(root: Path) -> None:
+    (root / "broken").mkdir()
+    (root / "broken" / "card.json").write_text("{")
+    (root / "empty").mkdir()
+    (root / ".hidden").mkdir()
+    entries = {e.model_id: e for e in store.list_models(root)}
+    assert set(entries) == {"phantom-cnn", "broken", "empty"}
+    assert entries["phantom-cnn"].card is not None
+    assert "not" in str(entries["broken"].error)
+    assert "has no card.json" in str(entries["empty"].error)
+    assert next(iter(store.list_models(root))).model_id == "phantom-cnn"
+    assert store.list_models(root / "nowhere") == ()
+
+
+def test_nothing_is_overwritten_and_no_path_is_followed(root: Path) -> None:
+    model = store.load_model(root / "phantom-cnn")
+    with pytest.raises(ModelError, match="there is a model phantom-cnn already"):
+        store.save_model(root, model.card, dict(model.network.state_dict()), None)
+    for name in ("../x", "", "a/b", ".hidden", "a b"):
+        with pytest.raises(ModelError, match="is no model id"):
+            store.model_folder(root, name)
+
+
+def test_damaged_predictions_are_refused(root: Path) -> None:
+    file = root / "phantom-cnn" / "predictions.csv"
+    file.write_text(file.read_text().replace(",test,", ",test,Flu,", 1))
+    with pytest.raises(ModelError, match="predictions of phantom-cnn cannot be read"):
+        store.read_predictions(root / "phantom-cnn")
+    file.unlink()
+    with pytest.raises(ModelError, match=r"has no predictions.csv"):
+        store.read_predictions(root / "phantom-cnn")

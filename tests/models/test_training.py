@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from covidxr.data.phantom import render_phantom
+from covidxr.errors import ConfigError, RunError
+from covidxr.models import training
+from covidxr.models.recipes import RECIPES, recipe
+from covidxr.models.training import Cancelled, Fitted, TrainingData, best_of_checkpoint, fit
+from covidxr.records import CLASS_NAMES, Recipe
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    """Phantoms of two easy classes, 100 px: 96 train, 32 val."""
+    labels = np.arange(128) % 2
+    pixels = np.stack([render_phantom(CLASS_NAMES[3 * y], np.random.default_rng(i), 100)[0] for i, y in enumerate(labels)])
+    return TrainingData(pixels, labels, np.arange(96), np.arange(96, 128), ("Normal", "Lung_Opacity"))
+
+
+def small(**changes: object) -> Recipe:
+    return recipe("poster-cnn").override(**{"image_size": 100, "epochs": 2, "batch_size": 16} | changes)
+
+
+def run(chosen: Recipe, data: TrainingData, folder: Path) -> tuple[Fitted, list[dict[str, Any]]]:
+    events: list[dict[str, Any]] = []
+    return fit(chosen, data, folder / "checkpoint", events.append), events
+
+
+def equal(a: Fitted, b: Fitted) -> bool:
+    return a.weights.keys() == b.weights.keys() and all(torch.equal(a.weights[k], b.weights[k]) for k in a.weights)
+
+
+EVERYTHING = {
+    "optimizer": "adamw",
+    "learning_rate": 1e-3,
+    "weight_decay": 0.01,
+    "schedule": "one-cycle",
+    "ema_decay": 0.9,
+    "label_smoothing": 0.1,
+    "class_balance": 0.5,
+    "rotation_degrees": 5.0,
+    "horizontal_flip": True,
+    "contrast": 0.1,
+}
+
+
+def test_it_reports_every_epoch_and_keeps_the_best(data: TrainingData, tmp_path: Path) -> None:
+    fitted, events = run(small(epochs=3), data, tmp_path)
+    assert [e["epoch"] for e in events] == [1, 2, 3]
+    best = max(events, key=lambda e: e["val_macro_f1"])
+    assert fitted.best_epoch == best["epoch"]
+    assert fitted.best_macro_f1 == best["val_macro_f1"]
+    assert all(e["images_per_second"] > 0 and 0 <= e["val_accuracy"] <= 1 for e in events)
+    assert fitted.origin == "random weights"
+
+
+def test_the_seed_decides_to_the_bit(data: TrainingData, tmp_path: Path) -> None:
+    one, _ = run(small(**EVERYTHING), data, tmp_path / "1")
+    again, _ = run(small(**EVERYTHING), data, tmp_path / "2")
+    other, _ = run(small(**EVERYTHING, seed=1), data, tmp_path / "3")
+    assert equal(one, again)
+    assert not equal(one, other)
+
+
+@pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["plain", "everything"])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(data: TrainingData, tmp_path: Path, changes: dict[str, object]) -> None:
+    whole, whole_events = run(small(epochs=3, **changes), data, tmp_path / "whole")
+    steps = iter(range(1000))
+    with pytest.raises(Cancelled):  # 6 steps an epoch: stop in the middle of the second
+        fit(small(epochs=3, **changes), data, tmp_path / "checkpoint", lambda e: None, lambda: next(steps) >= 8)
+    resumed, events = run(small(epochs=3, **changes), data, tmp_path)
+    assert [e["epoch"] for e in events] == [2, 3]
+    assert equal(whole, resumed)
+    assert events[-1]["val_loss"] == whole_events[-1]["val_loss"]
+    assert equal(best_of_checkpoint(tmp_path / "checkpoint"), whole)
+
+
+def test_it_learns_what_can_be_learnt(data: TrainingData, tmp_path: Path) -> None:
+    chosen = small(optimizer="adam", learning_rate=3e-3).override(epochs=25, patience=25)
+    _, events = run(chosen, data, tmp_path)
+    assert events[-1]["train_loss"] < 0.6 * events[0]["train_loss"]
+    assert max(e["val_accuracy"] for e in events) >= 0.8
+
+
+def test_it_stops_when_nothing_gets_better(data: TrainingData, tmp_path: Path) -> None:
+    stuck = small(learning_rate=1e-9, patience=2).override(epochs=10)
+    fitted, events = run(stuck, data, tmp_path)
+    assert fitted.best_epoch == 1
+    assert len(events) == 3
+
+
+def test_frozen_stages_keep_weights_and_statistics(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tiny = TrainingData(rng.integers(0, 256, (24, 32, 32)).astype(np.uint8), np.arange(24) % 2, np.arange(16), np.arange(16, 24), ("a", "b"))
+    chosen = recipe("poster-resnet18-scratch").override(image_size=32, epochs=1, batch_size=8, frozen_stages=2, learning_rate=1e-2)
+    torch.manual_seed(chosen.seed)
+    start = training.build_network("resnet18", 2, 32).state_dict()
+    fitted, _ = run(chosen, tiny, tmp_path)
+    for key, value in fitted.weights.items():
+        same = torch.equal(value, start[key])
+        assert same == key.startswith(("conv1", "bn1", "layer1")), key
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+def test_the_first_step_is_the_optimizer_s(data: TrainingData, tmp_path: Path, kind: str) -> None:
+    """Against a plain loop over the same batch, written out."""
+    chosen = small(optimizer=kind, learning_rate=1e-2, weight_decay=0.1).override(epochs=1, batch_size=96)
+    fitted, _ = run(chosen, data, tmp_path)
+    torch.manual_seed(chosen.seed)
+    network = training.build_network("poster_cnn", 2, 100)
+    matrices, vectors = [p for p in network.parameters() if p.ndim > 1], [p for p in network.parameters() if p.ndim == 1]
+    optimizer: torch.optim.Optimizer
+    if kind == "sgd":
+        optimizer = torch.optim.SGD(network.parameters(), lr=1e-2, momentum=0.9, weight_decay=0.1)
+    elif kind == "adam":
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-2, weight_decay=0.1)
+    else:
+        optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0}], lr=1e-2)
+    grey = torch.from_numpy(data.pixels[:96]).float()[:, None] / 255
+    x = (grey - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    torch.nn.functional.nll_loss(network(x), torch.from_numpy(data.labels[:96])).backward()
+    optimizer.step()
+    for key, value in network.state_dict().items():
+        assert torch.allclose(value, fitted.weights[key], atol=2e-4), key
+
+
+def test_nonsense_is_refused(data: TrainingData, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"batch_size \(128\) must be <= the number of training images \(96\)"):
+        run(small().override(batch_size=128), data, tmp_path)
+    with pytest.raises(ConfigError, match="frozen_stages must be <= 0 for poster_cnn, got 1"):
+        run(small(frozen_stages=1), data, tmp_path)
+    with pytest.raises(RunError, match="holds no checkpoint"):
+        best_of_checkpoint(tmp_path / "checkpoint")
+    (tmp_path / "checkpoint").write_bytes(b"half a file")
+    with pytest.raises(RunError, match="cannot be read"):
+        best_of_checkpoint(tmp_path / "checkpoint")
+
+
+def test_the_recipes_are_the_study_s() -> None:
+    for name in ("poster-cnn", "poster-cnn-augmented"):
+        row = RECIPES[name]
+        assert (row.architecture, row.optimizer, row.learning_rate, row.momentum) == ("poster_cnn", "sgd", 0.01, 0.9)
+    for name in ("poster-resnet18-scratch", "poster-resnet18-pretrained"):
+        row = RECIPES[name]
+        assert (row.architecture, row.optimizer, row.learning_rate, row.weight_decay) == ("resnet18", "adam", 3e-5, 0.0)
+    assert all(row.image_size == 128 and row.schedule == "constant" for name, row in RECIPES.items() if name.startswith("poster"))
+    assert not RECIPES["poster-cnn"].augmentation.active
+    augmented = RECIPES["poster-cnn-augmented"].augmentation
+    assert (augmented.rotation_degrees, augmented.horizontal_flip) == (10, True)
+    assert RECIPES["covidxr-resnet18"].image_size == 224
+
+
+@pytest.mark.slow
+def test_two_processes_under_torchrun_train_one_model(phantoms: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "covidxr", "train"]
+    command += ["--data", str(phantoms), "--recipe", "poster-cnn", "--epochs", "1", "--batch-size", "16", "--model-id", "two"]
+    command += ["--run-dir", str(tmp_path / "run"), "--json"]
+    environment = os.environ | {"COVIDXR_WEIGHTS": str(tmp_path / "weights"), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert (tmp_path / "weights" / "two" / "model.safetensors").exists()
+    events = (tmp_path / "run" / "events.jsonl").read_text().splitlines()
+    assert [("epoch" in e) for e in events].count(True) >= 1
+    assert sum('"event": "finished"' in e for e in events) == 1

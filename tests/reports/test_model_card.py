@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from covidxr.data.dataset import Dataset, Sample
+from covidxr.data.splits import split_dataset
+from covidxr.models.recipes import recipe
+from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, ModelCard, SplitPlan
+from covidxr.reports.model_card import draft_card
+from covidxr.storage import from_json, to_json
+
+
+def card_for(sources: tuple[str | None, ...], synthetic: bool = False) -> ModelCard:
+    """A card for a dataset of 30 images a class, each class from one source."""
+    samples = tuple(Sample(f"{n}/images/{i}.png", c, sources[c]) for c, n in enumerate(CLASS_NAMES) for i in range(30))
+    dataset = Dataset(Path("/x/db"), "", samples, "fp", "st", synthetic)
+    split = split_dataset(dataset, SplitPlan(), np.arange(120))
+    return draft_card("m", recipe("poster-cnn"), dataset, split, "random weights", 3, 12.34)
+
+
+def test_a_class_that_shares_no_source_is_named_as_a_limit() -> None:
+    limits = " ".join(card_for(("rsna", "clinic", "kermany", "rsna")).limits)
+    assert "COVID shares no source" in limits
+    assert "Viral Pneumonia shares no source" in limits
+    assert "Lung_Opacity shares no source" not in limits
+    assert "Normal shares no source" not in limits
+
+
+def test_unknown_sources_are_not_accused() -> None:
+    assert not any("shares no source" in limit for limit in card_for((None,) * 4).limits)
+
+
+def test_phantoms_are_called_phantoms() -> None:
+    card = card_for(("phantom",) * 4, synthetic=True)
+    assert card.synthetic
+    assert card.dataset_name == "synthetic phantoms, not radiographs"
+    assert any("knows nothing of real patients" in limit for limit in card.limits)
+
+
+def test_the_card_says_what_it_is_and_survives_the_journey() -> None:
+    card = card_for(("rsna",) * 4)
+    assert RESEARCH_ONLY in card.intended_use
+    assert sum(card.class_counts["train"].values()) == 84
+    assert (card.best_epoch, card.training_seconds, card.dataset_name) == (3, 12.3, "db")
+    assert from_json(ModelCard, to_json(card)) == card

@@ -1,0 +1,136 @@
+"""The command line as scripts see it: real processes where exit codes matter, in-process where they do not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from covidxr import workflows
+from covidxr.cli import app
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RUNNER = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _phantom_models(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(phantom_model_folder))
+
+
+def covidxr(*words: object) -> tuple[int, str, str]:
+    """Run the command in a process of its own: (exit code, stdout, stderr)."""
+    command = [sys.executable, "-m", "covidxr", *map(str, words)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=dict(os.environ), timeout=300, check=False)
+    return result.returncode, result.stdout, result.stderr
+
+
+def as_json(*words: object) -> dict[str, Any]:
+    """Run the command in this process with --json and return its one object."""
+    result = RUNNER.invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
+    return json.loads(result.stdout)  # type: ignore[no-any-return]
+
+
+def test_phantom_summary_and_split(tmp_path: Path) -> None:
+    folder = tmp_path / "phantoms"
+    assert as_json("phantom", folder, "--per-class", 20, "--size", 96)["images"] == 80
+    found = as_json("dataset", "summary", "--data", folder)
+    assert (found["n"], found["synthetic"], found["classes"]["COVID"]) == (80, True, 20)
+    out = tmp_path / "split.csv"
+    divided = as_json("dataset", "split", "--data", folder, "--out", out, "--protocol", "stratified")
+    assert divided["counts"]["train"] == dict.fromkeys(found["classes"], 14)
+    assert divided["fingerprint"] in out.read_text().splitlines()[0]
+
+
+def test_unreadable_images_are_named_or_listed(tmp_path: Path) -> None:
+    as_json("phantom", tmp_path / "p", "--per-class", 20, "--size", 96)
+    (tmp_path / "p/COVID/images/COVID-1.png").write_bytes(b"x" * 50)
+    code, out, err = covidxr("dataset", "summary", "--data", tmp_path / "p")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: COVID/images/COVID-1.png: cannot read")
+    found = as_json("dataset", "summary", "--data", tmp_path / "p", "--skip-unreadable")
+    assert [row["file"] for row in found["skipped"]] == ["COVID/images/COVID-1.png"]
+    assert found["classes"]["COVID"] == 19
+
+
+def test_evaluate_has_the_keys_that_scripts_rely_on() -> None:
+    result = as_json("evaluate", "phantom-cnn")
+    assert {"model_id", "split", "n", "class_names", "confusion_matrix", "per_class"} <= set(result)
+    for name in ("accuracy", "macro_f1", "ece", "brier"):
+        assert set(result[name]) == {"estimate", "low", "high"}
+    for figures in result["per_class"].values():
+        assert {"sensitivity", "specificity", "ppv", "npv", "f1", "auroc"} <= set(figures)
+
+
+def test_predict_models_and_recipes(tmp_path: Path) -> None:
+    Image.fromarray(workflows.sample_phantom("COVID")).save(tmp_path / "a.png")
+    result = as_json("predict", "phantom-cnn", tmp_path / "a.png", "--explain", tmp_path / "maps")
+    (row,) = result["predictions"]
+    assert result["model_id"] == "phantom-cnn"
+    assert row["path"] == str(tmp_path / "a.png")
+    assert sum(row["probabilities"].values()) == pytest.approx(1)
+    assert Path(row["heat_map"]).exists()
+    assert as_json("models")["models"] == [{"model_id": "phantom-cnn", "architecture": "poster_cnn", "ok": True}]
+    assert [r["name"] for r in as_json("recipes")["recipes"]][:2] == ["poster-cnn", "poster-cnn-augmented"]
+
+
+def test_tables_are_printed_for_people() -> None:
+    for words, expected in ((["evaluate", "phantom-cnn"], "sensitivity"), (["models"], "phantom-cnn"), (["recipes"], "poster_cnn")):
+        result = RUNNER.invoke(app, words, catch_exceptions=False, env={"COLUMNS": "200"})
+        assert expected in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["evaluate", "absent"], "there is no model absent"),
+        (["train", "--recipe", "absent"], "there is no recipe 'absent'"),
+        (["train", "--recipe", "poster-cnn", "--epochs", "0"], "epochs must be 1 or more, got 0"),
+        (["dataset", "split", "--out", "x", "--protocol", "random"], "grouped or stratified, got 'random'"),
+        (["predict", "phantom-cnn", "absent.png"], "there is no file or folder absent.png"),
+        (["models", "burn"], "expected `covidxr models`"),
+        (["resume", "absent"], "absent is not a run"),
+    ],
+)
+def test_the_user_s_mistakes_exit_with_2_and_one_json_object(words: list[str], sentence: str) -> None:
+    code, out, err = covidxr(*words, "--json")
+    assert code == 2
+    assert sentence in json.loads(out)["error"]
+    assert "Traceback" not in err
+
+
+def test_an_unknown_option_is_a_mistake_too() -> None:
+    code, out, _ = covidxr("evaluate", "--nonsense", "--json")
+    assert code == 2
+    assert "--nonsense" in json.loads(out)["error"]
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    commands = [["phantom"], ["dataset", "summary"], ["dataset", "split"], ["train"], ["resume"], ["recipes"], ["reproduce"]]
+    for words in [*commands, ["models"], ["evaluate"], ["predict"]]:
+        result = RUNNER.invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
+        assert result.exit_code == 0
+        assert "Example: covidxr" in result.stdout, words
+
+
+@pytest.mark.slow
+def test_train_stores_a_model_that_resume_does_not_train_again(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "weights"))
+    words = ["train", "--data", phantoms, "--recipe", "poster-cnn", "--epochs", "1", "--batch-size", "16", "--run-dir", tmp_path / "run"]
+    code, out, err = covidxr(*words, "--learning-rate", "0.02", "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert (result["status"], result["model_id"]) == ("finished", "run")
+    assert workflows.load_model("run").card.recipe.learning_rate == 0.02
+    code, out, _ = covidxr("resume", tmp_path / "run", "--model-id", "again", "--json")
+    assert json.loads(out)["metrics"] == result["metrics"]
+    code, out, _ = covidxr(*words, "--json")
+    assert code == 2
+    assert "already holds a run" in json.loads(out)["error"]

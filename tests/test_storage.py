@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from covidxr.errors import ConfigError
+from covidxr.models.recipes import RECIPES
+from covidxr.records import Recipe
+from covidxr.storage import from_json, new_folder, to_json, write_text
+
+
+@dataclass(frozen=True)
+class Inner:
+    kind: Literal["a", "b"]
+    pair: tuple[int, float]
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    inner: Inner
+    many: tuple[Inner, ...]
+    table: dict[str, Inner]
+    perhaps: int | None = None
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda r: r.name)
+def test_every_recipe_survives_the_journey(recipe: Recipe) -> None:
+    assert from_json(Recipe, to_json(recipe)) == recipe
+
+
+def test_nested_records_come_back_equal() -> None:
+    inner = Inner("a", (1, 2.5))
+    outer = Outer("x", inner, (inner, inner), {"k": inner})
+    assert from_json(Outer, to_json(outer)) == outer
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "card is not valid JSON"),
+        ("[]", "card must be an object, got list"),
+        ('{"kind": "c", "pair": [1, 2]}', "card.kind must be one of a, b, got 'c'"),
+        ('{"kind": "a", "pair": [1]}', "card.pair must be"),
+        ('{"kind": "a", "pair": [true, 2]}', r"card.pair\[0\] must be int, got bool"),
+        ('{"kind": "a", "pair": ["1", 2]}', r"card.pair\[0\] must be int, got str"),
+        ('{"kind": "a"}', "card lacks the field pair"),
+        ('{"kind": "a", "pair": [1, 2], "x": 0}', "card has an unknown field x"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_field(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        from_json(Inner, text, "card")
+
+
+def test_not_a_number_is_not_written() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json({"x": float("nan")})
+
+
+def test_a_failed_write_leaves_the_old_text_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "f", "old")
+
+    def full_disk(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write_text(tmp_path / "f", "new")
+    assert (tmp_path / "f").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="half way"), new_folder(tmp_path / "m") as folder:
+        (folder / "a").write_text("1")
+        raise RuntimeError("half way")
+    assert list(tmp_path.iterdir()) == []
+    for text in ("1", "2"):
+        with new_folder(tmp_path / "m") as folder:
+            (folder / "a").write_text(text)
+    assert (tmp_path / "m" / "a").read_text() == "2"
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
