@@ -1,4 +1,4 @@
-"""Fixtures that several tests share: phantoms on disk, a small model trained on them, and the development data where it is present."""
+"""Fixtures that several tests share: phantoms, a small model trained on them, and the development data where it is present."""
 
 from __future__ import annotations
 

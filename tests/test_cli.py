@@ -121,9 +121,23 @@ def test_every_command_has_help_with_an_example() -> None:
 
 
 @pytest.mark.slow
-def test_train_stores_a_model_that_resume_does_not_train_again(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_stores_a_model_that_resume_does_not_train_again(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "weights"))
-    words = ["train", "--data", phantoms, "--recipe", "poster-cnn", "--epochs", "1", "--batch-size", "16", "--run-dir", tmp_path / "run"]
+    words = [
+        "train",
+        "--data",
+        phantoms,
+        "--recipe",
+        "poster-cnn",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "16",
+        "--run-dir",
+        tmp_path / "run",
+    ]
     code, out, err = covidxr(*words, "--learning-rate", "0.02", "--json")
     assert code == 0, err
     result = json.loads(out)

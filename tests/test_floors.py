@@ -12,7 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 FLOORS = {"errors": 0, "records": 0, "storage": 0, "data": 1, "figures": 1, "evaluation": 1, "models": 2, "explanation": 2}
 FLOORS |= {"runs": 3, "reports": 3, "workflows": 4, "cli": 5, "app": 5, "__main__": 6, "__init__": 0}
-NUMBERS = {"numpy", "pandas", "PIL", "pydicom", "scipy", "sklearn", "plotly", "statsmodels", "platformdirs", "filelock", "tqdm", "openpyxl"}
+NUMBERS = {"numpy", "pandas", "PIL", "pydicom", "scipy", "sklearn", "plotly", "platformdirs", "filelock", "tqdm", "openpyxl"}
 NETWORKS = {"torch", "torchvision", "captum", "lightning_fabric", "safetensors"}
 LIBRARIES = {
     0: {"numpy"},
@@ -106,14 +106,20 @@ def test_a_planted_breach_is_found(room: str, source: str) -> None:
 def test_pages_are_layout(path: Path) -> None:
     for module, _ in imports(path.read_text("utf-8")):
         top, *rest = module.split(".")
-        allowed = rest[:1] and rest[0] in PAGE_ROOMS if top == "covidxr" else top in PAGE_LIBRARIES or top in sys.stdlib_module_names
+        allowed = (
+            rest[:1] and rest[0] in PAGE_ROOMS if top == "covidxr" else top in PAGE_LIBRARIES or top in sys.stdlib_module_names
+        )
         assert allowed, f"{path.name} imports {module}"
     assert len(path.read_text("utf-8").splitlines()) <= 110
 
 
 def test_what_the_pages_import_does_not_load_torch() -> None:
-    modules = sorted({m for path in PAGES for m, at_once in imports(path.read_text("utf-8")) if at_once and m.startswith("covidxr")})
-    code = "import importlib, sys\n" + "".join(f"importlib.import_module({m!r})\n" for m in [*modules, "covidxr.workflows", "covidxr.cli"])
+    modules = sorted(
+        {m for path in PAGES for m, at_once in imports(path.read_text("utf-8")) if at_once and m.startswith("covidxr")}
+    )
+    code = "import importlib, sys\n" + "".join(
+        f"importlib.import_module({m!r})\n" for m in [*modules, "covidxr.workflows", "covidxr.cli"]
+    )
     code += "print(sorted({'torch', 'torchvision', 'captum', 'lightning_fabric'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert result.stdout.strip() == "[]"

@@ -76,9 +76,13 @@ def test_a_failed_write_leaves_the_old_text_and_no_litter(tmp_path: Path, monkey
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="half way"), new_folder(tmp_path / "m") as folder:
-        (folder / "a").write_text("1")
-        raise RuntimeError("half way")
+    def fail_half_way() -> None:
+        with new_folder(tmp_path / "m") as folder:
+            (folder / "a").write_text("1")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
     assert list(tmp_path.iterdir()) == []
     for text in ("1", "2"):
         with new_folder(tmp_path / "m") as folder:

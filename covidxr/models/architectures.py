@@ -27,7 +27,6 @@ class Architecture:
     """One row of the table. Every network takes (B, 3, S, S) and gives (B, C) logits."""
 
     name: str
-    title: str
     build: Callable[[int], nn.Module]
     """Number of classes -> network with random weights."""
     target_layer: str
@@ -75,10 +74,9 @@ def _efficientnet_b0(classes: int) -> nn.Module:
 ARCHITECTURES = {
     row.name: row
     for row in (
-        Architecture("poster_cnn", "Small CNN of the study", _poster_cnn, "relu2", "fc3.", (), (100, 163)),
+        Architecture("poster_cnn", _poster_cnn, "relu2", "fc3.", (), (100, 163)),
         Architecture(
             "resnet18",
-            "ResNet-18",
             _resnet18,
             "layer4",
             "fc.",
@@ -88,7 +86,6 @@ ARCHITECTURES = {
         ),
         Architecture(
             "efficientnet_b0",
-            "EfficientNet-B0",
             _efficientnet_b0,
             "features",
             "classifier.",

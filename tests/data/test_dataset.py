@@ -96,7 +96,9 @@ def test_metadata_sheets_tell_the_source(database_like: Path) -> None:
 
 
 def test_sources_csv_wins_and_names_the_patients(database_like: Path) -> None:
-    (database_like / "sources.csv").write_text("file,source,patient_id\nCOVID/images/COVID-1.png,clinic,p7\nCOVID/images/COVID-2.png,,\n")
+    (database_like / "sources.csv").write_text(
+        "file,source,patient_id\nCOVID/images/COVID-1.png,clinic,p7\nCOVID/images/COVID-2.png,,\n"
+    )
     samples = {s.file: s for s in open_dataset(database_like).samples}
     assert (samples["COVID/images/COVID-1.png"].source, samples["COVID/images/COVID-1.png"].patient_id) == ("clinic", "p7")
     assert (samples["COVID/images/COVID-2.png"].source, samples["COVID/images/COVID-2.png"].patient_id) == (None, None)
@@ -107,8 +109,14 @@ def test_sources_csv_wins_and_names_the_patients(database_like: Path) -> None:
     [
         (lambda root: shutil.rmtree(root / "COVID"), "has no images of COVID: expected PNG or JPEG"),
         (lambda root: shutil.rmtree(root), "there is no folder or zip .*check the path"),
-        (lambda root: [shutil.rmtree(root / n) for n in CLASS_NAMES], "is not a COVID-19 Radiography Database: expected folders Normal/images"),
-        (lambda root: (root / "sources.csv").write_text("a,b\n1,2\n"), "sources.csv must have the columns file, source, patient_id"),
+        (
+            lambda root: [shutil.rmtree(root / n) for n in CLASS_NAMES],
+            "is not a COVID-19 Radiography Database: expected folders Normal/images",
+        ),
+        (
+            lambda root: (root / "sources.csv").write_text("a,b\n1,2\n"),
+            "sources.csv must have the columns file, source, patient_id",
+        ),
         (lambda root: (root / "COVID.metadata.xlsx").write_bytes(b"no sheet"), "cannot read COVID.metadata.xlsx"),
     ],
     ids=["class", "path", "folder", "sources", "sheet"],
@@ -121,7 +129,7 @@ def test_a_wrong_dataset_is_refused_by_name(database_like: Path, break_it: objec
 
 def test_a_file_that_is_no_zip_is_refused(tmp_path: Path) -> None:
     (tmp_path / "db.zip").write_text("not a zip")
-    with pytest.raises(DatasetError, match="cannot open .*db.zip"):
+    with pytest.raises(DatasetError, match=r"cannot open .*db.zip"):
         open_dataset(tmp_path / "db.zip")
 
 

@@ -118,7 +118,9 @@ def test_mutated_files_are_read_or_refused_never_more(seed: int, kind: str) -> N
     assert grey.ndim == 2
 
 
-@pytest.mark.parametrize(("height", "width", "expected"), [(40, 60, (0, 10, 0, 10)), (61, 40, (10, 0, 11, 0)), (5, 5, (0, 0, 0, 0))])
+@pytest.mark.parametrize(
+    ("height", "width", "expected"), [(40, 60, (0, 10, 0, 10)), (61, 40, (10, 0, 11, 0)), (5, 5, (0, 0, 0, 0))]
+)
 def test_padding_is_centred(height: int, width: int, expected: tuple[int, int, int, int]) -> None:
     assert padding(height, width) == expected
 

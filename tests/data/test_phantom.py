@@ -54,7 +54,8 @@ def test_nothing_but_the_dataset_is_left_beside_it(dataset: Path) -> None:
 
 def test_marker_says_synthetic_in_one_line(dataset: Path) -> None:
     (line,) = (dataset / MARKER).read_text(encoding="utf-8").splitlines()
-    assert line.startswith("synthetic phantoms, not radiographs") and "seed 5" in line
+    assert line.startswith("synthetic phantoms, not radiographs")
+    assert "seed 5" in line
 
 
 def test_sources_list_every_image_once(dataset: Path) -> None:
@@ -96,7 +97,8 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_other_pictures(dataset:
 def test_a_larger_dataset_begins_with_the_smaller_one(dataset: Path, tmp_path: Path) -> None:
     small, large = contents(write_phantoms(tmp_path / "small", per_class=4, size=64, seed=5)), contents(dataset)
     pngs = [name for name in small if name.endswith(".png")]
-    assert len(pngs) == 32 and all(small[name] == large[name] for name in pngs)
+    assert len(pngs) == 32
+    assert all(small[name] == large[name] for name in pngs)
 
 
 def test_no_two_pictures_of_a_dataset_are_the_same(dataset: Path) -> None:
@@ -159,7 +161,8 @@ def test_mean_brightness_alone_predicts_the_class_poorly(phantoms: Phantoms, nam
 
 def test_size_changes_resolution_not_anatomy() -> None:
     small, large = (render_phantom("Normal", np.random.default_rng(3), size)[1] for size in (64, 256))
-    assert large.shape == (256, 256) and large.dtype == np.uint8
+    assert large.shape == (256, 256)
+    assert large.dtype == np.uint8
     reduced = large.reshape(64, 4, 64, 4).mean(axis=(1, 3)) > 127
     assert (reduced == (small > 0)).mean() > 0.98
 

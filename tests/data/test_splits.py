@@ -38,7 +38,9 @@ def test_the_study_s_counts_on_the_original_database() -> None:
     seed=st.integers(0, 1000),
     group_size=st.integers(1, 6),
 )
-def test_grouped_splits_are_whole_disjoint_and_stratified(counts: tuple[int, ...], train: float, seed: int, group_size: int) -> None:
+def test_grouped_splits_are_whole_disjoint_and_stratified(
+    counts: tuple[int, ...], train: float, seed: int, group_size: int
+) -> None:
     dataset = dataset_of(counts)
     n = sum(counts)
     rng = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ def test_grad_cam_by_hand() -> None:
 @pytest.fixture
 def one_conv(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> LoadedModel:
     """A model whose heat map can be worked out by hand: mean 0 and std 1 leave the pixels as they are."""
-    row = Architecture("one_conv", "One convolution", lambda classes: OneConv(), "conv", "head.", (), (32, 1024))
+    row = Architecture("one_conv", lambda classes: OneConv(), "conv", "head.", (), (32, 1024))
     monkeypatch.setitem(ARCHITECTURES, "one_conv", row)
     card = store.read_card(phantom_model_folder / "phantom-cnn")
     plain = Preprocessing(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

@@ -92,7 +92,7 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     torch.save({"conv1.weight": torch.zeros(1)}, buffer)
     (tmp_path / "w.pth").write_bytes(buffer.getvalue())
-    with pytest.raises(ModelError, match="not a safetensors file .* pickled weights are never opened"):
+    with pytest.raises(ModelError, match=r"not a safetensors file .* pickled weights are never opened"):
         load_imagenet(build_network("resnet18", 4, 128), "resnet18", tmp_path / "w.pth")
     with pytest.raises(ModelError, match="there is no weights file"):
         load_imagenet(build_network("resnet18", 4, 128), "resnet18", tmp_path / "absent")
@@ -105,7 +105,7 @@ def test_no_network_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
         raise URLError("no route to host")
 
     monkeypatch.setattr(architectures.ResNet18_Weights, "get_state_dict", offline)
-    with pytest.raises(ConfigError, match="cannot download .* --init or COVIDXR_PRETRAINED"):
+    with pytest.raises(ConfigError, match=r"cannot download .* --init or COVIDXR_PRETRAINED"):
         load_imagenet(build_network("resnet18", 4, 128), "resnet18", None)
     with pytest.raises(ConfigError, match="no ImageNet weights for poster_cnn"):
         load_imagenet(build_network("poster_cnn", 4, 128), "poster_cnn", None)
@@ -116,7 +116,9 @@ def test_the_weights_that_lie_with_the_data(database: Path) -> None:
     file = next((database.parent / "pretrained").glob("resnet18*.safetensors"))
     network = build_network("resnet18", 4, 224).eval()
     load_imagenet(network, "resnet18", file)
-    # ImageNet's first filters are edges and colours: far from the random start's spread of 0.02-0.05
-    assert float(network.get_parameter("conv1.weight").detach().std()) == pytest.approx(0.129, abs=0.02)
+    # ImageNet's first filters are smooth edges and blobs: neighbouring weights agree, those of a random start do not
+    filters = network.get_parameter("conv1.weight").detach()
+    neighbours = np.corrcoef(filters[..., 1:].flatten(), filters[..., :-1].flatten())[0, 1]
+    assert neighbours > 0.15
     with torch.inference_mode():
         assert np.isfinite(network(torch.rand(1, 3, 224, 224)).numpy()).all()

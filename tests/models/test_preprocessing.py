@@ -30,7 +30,9 @@ def test_input_is_what_torchvision_makes_of_the_same_pixels() -> None:
     pixels = fit_to_square(PICTURE, 64)
     ours = to_input(pixels[None], Preprocessing(image_size=64))[0]
     rgb = torch.from_numpy(pixels.copy()).repeat(3, 1, 1)
-    theirs = v2.functional.normalize(v2.functional.to_dtype(rgb, torch.float32, scale=True), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    theirs = v2.functional.normalize(
+        v2.functional.to_dtype(rgb, torch.float32, scale=True), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    )
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 

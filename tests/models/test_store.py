@@ -92,7 +92,7 @@ def test_a_pickle_is_refused_by_name(root: Path) -> None:
     import hashlib
 
     edit_card(root, weights_sha256=hashlib.sha256(buffer.getvalue()).hexdigest())
-    with pytest.raises(ModelError, match="not a safetensors file .* pickled weights are never opened"):
+    with pytest.raises(ModelError, match=r"not a safetensors file .* pickled weights are never opened"):
         store.load_model(root / "phantom-cnn")
 
 

@@ -102,7 +102,9 @@ def test_it_stops_when_nothing_gets_better(data: TrainingData, tmp_path: Path) -
 
 def test_frozen_stages_keep_weights_and_statistics(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    tiny = TrainingData(rng.integers(0, 256, (24, 32, 32)).astype(np.uint8), np.arange(24) % 2, np.arange(16), np.arange(16, 24), ("a", "b"))
+    tiny = TrainingData(
+        rng.integers(0, 256, (24, 32, 32)).astype(np.uint8), np.arange(24) % 2, np.arange(16), np.arange(16, 24), ("a", "b")
+    )
     chosen = recipe("poster-resnet18-scratch").override(image_size=32, epochs=1, batch_size=8, frozen_stages=2, learning_rate=1e-2)
     torch.manual_seed(chosen.seed)
     start = training.build_network("resnet18", 2, 32).state_dict()

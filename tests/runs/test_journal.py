@@ -27,7 +27,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is not a run: it has no config.json"):
         RunFolder(tmp_path).config()
     (tmp_path / "config.json").write_text('{"recipe": 3}')
-    with pytest.raises(RunError, match="cannot be read: config.json"):
+    with pytest.raises(RunError, match=r"cannot be read: config.json"):
         RunFolder(tmp_path).config()
 
 

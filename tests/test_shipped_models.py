@@ -1,0 +1,78 @@
+"""The models in weights/, against their cards and, where it is at hand, against the data they came from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from covidxr import workflows
+from covidxr.data.images import fit_to_square, read_image
+from covidxr.models import store
+from covidxr.models.inference import predict_scores
+from covidxr.models.recipes import RECIPES
+
+ROOT = Path(__file__).resolve().parents[1] / "weights"
+
+
+@pytest.fixture(autouse=True)
+def _shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COVIDXR_WEIGHTS", raising=False)
+
+
+def test_every_recipe_is_shipped() -> None:
+    assert {entry.model_id for entry in workflows.list_models()} == set(RECIPES)
+
+
+@pytest.mark.parametrize("model_id", RECIPES)
+def test_the_card_holds_what_the_stored_predictions_say(model_id: str) -> None:
+    card = store.read_card(ROOT / model_id)
+    figures = workflows.evaluate_model(model_id)
+    assert figures["n"] == sum(card.class_counts["test"].values())
+    for name, interval in card.metrics.items():
+        assert figures[name] == pytest.approx(asdict(interval), abs=1e-6), name
+    assert not card.synthetic
+    assert card.recipe == RECIPES[model_id]
+    assert card.split.protocol == "grouped"
+
+
+@pytest.mark.parametrize("model_id", RECIPES)
+def test_the_weights_are_small_whole_and_free_of_radiographs(model_id: str) -> None:
+    assert store.verify_model(ROOT / model_id) is None
+    files = {p.name for p in (ROOT / model_id).iterdir()}
+    assert files == {"model.safetensors", "card.json", "predictions.csv"}
+    assert (ROOT / model_id / "model.safetensors").stat().st_size < 25_000_000
+
+
+def test_the_measured_bars() -> None:
+    """What was reached on the development copy; a change that loses it must be noticed."""
+    accuracy = {e.model_id: e.card.metrics["accuracy"].estimate for e in workflows.list_models() if e.card}
+    assert accuracy["poster-cnn"] >= 0.80
+    assert accuracy["poster-resnet18-pretrained"] >= 0.94
+    assert accuracy["covidxr-resnet18"] > accuracy["poster-resnet18-pretrained"]
+
+
+@pytest.mark.data
+def test_no_patient_and_no_twin_of_a_test_image_was_trained_on(database: Path) -> None:
+    card = store.read_card(ROOT / "covidxr-resnet18")
+    divided = workflows.split_data(database, card.split)
+    assert divided.split.fingerprint == card.split_fingerprint
+    predictions = store.read_predictions(ROOT / "covidxr-resnet18")
+    split_of = dict(zip(divided.split.files, divided.split.names, strict=True))
+    assert all(split_of[file] == split for file, split in zip(predictions.samples, predictions.splits, strict=True))
+    groups = {name: set(divided.split.groups[divided.split.rows(name)].tolist()) for name in ("train", "val", "test")}
+    assert not groups["train"] & (groups["val"] | groups["test"])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("model_id", RECIPES)
+def test_the_weights_give_the_stored_predictions(database: Path, model_id: str) -> None:
+    model, predictions = store.load_model(ROOT / model_id), store.read_predictions(ROOT / model_id)
+    chosen = np.random.default_rng(0).choice(len(predictions), 40, replace=False)
+    size = model.card.preprocessing.image_size
+    files = [predictions.samples[i] for i in chosen]
+    pixels = np.stack([fit_to_square(read_image((database / f).read_bytes(), f), size) for f in files])
+    scores = predict_scores(model.network, pixels, np.arange(40), model.card.preprocessing)
+    assert np.allclose(scores, predictions.y_score[chosen], atol=1e-3)
