@@ -220,6 +220,33 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True)
+class ThresholdFigures:
+    """What a threshold on one class's probability does: a sample is called positive when its score is the threshold or more.
+
+    A figure is None where nothing stands in its denominator.
+    """
+
+    threshold: float
+    positives: int
+    negatives: int
+    called: int
+    sensitivity: Interval | None
+    specificity: Interval | None
+    ppv: Interval | None
+    npv: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A threshold chosen by a rule, with its figures on the samples it was chosen on; without them, the reason why not."""
+
+    rule: str
+    threshold: float | None
+    figures: ThresholdFigures | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What must be known of a set of weights before it may be used; stored beside them as card.json."""
 
@@ -245,6 +272,8 @@ class ModelCard:
     temperature: float
     metrics: dict[str, Interval]
     """Figures on the test split with 95 % intervals."""
+    operating_points: dict[str, dict[str, OperatingPoint]]
+    """Thresholds on the calibrated probabilities, chosen on val, by class, then by rule."""
     training_seconds: float
     machine: str
     covidxr_version: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -169,11 +169,13 @@ def _predict_splits(
 
 
 def _judge(card: ModelCard, predictions: Predictions) -> ModelCard:
-    """Fit the temperature on val and write the figures on test into the card."""
-    from covidxr.evaluation.calibration import fit_temperature
+    """Fit the temperature and choose the operating points on val, and write the figures on test into the card."""
+    from covidxr.evaluation.calibration import apply_temperature, fit_temperature, operating_points
 
     val = predictions.take("val")
-    card = replace(card, temperature=fit_temperature(val.y_true, val.y_score))
+    temperature = fit_temperature(val.y_true, val.y_score)
+    points = operating_points(val.y_true, apply_temperature(val.y_score, temperature), val.class_names)
+    card = replace(card, temperature=temperature, operating_points=points)
     figures = asdict(_evaluate(card, predictions, "test"))
     metrics = {k: Interval(**v) for k, v in figures.items() if isinstance(v, dict) and set(v) == {"estimate", "low", "high"}}
     return replace(card, metrics=metrics)
@@ -253,6 +255,20 @@ def evaluate_model(model_id: str, data: Path | str | None = None, split: str = "
             )
         predictions = _predict_splits(model.network, card.preprocessing, divided, (split,))
     return {"model_id": model_id, **asdict(_evaluate(card, predictions, split))}
+
+
+def compare_models(model_ids: Sequence[str], split: str = "test", intersect: bool = False) -> dict[str, Any]:
+    """Compare models pair by pair on the same samples, from their stored predictions.
+
+    Raises ConfigError when fewer than two are named, or when their samples differ and `intersect` does not allow for it.
+    """
+    from covidxr.evaluation.comparison import compare
+
+    folders = [store.model_folder(weights_folder(), model_id) for model_id in model_ids]
+    cards = [store.read_card(folder) for folder in folders]
+    predictions = [store.read_predictions(folder) for folder in folders]
+    groups = predictions[0].groups if predictions and cards[0].split.protocol == "grouped" else None
+    return asdict(compare(list(zip(model_ids, predictions, strict=True)), intersect, split=split, groups=groups))
 
 
 def _evaluate(card: ModelCard, predictions: Predictions, split: str) -> Any:

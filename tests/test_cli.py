@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,21 @@ def test_evaluate_has_the_keys_that_scripts_rely_on() -> None:
         assert {"sensitivity", "specificity", "ppv", "npv", "f1", "auroc"} <= set(figures)
 
 
+def test_compare_of_a_model_and_its_copy(phantom_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("phantom-cnn", "twin"):
+        shutil.copytree(phantom_model_folder / "phantom-cnn", tmp_path / name)
+    card = tmp_path / "twin" / "card.json"
+    card.write_text(card.read_text().replace('"model_id": "phantom-cnn"', '"model_id": "twin"'))
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path))
+    result = as_json("compare", "phantom-cnn", "twin")
+    (pair,) = result["pairs"]
+    assert (result["models"], result["n"]) == (["phantom-cnn", "twin"], 24)
+    assert (pair["a"], pair["b"], pair["mcnemar_p"], pair["p_holm"]) == ("phantom-cnn", "twin", 1.0, 1.0)
+    assert (
+        "not distinguishable (p = 1.000)" in RUNNER.invoke(app, ["compare", "phantom-cnn", "twin"], env={"COLUMNS": "200"}).stdout
+    )
+
+
 def test_predict_models_and_recipes(tmp_path: Path) -> None:
     Image.fromarray(workflows.sample_phantom("COVID")).save(tmp_path / "a.png")
     result = as_json("predict", "phantom-cnn", tmp_path / "a.png", "--explain", tmp_path / "maps")
@@ -114,7 +130,7 @@ def test_an_unknown_option_is_a_mistake_too() -> None:
 
 def test_every_command_has_help_with_an_example() -> None:
     commands = [["phantom"], ["dataset", "summary"], ["dataset", "split"], ["train"], ["resume"], ["recipes"], ["reproduce"]]
-    for words in [*commands, ["models"], ["evaluate"], ["predict"]]:
+    for words in [*commands, ["models"], ["evaluate"], ["compare"], ["predict"]]:
         result = RUNNER.invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
         assert result.exit_code == 0
         assert "Example: covidxr" in result.stdout, words

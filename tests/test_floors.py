@@ -20,7 +20,7 @@ LIBRARIES = {
     2: NUMBERS | NETWORKS,
     3: NUMBERS,
     4: NUMBERS | NETWORKS,
-    5: NUMBERS | NETWORKS | {"typer", "click", "rich", "streamlit"},
+    5: NUMBERS | NETWORKS | {"typer", "rich", "streamlit"},
     6: set(),
 }
 PAGE_LIBRARIES = {"streamlit"}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from covidxr.errors import ConfigError
 from covidxr.evaluation.intervals import proportion_interval, ratio_interval, wilson_interval
-from covidxr.records import Interval, Labels, Scores
+from covidxr.records import Interval, Labels, OperatingPoint, Scores, ThresholdFigures
 
 SMALLEST_PROBABILITY = 1e-12
 """Probabilities are clipped here before a logarithm is taken: a softmax stored as 0 would cost an infinite loss."""
@@ -127,33 +127,6 @@ def reliability_curve(y_true: Labels, y_score: Scores, class_index: int, bins: i
         observed=tuple(wilson_interval(float(hits[i]), float(counts[i])) for i in held),
         counts=tuple(int(counts[i]) for i in held),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdFigures:
-    """What a threshold on one class's probability does: a sample is called positive when its score is the threshold or more.
-
-    A figure is None where nothing stands in its denominator.
-    """
-
-    threshold: float
-    positives: int
-    negatives: int
-    called: int
-    sensitivity: Interval | None
-    specificity: Interval | None
-    ppv: Interval | None
-    npv: Interval | None
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """A threshold chosen by a rule, with its figures on the samples it was chosen on; without them, the reason why not."""
-
-    rule: str
-    threshold: float | None
-    figures: ThresholdFigures | None
-    reason: str = ""
 
 
 def figures_at_threshold(

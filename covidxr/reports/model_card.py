@@ -38,6 +38,7 @@ def draft_card(
         best_epoch=best_epoch,
         temperature=1.0,
         metrics={},
+        operating_points={},
         training_seconds=round(seconds, 1),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         covidxr_version=covidxr.__version__,

@@ -44,20 +44,20 @@ def server(phantom_model_folder: Path, tmp_path: Path) -> Iterator[str]:
         _wait(f"http://127.0.0.1:{port}/_stcore/health", process)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
+        process.kill()
         process.wait(20)
         log.close()
 
 
 def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(240):
+    for _ in range(480):
         assert process.poll() is None, "the server ended before it answered"
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
         except OSError:
             time.sleep(0.25)
-    raise AssertionError("the server did not answer within a minute")
+    raise AssertionError("the server did not answer within two minutes")
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +83,7 @@ def errors() -> list[str]:
 def tab(browser, errors: list[str]):
     """A new tab, 1440 x 900, whose complaints are noted."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
 
     def note(message) -> None:
         # At a deep link Streamlit first looks for its own paths below the page's, and finds them one level up.

@@ -1,0 +1,94 @@
+"""Commands on datasets: phantom, dataset summary, dataset split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from covidxr.cli.output import Data, Json, Protocol, Seed, Skip, make_table, print_result
+from covidxr.records import SplitFractions, SplitPlan
+
+
+def phantom(
+    folder: Annotated[Path, typer.Argument(help="New folder to write.")],
+    per_class: Annotated[int, typer.Option(help="Images of each class.")] = 40,
+    size: Annotated[int, typer.Option(help="Edge of the images in pixels.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same bytes.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a dataset of synthetic phantoms, not radiographs.
+
+    Example: covidxr phantom phantoms --per-class 100
+    """
+    from covidxr.data.phantom import write_phantoms
+
+    written = write_phantoms(folder, per_class, size, seed)
+    print_result(
+        {"folder": str(written), "images": 4 * per_class}, as_json, lambda c: c.print(f"{4 * per_class} phantoms in {written}")
+    )
+
+
+def summary(data: Data = None, skip_unreadable: Skip = False, as_json: Json = False) -> None:
+    """Count the images by class and by source.
+
+    Example: covidxr dataset summary --data COVID-19_Radiography_Dataset
+    """
+    from covidxr import workflows
+    from covidxr.data.dataset import open_dataset
+    from covidxr.data.duplicates import THUMBNAIL
+    from covidxr.data.pixels import decode
+
+    dataset = open_dataset(data or workflows.default_dataset())
+    dataset = dataset.without(decode(dataset, THUMBNAIL, skip_unreadable).skipped)
+    sources = dataset.sources()
+    result = {
+        "data": str(dataset.path),
+        "synthetic": dataset.synthetic,
+        "fingerprint": dataset.fingerprint,
+        "n": len(dataset.samples),
+        "classes": dataset.class_counts(),
+        "sources": sources,
+        "masks": sum(s.mask is not None for s in dataset.samples),
+        "skipped": [{"file": file, "reason": reason} for file, reason in dataset.skipped],
+    }
+
+    def show(console: Console) -> None:
+        note = " (synthetic phantoms, not radiographs)" if dataset.synthetic else ""
+        rows = [[n, f"{c:,}", ", ".join(f"{s} {k:,}" for s, k in sources[n].items())] for n, c in dataset.class_counts().items()]
+        console.print(make_table(f"{dataset.path}{note}: {len(dataset.samples):,} images", ["class", "images", "sources"], rows))
+        for file, reason in dataset.skipped:
+            console.print(f"skipped {file}: {reason}", markup=False)
+
+    print_result(result, as_json, show)
+
+
+def split(
+    out: Annotated[Path, typer.Option(help="CSV file to write.")],
+    data: Data = None,
+    protocol: Protocol = "grouped",
+    seed: Seed = 0,
+    train: Annotated[float, typer.Option(help="Share of the training images.")] = 0.70,
+    val: Annotated[float, typer.Option(help="Share of the validation images.")] = 0.15,
+    test: Annotated[float, typer.Option(help="Share of the test images.")] = 0.15,
+    skip_unreadable: Skip = False,
+    as_json: Json = False,
+) -> None:
+    """Divide a dataset into train, val and test, and write the split as CSV.
+
+    Example: covidxr dataset split --data COVID-19_Radiography_Dataset --out split.csv
+    """
+    from covidxr import workflows
+    from covidxr.data.splits import write_split
+
+    plan = SplitPlan(protocol, seed, SplitFractions(train, val, test))  # type: ignore[arg-type]
+    divided = workflows.split_data(data or workflows.default_dataset(), plan, skip_unreadable)
+    names = divided.dataset.class_names
+    write_split(divided.split, names, out)
+    counts = divided.split.counts(names)
+    result = {"out": str(out), "protocol": protocol, "seed": seed, "fingerprint": divided.split.fingerprint, "counts": counts}
+    rows = [[name, *(f"{c[n]:,}" for n in names)] for name, c in counts.items()]
+    title = f"{protocol}, seed {seed}, fingerprint {divided.split.fingerprint}"
+    print_result(result, as_json, lambda c: c.print(make_table(title, ["split", *names], rows)))

@@ -1,0 +1,139 @@
+"""Commands on stored models: models, evaluate, compare, predict."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from covidxr.cli.output import Json, make_table, percent, print_result
+from covidxr.errors import ConfigError
+from covidxr.records import RESEARCH_ONLY
+
+
+def models(
+    action: Annotated[str, typer.Argument(help="`verify` loads every model and checks its hash; `list` reads the cards.")] = "list",
+    as_json: Json = False,
+) -> None:
+    """List the stored models, or verify them.
+
+    Example: covidxr models verify
+    """
+    from covidxr import workflows
+
+    if action not in ("list", "verify"):
+        raise ConfigError(f"expected `covidxr models` or `covidxr models verify`, got {action!r}")
+    entries = workflows.list_models()
+    errors = workflows.verify_models() if action == "verify" else {e.model_id: e.error for e in entries}
+    result = [
+        {"model_id": e.model_id, "architecture": e.card.architecture if e.card else None, "ok": errors[e.model_id] is None}
+        | ({"error": errors[e.model_id]} if errors[e.model_id] else {})
+        for e in entries
+    ]
+
+    def show(console: Console) -> None:
+        rows = [
+            [
+                e.model_id,
+                e.card.architecture if e.card else "-",
+                percent(asdict(e.card.metrics["accuracy"]) if e.card else None),
+                errors[e.model_id] or "ok",
+            ]
+            for e in entries
+        ]
+        console.print(make_table(str(workflows.weights_folder()), ["model", "architecture", "accuracy on test", "state"], rows))
+
+    print_result({"models": result}, as_json, show)
+    if any(errors.values()):
+        sys.exit(2)
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Model id.")],
+    data: Annotated[
+        Path | None, typer.Option(help="The model's dataset, to predict anew; without it, the stored predictions.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="val or test.")] = "test",
+    as_json: Json = False,
+) -> None:
+    """Print a model's figures with 95 % intervals.
+
+    Example: covidxr evaluate covidxr-resnet18 --json
+    """
+    from covidxr import workflows
+
+    result = workflows.evaluate_model(model, data, split)
+
+    def show(console: Console) -> None:
+        console.print(f"{model}, {split}, n = {result['n']:,}; every figure with its 95 % interval", markup=False)
+        columns = ["class", "n", "sensitivity", "specificity", "PPV", "NPV", "F1", "AUROC"]
+        keys = ["sensitivity", "specificity", "ppv", "npv", "f1", "auroc"]
+        rows = [[name, str(c["support"]), *(percent(c[k]) for k in keys)] for name, c in result["per_class"].items()]
+        console.print(make_table("By class", columns, rows))
+        whole = ["accuracy", "balanced_accuracy", "macro_f1", "ece"]
+        console.print(make_table("Over all", whole, [[percent(result[k]) for k in whole]]))
+
+    print_result(result, as_json, show)
+
+
+def compare(
+    model: Annotated[list[str], typer.Argument(help="Two or more model ids.")],
+    split: Annotated[str, typer.Option(help="val or test.")] = "test",
+    intersect: Annotated[bool, typer.Option("--intersect", help="Compare on the samples that all models share.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say which differences between models are real: paired tests on the same samples, corrected for their number.
+
+    Example: covidxr compare poster-resnet18-pretrained covidxr-resnet18
+    """
+    from covidxr import workflows
+
+    result = workflows.compare_models(model, split, intersect)
+
+    def show(console: Console) -> None:
+        console.print(f"{split}, n = {result['n']:,}", markup=False)
+        for pair in result["pairs"]:
+            better, worse = (pair["a"], pair["b"]) if pair["a_right_b_wrong"] >= pair["a_wrong_b_right"] else (pair["b"], pair["a"])
+            fewer = abs(pair["a_right_b_wrong"] - pair["a_wrong_b_right"])
+            # Below 0.001 the digits say nothing more.
+            p = "p < 0.001" if pair["p_holm"] < 0.001 else f"p = {pair['p_holm']:.3f}"
+            verdict = "a real difference" if pair["p_holm"] < 0.05 else "not distinguishable"
+            console.print(f"{better} makes {fewer} fewer errors than {worse}: {verdict} ({p})", markup=False)
+        for note in result["notes"]:
+            console.print(note, markup=False)
+
+    print_result(result, as_json, show)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="Model id.")],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures (PNG, JPEG, TIFF), folders or zips.")],
+    explain: Annotated[Path | None, typer.Option(help="Folder for the heat maps of the predicted classes, as PNG.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the class probabilities of pictures. One that cannot be read is a row with its reason; the others go on.
+
+    Example: covidxr predict covidxr-resnet18 scans/ --explain heatmaps
+    """
+    from covidxr import workflows
+
+    rows = workflows.predict_paths(model, paths, explain)
+
+    def show(console: Console) -> None:
+        names = list(next((row["probabilities"] for row in rows if "probabilities" in row), {}))
+        table = Table("picture", "predicted", *names, title=f"{model}. {RESEARCH_ONLY}", title_justify="left")
+        for row in rows:
+            if "error" in row:
+                table.add_row(row["path"], f"not read: {row['error']}")
+            else:
+                table.add_row(row["path"], row["predicted"], *(f"{row['probabilities'][n]:.1%}" for n in names))
+        console.print(table, markup=False)
+
+    print_result({"model_id": model, "predictions": rows}, as_json, show)
+    if rows and all("error" in row for row in rows):
+        sys.exit(2)
