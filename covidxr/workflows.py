@@ -109,6 +109,7 @@ def _train(run: RunFolder, config: RunConfig) -> None:
     try:
         data = split_data(config.data, config.plan, config.skip_unreadable)
         dataset, split = data.dataset, data.split
+        report({"event": "dataset", "n": len(dataset.samples), "skipped": [list(entry) for entry in dataset.skipped]})
         pixels = decode(dataset, config.recipe.image_size, config.skip_unreadable)
         if is_main_process():
             run.cancel.unlink(missing_ok=True)

@@ -51,7 +51,7 @@ with page("pages/home.py", "covidxr", PURPOSE):
             alt="The datasets that the models were trained on, with the number of pictures in each split",
         )
 
-    is_, is_not = st.columns(2, gap="large")
+    is_, is_not = st.columns(2, gap="medium")
     is_.subheader("What it is", anchor=False)
     is_.markdown(
         "- A place to train, compare, explain and question chest-X-ray classifiers\n"

@@ -91,7 +91,8 @@ def _finish(run: RunFolder, model_id: str | None, as_json: bool) -> None:
 
     if not workflows.is_main_process():
         return
-    result: dict[str, Any] = {"run": str(run.path), "status": run.status()}
+    skipped = next((event["skipped"] for event in reversed(run.events()) if event["event"] == "dataset"), [])
+    result: dict[str, Any] = {"run": str(run.path), "status": run.status(), "skipped": skipped}
     if result["status"] == "finished":
         card = workflows.store_run(run.path, model_id or run.path.name)
         result |= {
@@ -102,6 +103,8 @@ def _finish(run: RunFolder, model_id: str | None, as_json: bool) -> None:
 
     def show(console: Console) -> None:
         console.print(f"run {result['run']}: {result['status']}", markup=False)
+        for file, reason in skipped:
+            console.print(f"skipped {file}: {reason}", markup=False)
         if "metrics" in result:
             accuracy, macro_f1 = (percent(result["metrics"][key]) for key in ("accuracy", "macro_f1"))
             console.print(f"model {result['model_id']}: accuracy on test {accuracy}, macro-F1 {macro_f1}", markup=False)

@@ -73,7 +73,7 @@ def test_the_seed_decides_to_the_bit(data: TrainingData, tmp_path: Path) -> None
     assert not equal(one, other)
 
 
-@pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["plain", "everything"])
+@pytest.mark.parametrize("changes", [{}, pytest.param(EVERYTHING, marks=pytest.mark.slow)], ids=["plain", "everything"])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(data: TrainingData, tmp_path: Path, changes: dict[str, object]) -> None:
     whole, whole_events = run(small(epochs=3, **changes), data, tmp_path / "whole")
     steps = iter(range(1000))
@@ -86,6 +86,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(data: TrainingData, tmp
     assert equal(best_of_checkpoint(tmp_path / "checkpoint"), whole)
 
 
+@pytest.mark.slow
 def test_it_learns_what_can_be_learnt(data: TrainingData, tmp_path: Path) -> None:
     chosen = small(optimizer="adam", learning_rate=3e-3).override(epochs=25, patience=25)
     _, events = run(chosen, data, tmp_path)

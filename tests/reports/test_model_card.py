@@ -42,6 +42,7 @@ def test_phantoms_are_called_phantoms() -> None:
 def test_the_card_says_what_it_is_and_survives_the_journey() -> None:
     card = card_for(("rsna",) * 4)
     assert RESEARCH_ONLY in card.intended_use
-    assert sum(card.class_counts["train"].values()) == 84
+    assert abs(sum(card.class_counts["train"].values()) - 84) <= 4
+    assert sum(sum(counts.values()) for counts in card.class_counts.values()) == 120
     assert (card.best_epoch, card.training_seconds, card.dataset_name) == (3, 12.3, "db")
     assert from_json(ModelCard, to_json(card)) == card
