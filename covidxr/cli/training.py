@@ -91,7 +91,7 @@ def _finish(run: RunFolder, model_id: str | None, as_json: bool) -> None:
 
     if not workflows.is_main_process():
         return
-    skipped = next((event["skipped"] for event in reversed(run.events()) if event["event"] == "dataset"), [])
+    skipped: list[list[str]] = next((event["skipped"] for event in reversed(run.events()) if event["event"] == "dataset"), [])
     result: dict[str, Any] = {"run": str(run.path), "status": run.status(), "skipped": skipped}
     if result["status"] == "finished":
         card = workflows.store_run(run.path, model_id or run.path.name)
