@@ -40,8 +40,8 @@ def whole_percent(probability: float) -> str:
     return "<1 %" if probability < 0.01 else f"{probability * 100:.0f} %"
 
 
-def probability_bars(probabilities: Mapping[str, float]) -> go.Figure:
-    """Draw one bar a class, the first on top; probabilities lie in [0, 1]."""
+def probability_bars(probabilities: Mapping[str, float], ink: str) -> go.Figure:
+    """Draw one bar a class, the first on top; probabilities lie in [0, 1], `ink` is the colour of the text."""
     names = list(probabilities)
     bars = go.Bar(
         x=[probabilities[name] * 100 for name in names],
@@ -50,11 +50,15 @@ def probability_bars(probabilities: Mapping[str, float]) -> go.Figure:
         marker_color=[CLASS_COLOURS.get(name, _OTHER_CLASS) for name in names],
         orientation="h",
         textposition="outside",
+        textfont_color=ink,
         cliponaxis=False,
         hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
     )
     figure = go.Figure(bars)
-    figure.update_xaxes(title="Probability (%)", range=[0, 100], tickvals=[0, 50, 100], fixedrange=True)
+    figure.update_xaxes(
+        title={"text": "Probability (%)", "font_color": ink}, range=[0, 100], tickvals=[0, 50, 100], fixedrange=True
+    )
+    figure.update_xaxes(tickfont_color=ink).update_yaxes(tickfont_color=ink)
     figure.update_yaxes(autorange="reversed", ticks="", fixedrange=True)
     # The right margin holds the figure beside a bar that fills the axis.
     figure.update_layout(height=52 + 36 * len(names), margin={"l": 0, "r": 40, "t": 8, "b": 44}, bargap=0.35, showlegend=False)

@@ -56,7 +56,7 @@ with page("pages/home.py", "covidxr", PURPOSE):
     is_.markdown(
         "- A place to train, compare, explain and question chest-X-ray classifiers\n"
         "- Every figure with its interval, every model with its limits\n"
-        "- On your machine: pictures are not sent anywhere"
+        "- Pictures stay on the machine that runs it"
     )
     is_not.subheader("What it is not", anchor=False)
     is_not.markdown(

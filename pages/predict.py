@@ -4,7 +4,7 @@ import streamlit as st
 
 from covidxr.app.cache import Case, Picture, explain, judge, phantom
 from covidxr.app.frame import literal, page, show_error
-from covidxr.app.widgets import case_table, choose_model, heat_caption, meaning, model_facts, verdict
+from covidxr.app.widgets import case_table, choose_model, heat_caption, ink, meaning, model_facts, verdict
 from covidxr.figures import heat_overlay, probability_bars, whole_percent
 from covidxr.records import CLASS_NAMES, ModelCard, display_name
 
@@ -33,7 +33,7 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
         else:
             st.markdown(meaning(case.prediction))
         bars = ", ".join(f"{display_name(name)} {whole_percent(p)}" for name, p in probabilities.items())
-        st.plotly_chart(probability_bars(probabilities), config={"displayModeBar": False}, alt=f"Probabilities: {bars}")
+        st.plotly_chart(probability_bars(probabilities, ink()), config={"displayModeBar": False}, alt=f"Probabilities: {bars}")
     name = "Synthetic phantom, not a radiograph" if picture.synthetic else picture.name
     caption = literal(f"{name}. {case.padding}" if case.padding else name)
     # JPEG, which Streamlit would choose, blurs what a radiograph is looked at for.

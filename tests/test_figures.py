@@ -21,16 +21,18 @@ def test_no_probability_is_written_as_certain(probability, text):
 
 
 def test_bars_keep_order_names_and_colours():
-    figure = probability_bars({"Normal": 0.1, "COVID": 0.7, "Viral Pneumonia": 0.05, "Lung_Opacity": 0.15})
+    figure = probability_bars({"Normal": 0.1, "COVID": 0.7, "Viral Pneumonia": 0.05, "Lung_Opacity": 0.15}, "#101418")
     bars = figure.data[0]
     assert list(bars.y) == ["Normal", "COVID", "Viral Pneumonia", "Lung opacity"]
     assert list(bars.x) == pytest.approx([10, 70, 5, 15])
     assert list(bars.marker.color) == [CLASS_COLOURS[name] for name in CLASS_NAMES]
     assert figure.layout.xaxis.title.text == "Probability (%)"
+    inks = (bars.textfont.color, *(axis.tickfont.color for axis in (figure.layout.xaxis, figure.layout.yaxis)))
+    assert {*inks, figure.layout.xaxis.title.font.color} == {"#101418"}
 
 
 def test_a_class_without_a_colour_is_grey():
-    assert list(probability_bars({"Normal": 0.5, "Tuberculosis": 0.5}).data[0].marker.color) == ["#56B4E9", "#999999"]
+    assert list(probability_bars({"Normal": 0.5, "Tuberculosis": 0.5}, "#101418").data[0].marker.color) == ["#56B4E9", "#999999"]
 
 
 def test_inferno_runs_from_dark_to_light():

@@ -25,6 +25,11 @@ _CLEAR, _LIKELY = 0.9, 0.6
 """Calibrated probabilities from which a verdict is said without naming the second class, and from which it is said at all."""
 
 
+def ink() -> str:
+    """Return the text colour for charts: Streamlit's own is too pale on the light ground to be read with ease."""
+    return "#101418" if st.context.theme.type == "light" else "#E6E8EA"
+
+
 def verdict(prediction: CasePrediction) -> str:
     """Say what a model finds likely, as surely as its probabilities allow and no more."""
     (first, p), (second, q), *_ = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
@@ -83,7 +88,7 @@ def choose_model() -> ModelCard | None:
     )
     card = cards[chosen]
     accuracy = percent(card.metrics["accuracy"], test_size(card))
-    st.sidebar.caption(f"{literal(architecture_title(card))}. Test accuracy {accuracy}.")
+    st.sidebar.caption(f"{literal(architecture_title(card))}  \nTest accuracy {accuracy}")
     return card
 
 
@@ -118,6 +123,7 @@ def case_table(names: Sequence[str], cases: Sequence[Case | ImageError]) -> int:
             "Why not": [str(case) if isinstance(case, ImageError) else "" for case in cases],
         },
         hide_index=True,
+        placeholder="",
         height=min(36 * (len(names) + 1), 220),
         column_config={
             "Picture": st.column_config.TextColumn(width=200 if None in probabilities else "large"),
