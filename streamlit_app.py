@@ -1,5 +1,7 @@
 """The router: one table of pages, nothing else."""
 
+from pathlib import Path
+
 import streamlit as st
 
 PAGES = (
@@ -7,7 +9,7 @@ PAGES = (
     ("pages/predict.py", "Predict", ":material/radiology:"),
 )
 
-st.set_page_config(page_title="covidxr", page_icon="docs/icon.png", layout="wide")
+st.set_page_config(page_title="covidxr", page_icon=str(Path(__file__).parent / "docs/icon.png"), layout="wide")
 
 pages = {path: st.Page(path, title=title, icon=icon, default=path == PAGES[0][0]) for path, title, icon in PAGES}
 # A page that is the first thing asked of a new server runs alone; its guard in covidxr.app.frame misses this mark and comes here.

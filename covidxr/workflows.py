@@ -310,7 +310,7 @@ def padding_sentence(image: GreyImage) -> str | None:
         return None
     where = "left and right" if left + right else "above and below"
     share = (left + top + right + bottom) / max(image.shape)
-    return f"The picture is not square: black was added {where}, {share:.0%} of what the model sees; nothing was cropped."
+    return f"The picture is not square: black was added {where}, {share * 100:.0f} % of what the model sees; nothing was cropped."
 
 
 def sample_phantom(class_name: str, seed: int = 0) -> GreyImage:

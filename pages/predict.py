@@ -30,6 +30,8 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
         st.subheader(verdict(case.prediction), anchor=False)
         if card.synthetic:
             st.warning("This model learned from synthetic phantoms: what it says of a real radiograph means nothing.")
+        elif picture.synthetic:
+            st.warning("This picture is a synthetic phantom: what a model of real radiographs says of it means nothing.")
         else:
             st.markdown(meaning(case.prediction))
         bars = ", ".join(f"{display_name(name)} {whole_percent(p)}" for name, p in probabilities.items())

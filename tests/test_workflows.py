@@ -75,7 +75,7 @@ def test_an_explanation_names_its_class_and_refuses_others() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "sentence"),
-    [((100, 100), None), ((100, 80), "left and right, 20% of"), ((75, 100), "above and below, 25% of")],
+    [((100, 100), None), ((100, 80), "left and right, 20 % of"), ((75, 100), "above and below, 25 % of")],
 )
 def test_padding_is_told(shape: tuple[int, int], sentence: str | None) -> None:
     told = workflows.padding_sentence(np.zeros(shape, dtype=np.uint8))
