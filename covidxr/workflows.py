@@ -134,6 +134,13 @@ def _train(run: RunFolder, config: RunConfig) -> None:
         report({"event": "finished", "best_epoch": fitted.best_epoch, "best_macro_f1": fitted.best_macro_f1})
 
 
+def check_new_model(model_id: str, root: Path | None = None) -> None:
+    """Raise ModelError when there is a model of that id already, or when the id is not a plain name."""
+    root = root or weights_folder()
+    if store.model_folder(root, model_id).exists():
+        raise ModelError(f"there is a model {model_id} already in {root}; choose another id or delete it first")
+
+
 def store_run(folder: Path, model_id: str, root: Path | None = None) -> ModelCard:
     """Make a model of a run's best epoch: judge the weights as they are stored on val and test, and write card and predictions.
 
@@ -142,8 +149,7 @@ def store_run(folder: Path, model_id: str, root: Path | None = None) -> ModelCar
     from covidxr.models.training import best_of_checkpoint
 
     root = root or weights_folder()
-    if store.model_folder(root, model_id).exists():
-        raise ModelError(f"there is a model {model_id} already in {root}; choose another id or delete it first")
+    check_new_model(model_id, root)
     run = RunFolder(folder)
     config, fitted = run.config(), best_of_checkpoint(run.checkpoint)
     data = split_data(config.data, config.plan, config.skip_unreadable)

@@ -113,6 +113,7 @@ def test_tables_are_printed_for_people() -> None:
         (["predict", "phantom-cnn", "absent.png"], "there is no file or folder absent.png"),
         (["models", "burn"], "expected `covidxr models`"),
         (["resume", "absent"], "absent is not a run"),
+        (["train", "--recipe", "poster-cnn", "--model-id", "phantom-cnn"], "there is a model phantom-cnn already"),
         (["evaluate", "--nonsense"], "No such option: --nonsense"),
         (["evaluate"], "model"),
     ],
@@ -169,6 +170,6 @@ def test_train_stores_a_model_that_resume_does_not_train_again(
     assert workflows.load_model("run").card.recipe.learning_rate == 0.02
     code, out, _ = covidxr("resume", tmp_path / "run", "--model-id", "again", "--json")
     assert json.loads(out)["metrics"] == result["metrics"]
-    code, out, _ = covidxr(*words, "--json")
+    code, out, _ = covidxr(*words, "--model-id", "third", "--json")
     assert code == 2
     assert "already holds a run" in json.loads(out)["error"]

@@ -30,7 +30,7 @@ def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     added = []
     for field in own:
         hint = hints[field.name]
-        kind = hint if hint in (int, float, bool) else int if hint == int | None else str
+        kind = hint if hint in (int, float, bool) else str
         option = typer.Option(help="Recipe field; without it, the recipe's own value.", show_default=False)
         added.append(
             inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])
@@ -66,6 +66,7 @@ def train(
     if run_dir is None and "RANK" in os.environ:
         raise ConfigError("under torchrun --run-dir must name the run's folder, the same for every process")
     folder = run_dir or Path("runs") / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
+    workflows.check_new_model(model_id or folder.name)
     plan = SplitPlan(protocol, split_seed)  # type: ignore[arg-type]
     source = (data or workflows.default_dataset()).expanduser().resolve()
     config = RunConfig(chosen, plan, str(source), str(init_file.resolve()) if init_file else None, skip_unreadable)
@@ -83,6 +84,7 @@ def resume(
     """
     from covidxr import workflows
 
+    workflows.check_new_model(model_id or run_dir.name)
     _finish(workflows.resume(run_dir), model_id, as_json)
 
 
