@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle  # for the name of its error; nothing is unpickled
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -227,7 +228,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(f"{path.parent} holds no checkpoint: the run ended before its first epoch did; start it again") from None
-    except Exception as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise RunError(f"the checkpoint {path} cannot be read ({error}); start the run again") from error
     return content
 
