@@ -15,7 +15,6 @@ from covidxr.models.inference import predict_scores
 from covidxr.models.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1] / "weights"
-SHIPPED = [name for name in RECIPES if name != "poster-resnet18-scratch"]
 
 
 @pytest.fixture(autouse=True)
@@ -24,10 +23,10 @@ def _shipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_recipe_is_shipped() -> None:
-    assert {entry.model_id for entry in workflows.list_models()} == set(SHIPPED)
+    assert {entry.model_id for entry in workflows.list_models()} == set(RECIPES)
 
 
-@pytest.mark.parametrize("model_id", SHIPPED)
+@pytest.mark.parametrize("model_id", RECIPES)
 def test_the_card_holds_what_the_stored_predictions_say(model_id: str) -> None:
     card = store.read_card(ROOT / model_id)
     figures = workflows.evaluate_model(model_id)
@@ -40,7 +39,7 @@ def test_the_card_holds_what_the_stored_predictions_say(model_id: str) -> None:
     assert card.split.protocol == "grouped"
 
 
-@pytest.mark.parametrize("model_id", SHIPPED)
+@pytest.mark.parametrize("model_id", RECIPES)
 def test_the_weights_are_small_whole_and_free_of_radiographs(model_id: str) -> None:
     assert store.verify_model(ROOT / model_id) is None
     files = {p.name for p in (ROOT / model_id).iterdir()}
@@ -69,7 +68,7 @@ def test_no_patient_and_no_twin_of_a_test_image_was_trained_on(database: Path) -
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("model_id", SHIPPED)
+@pytest.mark.parametrize("model_id", RECIPES)
 def test_the_weights_give_the_stored_predictions(database: Path, model_id: str) -> None:
     model, predictions = store.load_model(ROOT / model_id), store.read_predictions(ROOT / model_id)
     chosen = np.random.default_rng(0).choice(len(predictions), 40, replace=False)
