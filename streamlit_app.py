@@ -6,6 +6,8 @@ import streamlit as st
 
 PAGES = (
     ("pages/home.py", "Home", ":material/home:"),
+    ("pages/evaluate.py", "Evaluate", ":material/grid_on:"),
+    ("pages/compare.py", "Compare", ":material/compare:"),
     ("pages/predict.py", "Predict", ":material/radiology:"),
 )
 

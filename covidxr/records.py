@@ -180,6 +180,7 @@ class Predictions:
     samples: (N,) file names relative to the dataset.  splits: (N,) train, val or test.
     y_true: (N,) class indices.  y_score: (N, C) softmax probabilities.
     groups: (N,) number that samples of one patient, and near-duplicates, share: they are not independent; None if unknown.
+    sources: (N,) collection that each sample came from; None if the dataset names none.
     """
 
     class_names: tuple[str, ...]
@@ -188,6 +189,7 @@ class Predictions:
     y_true: Labels
     y_score: Scores
     groups: Labels | None = None
+    sources: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         n, c = len(self.samples), len(self.class_names)
@@ -196,6 +198,7 @@ class Predictions:
         _require(self.y_true.shape == (n,), f"expected y_true of shape ({n},), got {self.y_true.shape}")
         _require(self.y_score.shape == (n, c), f"expected y_score of shape ({n}, {c}), got {self.y_score.shape}")
         _require(self.groups is None or self.groups.shape == (n,), f"expected groups of shape ({n},)")
+        _require(self.sources is None or len(self.sources) == n, f"expected one source a sample for {n} samples")
         _require(len(set(self.samples)) == n, "a sample stands twice in the predictions")
         if n:
             _require(self.y_true.min() >= 0 and self.y_true.max() < c, f"y_true must lie between 0 and {c - 1}")
@@ -210,13 +213,24 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def where(self, mask: npt.NDArray[np.bool_]) -> Predictions:
+        """Return the samples for which mask (N,) is true."""
+        rows = np.flatnonzero(mask).tolist()
+        return Predictions(
+            self.class_names,
+            tuple(self.samples[i] for i in rows),
+            tuple(self.splits[i] for i in rows),
+            self.y_true[rows],
+            self.y_score[rows],
+            None if self.groups is None else self.groups[rows],
+            None if self.sources is None else tuple(self.sources[i] for i in rows),
+        )
+
     def take(self, split: str) -> Predictions:
         """Return the samples of one split. Raises ConfigError if there are none."""
         mask = np.array([s == split for s in self.splits], dtype=bool)
         _require(bool(mask.any()), f"no predictions for the split {split!r}; there are {', '.join(sorted(set(self.splits)))}")
-        samples = tuple(s for s, m in zip(self.samples, mask, strict=True) if m)
-        groups = None if self.groups is None else self.groups[mask]
-        return Predictions(self.class_names, samples, (split,) * len(samples), self.y_true[mask], self.y_score[mask], groups)
+        return self.where(mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +257,37 @@ class OperatingPoint:
     rule: str
     threshold: float | None
     figures: ThresholdFigures | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochFigures:
+    """What one epoch of training came to; losses are those of the recipe, accuracies and macro-F1 lie in [0, 1]."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_macro_f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShortcutCheck:
+    """One look at whether where a picture is from, and not what it shows, could carry a model's figures.
+
+    "border" and "intensity" are baselines that see nothing of the lungs; "within-source" is the model's own AUROC between two
+    classes of one collection, where knowing the collection is of no help; "source-from-features" is how well the model's
+    penultimate features tell the collections of one class apart. Without figures, `reason` says why there are none.
+    """
+
+    kind: Literal["border", "intensity", "within-source", "source-from-features"]
+    subject: str
+    """What was told apart, in words: `rsna: Normal vs Lung_Opacity`."""
+    n: int
+    """Test samples behind the figures."""
+    figures: dict[str, Interval]
+    """By name: accuracy, macro_f1, auroc (of the subject) or auroc of a class against the rest, by class name."""
     reason: str = ""
 
 
@@ -282,6 +327,8 @@ class ModelCard:
     intended_use: str
     limits: tuple[str, ...]
     weights_sha256: str = ""
+    learning_curve: tuple[EpochFigures, ...] = ()
+    shortcuts: tuple[ShortcutCheck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,12 +4,11 @@ import streamlit as st
 
 from covidxr.app.cache import Case, Picture, explain, judge, phantom
 from covidxr.app.frame import literal, page, show_error
-from covidxr.app.widgets import case_table, choose_model, heat_caption, ink, meaning, model_facts, verdict
+from covidxr.app.widgets import SUFFIXES, case_table, choose_model, heat_caption, ink, meaning, model_facts, verdict
 from covidxr.figures import heat_overlay, probability_bars, whole_percent
 from covidxr.records import CLASS_NAMES, ModelCard, display_name
 
 PURPOSE = "Drop a chest radiograph and read what a model finds likely, how sure it is, and where in the picture it looked."
-SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff"]
 
 
 def offer_phantoms() -> None:

@@ -14,6 +14,8 @@ from covidxr.figures import percent, whole_percent
 from covidxr.models.store import ModelEntry
 from covidxr.records import Attribution, CasePrediction, ModelCard, display_name
 
+SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff"]
+"""Names of files that the pages take; what is in them decides whether they are read."""
 _ARCHITECTURES = {"poster_cnn": "Small CNN of the study", "resnet18": "ResNet-18", "efficientnet_b0": "EfficientNet-B0"}
 _MEANINGS = {
     "Normal": "Normal: no lung disease was recorded for pictures of this class.",

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from covidxr.cli.output import Data, Json, Protocol, Seed, Skip, make_table, percent, print_result
 from covidxr.errors import ConfigError
+from covidxr.models.store import new_model_folder
 from covidxr.records import Augmentation, Recipe, SplitPlan
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def train(
     if run_dir is None and "RANK" in os.environ:
         raise ConfigError("under torchrun --run-dir must name the run's folder, the same for every process")
     folder = run_dir or Path("runs") / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
-    workflows.check_new_model(model_id or folder.name)
+    new_model_folder(workflows.weights_folder(), model_id or folder.name)
     plan = SplitPlan(protocol, split_seed)  # type: ignore[arg-type]
     source = (data or workflows.default_dataset()).expanduser().resolve()
     config = RunConfig(chosen, plan, str(source), str(init_file.resolve()) if init_file else None, skip_unreadable)
@@ -84,7 +85,7 @@ def resume(
     """
     from covidxr import workflows
 
-    workflows.check_new_model(model_id or run_dir.name)
+    new_model_folder(workflows.weights_folder(), model_id or run_dir.name)
     _finish(workflows.resume(run_dir), model_id, as_json)
 
 

@@ -93,21 +93,16 @@ def compare(
     """
     from covidxr import workflows
 
-    result = workflows.compare_models(model, split, intersect)
+    result = workflows.compare_stored(model, split, intersect)
 
     def show(console: Console) -> None:
-        console.print(f"{split}, n = {result['n']:,}", markup=False)
-        for pair in result["pairs"]:
-            better, worse = (pair["a"], pair["b"]) if pair["a_right_b_wrong"] >= pair["a_wrong_b_right"] else (pair["b"], pair["a"])
-            fewer = abs(pair["a_right_b_wrong"] - pair["a_wrong_b_right"])
-            # Below 0.001 the digits say nothing more.
-            p = "p < 0.001" if pair["p_holm"] < 0.001 else f"p = {pair['p_holm']:.3f}"
-            verdict = "a real difference" if pair["p_holm"] < 0.05 else "not distinguishable"
-            console.print(f"{better} makes {fewer} fewer errors than {worse}: {verdict} ({p})", markup=False)
-        for note in result["notes"]:
+        console.print(f"{split}, n = {result.n:,}", markup=False)
+        for pair in result.pairs:
+            console.print(pair.sentence, markup=False)
+        for note in result.notes:
             console.print(note, markup=False)
 
-    print_result(result, as_json, show)
+    print_result(asdict(result), as_json, show)
 
 
 def predict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from covidxr.errors import DatasetError
@@ -75,7 +76,8 @@ class ZipFiles:
             if info.file_size > MAX_FILE_BYTES:
                 raise DatasetError(f"{file} in the zip has {info.file_size:,} bytes, more than the limit of {MAX_FILE_BYTES:,}")
             return self._zip.read(info)
-        except (KeyError, zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+        # A damaged stream raises zlib.error or BadZipFile, an encrypted one RuntimeError, an unknown method NotImplementedError.
+        except (KeyError, zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
             raise DatasetError(f"cannot read {file} from the zip: {error}") from error
 
 

@@ -14,10 +14,17 @@ from covidxr.evaluation.intervals import Z, number_groups, percentile_interval, 
 from covidxr.evaluation.metrics import confusion_figures, weighted_confusion
 from covidxr.records import Interval, Labels, Predictions, Scores
 
+ALPHA = 0.05
+"""Corrected p values below this are called real differences."""
 Truth = npt.NDArray[np.bool_]
 """(N,) whether each sample is of the class."""
 Column = npt.NDArray[np.float64]
 """(N,) one figure a sample."""
+
+
+def write_p(p: float) -> str:
+    """Write a p value to three digits; below 0.001 more would say nothing."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,23 @@ class PairComparison:
     mcnemar_p: float
     p_holm: float
     auroc: dict[str, AurocDifference]
+
+    @property
+    def real(self) -> bool:
+        """Whether chance is an unlikely reason for the difference in errors."""
+        return self.p_holm < ALPHA
+
+    @property
+    def sentence(self) -> str:
+        """Say which model makes fewer errors and whether the difference is real."""
+        fewer = self.a_right_b_wrong - self.a_wrong_b_right
+        p = write_p(self.p_holm)
+        if fewer == 0:
+            return f"{self.a} and {self.b} make the same number of errors ({p})"
+        better, worse = (self.a, self.b) if fewer > 0 else (self.b, self.a)
+        errors = "1 error fewer" if abs(fewer) == 1 else f"{abs(fewer):,} fewer errors"
+        verdict = "a real difference" if self.real else "which chance could explain"
+        return f"{better} makes {errors} than {worse}, {verdict} ({p})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +139,7 @@ def compare(
         notes.append(f"compared on the {len(samples)} {split} samples that all {len(names)} models have")
     if n_groups is not None and n_groups < len(samples):
         notes.append(
-            f"the p values take samples as independent, though the {len(samples)} form {n_groups} groups; the intervals do not"
+            f"the p values take samples as independent, though the {len(samples):,} form {n_groups:,} groups; the intervals do not"
         )
     return Comparison(
         models=tuple(names),

@@ -33,3 +33,23 @@ def predict_scores(
             x = to_input(pixels[rows[start : start + batch_size]], preprocessing).to(device)  # (B, 3, S, S)
             scores.append(torch.softmax(network(x).double() / temperature, dim=1).cpu().numpy())
     return np.concatenate(scores)
+
+
+def penultimate_features(
+    network: nn.Module, head: str, pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], preprocessing: Preprocessing
+) -> npt.NDArray[np.float64]:
+    """Return (len(rows), D) inputs of the network's head, a prefix of parameter names as in the table of architectures.
+
+    pixels: (N, S, S) uint8.  The network must be in eval mode.
+    """
+    features: list[npt.NDArray[np.float64]] = []
+
+    def keep(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        features.append(arguments[0].flatten(1).double().cpu().numpy())
+
+    handle = network.get_submodule(head.rstrip(".")).register_forward_pre_hook(keep)
+    try:
+        predict_scores(network, pixels, rows, preprocessing)
+    finally:
+        handle.remove()
+    return np.concatenate(features)

@@ -45,7 +45,7 @@ RECIPES = {
             architecture="resnet18",
             init="imagenet",
             image_size=224,
-            epochs=6,
+            epochs=5,
             batch_size=32,
             optimizer="adamw",
             learning_rate=2e-4,
@@ -54,7 +54,7 @@ RECIPES = {
             label_smoothing=0.05,
             class_balance=0.25,
             ema_decay=0.99,
-            frozen_stages=3,
+            frozen_stages=2,
             augmentation=Augmentation(rotation_degrees=8, horizontal_flip=True, zoom=0.08, shift=0.04, contrast=0.15),
         ),
     )

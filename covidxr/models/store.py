@@ -99,6 +99,7 @@ def read_predictions(folder: Path) -> Predictions:
             np.array([card.class_names.index(row["y_true"]) for row in rows], dtype=np.int64),
             np.array([[float(row[name]) for name in card.class_names] for row in rows]).reshape(-1, len(card.class_names)),
             np.array([int(row["group"]) for row in rows], dtype=np.int64) if rows and "group" in rows[0] else None,
+            tuple(row["source"] for row in rows) if rows and "source" in rows[0] else None,
         )
     except FileNotFoundError:
         raise ModelError(f"the model {folder.name} has no {_PREDICTIONS}; evaluate it on its dataset again") from None
@@ -106,22 +107,27 @@ def read_predictions(folder: Path) -> Predictions:
         raise ModelError(f"the predictions of {folder.name} cannot be read: {error!r}") from error
 
 
-def save_model(root: Path, card: ModelCard, weights: dict[str, Tensor], predictions: Predictions | None) -> Path:
+def new_model_folder(root: Path, model_id: str) -> Path:
+    """Return the folder of a model to be. Raises ModelError when there is one already, or when the id is not a plain name."""
+    folder = model_folder(root, model_id)
+    if folder.exists():
+        raise ModelError(f"there is a model {model_id} already in {root}; choose another id or delete it first")
+    return folder
+
+
+def save_model(root: Path, card: ModelCard, weights: dict[str, Tensor], predictions: Predictions) -> Path:
     """Write a model folder whole or not at all; convolution and linear weights in half precision, the rest as it is.
 
     Raises ModelError when a model of that id is there already.
     """
     from safetensors.torch import save
 
-    folder = model_folder(root, card.model_id)
-    if folder.exists():
-        raise ModelError(f"there is a model {card.model_id} already in {root}; choose another id or delete it first")
+    folder = new_model_folder(root, card.model_id)
     content = save(to_half(weights))
     with new_folder(folder) as new:
         write_bytes(new / _WEIGHTS, content)
         write_text(new / _CARD, to_json(replace(card, weights_sha256=hashlib.sha256(content).hexdigest())))
-        if predictions is not None:
-            write_text(new / _PREDICTIONS, _predictions_csv(predictions))
+        write_text(new / _PREDICTIONS, _predictions_csv(predictions))
     return folder
 
 
@@ -133,12 +139,12 @@ def to_half(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def _predictions_csv(predictions: Predictions) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    groups = [[]] * len(predictions) if predictions.groups is None else predictions.groups.reshape(-1, 1).tolist()
-    writer.writerow(["sample", "split", "y_true", *predictions.class_names, *([] if predictions.groups is None else ["group"])])
-    for sample, split, label, scores, group in zip(
-        predictions.samples, predictions.splits, predictions.y_true, predictions.y_score, groups, strict=True
-    ):
-        writer.writerow([sample, split, predictions.class_names[label], *(repr(float(p)) for p in scores), *group])
+    optional = {"group": predictions.groups, "source": predictions.sources}
+    known = {name: column for name, column in optional.items() if column is not None}
+    writer.writerow(["sample", "split", "y_true", *predictions.class_names, *known])
+    for i, (sample, split, label) in enumerate(zip(predictions.samples, predictions.splits, predictions.y_true, strict=True)):
+        scores = (repr(float(p)) for p in predictions.y_score[i])
+        writer.writerow([sample, split, predictions.class_names[label], *scores, *(column[i] for column in known.values())])
     return text.getvalue()
 
 

@@ -1,21 +1,15 @@
-"""Numbers to pictures and to text: pure functions that know nothing of networks or pages."""
+"""Radiographs for the screen, and heat maps laid over them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
-import plotly.graph_objects as go
 from PIL import Image
 from plotly.colors import hex_to_rgb, sequential
 
 from covidxr.data.images import padding
-from covidxr.records import GreyImage, Interval, display_name
+from covidxr.records import GreyImage
 
-CLASS_COLOURS = {"Normal": "#56B4E9", "COVID": "#D55E00", "Viral Pneumonia": "#E69F00", "Lung_Opacity": "#CC79A7"}
-"""One colour a class everywhere, from the palette of Okabe and Ito, which colour-blind people can tell apart."""
-_OTHER_CLASS = "#999999"
 SCREEN_EDGE = 1024
 """Long edge in pixels beyond which a picture gains nothing on screen."""
 
@@ -25,44 +19,6 @@ INFERNO: npt.NDArray[np.float32] = np.stack([np.interp(np.arange(256), _POSITION
     np.float32
 )
 """(256, 3) colours in 0..255, from nearly black to pale yellow, evenly spaced to the eye."""
-
-
-def percent(interval: Interval, n: int | None = None) -> str:
-    """Write a share with its interval, and the number of samples behind it: `95.2 % (94.3-96.0), n = 2,433`."""
-    text = f"{interval.estimate * 100:.1f} % ({interval.low * 100:.1f}-{interval.high * 100:.1f})"
-    return text if n is None else f"{text}, n = {n:,}"
-
-
-def whole_percent(probability: float) -> str:
-    """Write a probability in [0, 1] without claiming certainty: `93 %`, `<1 %`, `>99 %`."""
-    if probability > 0.99:
-        return ">99 %"
-    return "<1 %" if probability < 0.01 else f"{probability * 100:.0f} %"
-
-
-def probability_bars(probabilities: Mapping[str, float], ink: str) -> go.Figure:
-    """Draw one bar a class, the first on top; probabilities lie in [0, 1], `ink` is the colour of the text."""
-    names = list(probabilities)
-    bars = go.Bar(
-        x=[probabilities[name] * 100 for name in names],
-        y=[display_name(name) for name in names],
-        text=[whole_percent(probabilities[name]) for name in names],
-        marker_color=[CLASS_COLOURS.get(name, _OTHER_CLASS) for name in names],
-        orientation="h",
-        textposition="outside",
-        textfont_color=ink,
-        cliponaxis=False,
-        hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
-    )
-    figure = go.Figure(bars)
-    figure.update_xaxes(
-        title={"text": "Probability (%)", "font_color": ink}, range=[0, 100], tickvals=[0, 50, 100], fixedrange=True
-    )
-    figure.update_xaxes(tickfont_color=ink).update_yaxes(tickfont_color=ink)
-    figure.update_yaxes(autorange="reversed", ticks="", fixedrange=True)
-    # The right margin holds the figure beside a bar that fills the axis.
-    figure.update_layout(height=52 + 36 * len(names), margin={"l": 0, "r": 40, "t": 8, "b": 44}, bargap=0.35, showlegend=False)
-    return figure
 
 
 def fit_screen(image: GreyImage, edge: int = SCREEN_EDGE) -> GreyImage:

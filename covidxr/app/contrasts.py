@@ -1,0 +1,249 @@
+"""The pieces of Compare: several models on the same test pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from covidxr.app import numbers
+from covidxr.app.cache import Case, Picture, explain, judge
+from covidxr.app.frame import literal, show_error
+from covidxr.app.sections import CHART, choose_class
+from covidxr.app.viewer import gallery, read_sample
+from covidxr.app.widgets import SUFFIXES, ink, no_models, stored_models, verdict
+from covidxr.data.dataset import Dataset
+from covidxr.errors import ConfigError
+from covidxr.evaluation.comparison import Comparison, write_p
+from covidxr.figures import (
+    MODEL_COLOURS,
+    Curve,
+    confusion_grid,
+    difference_figure,
+    heat_overlay,
+    learning_figure,
+    percent,
+    precision_recall_figure,
+    probability_bars,
+    roc_figure,
+)
+from covidxr.models.recipes import STUDY_ACCURACY
+from covidxr.records import Interval, ModelCard, display_name
+
+MOST = len(MODEL_COLOURS)
+_MEASURES = {"val_loss": "Loss"}
+
+
+def choose_models() -> list[ModelCard]:
+    """Let the reader choose two to five models; say what is missing where there are fewer than two."""
+    entries = stored_models()
+    cards = {entry.model_id: entry.card for entry in entries if entry.card}
+    if len(cards) < 2:
+        if cards:
+            st.info(
+                f"There is only {literal(next(iter(cards)))}, and a comparison needs two. Train another, then reload this page:"
+            )
+            st.code("python -m covidxr train --data DATASET --recipe poster-cnn", language="bash", wrap_lines=True)
+        else:
+            no_models(entries)
+        return []
+    chosen = st.multiselect("Models", list(cards), list(cards)[:MOST], max_selections=MOST, key="models", persist_state="session")
+    if len(chosen) < 2:
+        st.info("Choose two models or more.")
+        return []
+    return [cards[name] for name in chosen]
+
+
+def metrics_table(cards: Sequence[ModelCard]) -> None:
+    """Show the models' figures, and those that the study published for the same recipes."""
+    rows = []
+    for card in cards:
+        figures = numbers.evaluation(card).figures
+        shares = {"Accuracy": figures.accuracy, "Macro-F1": figures.macro_f1, "Balanced accuracy": figures.balanced_accuracy}
+        shares |= {"Calibration error": figures.ece}
+        words = {title: percent(share) for title, share in shares.items()}
+        rows.append({"Model": card.model_id, "n": f"{figures.n:,}", **words})
+    for card in cards:
+        if card.recipe.name in STUDY_ACCURACY and not card.synthetic:
+            published = f"{STUDY_ACCURACY[card.recipe.name] * 100:.1f} %"
+            rows.append({"Model": f"{card.recipe.name}, as the study published it", "n": "3,175", "Accuracy": published})
+    columns = {title: [row.get(title, "-") for row in rows] for title in rows[0]}
+    st.dataframe(columns, hide_index=True, height="content", alt="The models' figures on test with 95 % intervals, and the study's")
+    if len(rows) > len(cards):
+        st.caption(
+            "95 % intervals in brackets. The study's figures are from other test pictures, split at random and without intervals: "
+            "they say what to expect, not which is better."
+        )
+    else:
+        st.caption("95 % intervals in brackets.")
+
+
+def paired_tests(cards: Sequence[ModelCard]) -> None:
+    """Say of every pair which one makes fewer errors and whether that is more than chance."""
+    try:
+        compared = numbers.comparison(cards, False)
+    except ConfigError as error:
+        show_error(str(error))
+        if not st.toggle("Compare on the pictures that all of them share", key="intersect"):
+            return
+        compared = numbers.comparison(cards, True)
+    # The pairs of the first model are the question that was asked; the others stand behind.
+    st.markdown("\n".join(f"- {literal(pair.sentence)}." for pair in compared.pairs if pair.a == cards[0].model_id))
+    with st.expander("All pairs, with macro-F1 and the AUROC of each class", icon=":material/balance:"):
+        _pairs_table(compared)
+    notes = "".join(f" {literal(note[:1].upper() + note[1:])}." for note in compared.notes)
+    st.caption(
+        f"McNemar's test (mid-p) on the same {compared.n:,} test pictures, corrected for {len(compared.pairs)} "
+        f"{'pair' if len(compared.pairs) == 1 else 'pairs'} by Holm.{notes}"
+    )
+
+
+def _pairs_table(compared: Comparison) -> None:
+    """Show every pair's differences in points, the first model less the second, with Holm's p values."""
+    columns: dict[str, list[str]] = {
+        "First": [pair.a for pair in compared.pairs],
+        "Second": [pair.b for pair in compared.pairs],
+        "Accuracy": [_difference(pair.accuracy_difference, pair.p_holm) for pair in compared.pairs],
+        "Macro-F1": [_difference(pair.macro_f1_difference, None) for pair in compared.pairs],
+    }
+    for name in compared.class_names:
+        found = [pair.auroc.get(name) for pair in compared.pairs]
+        columns[f"AUROC {display_name(name)}"] = [_difference(x.difference, x.p_holm) if x else "-" for x in found]
+    st.dataframe(columns, hide_index=True, alt="Differences of every pair of models with 95 % intervals and corrected p values")
+    st.caption(
+        "Percentage points, the first model less the second, with 95 % intervals: paired bootstrap for accuracy and macro-F1, "
+        "DeLong for AUROC; p corrected by Holm over all pairs, those of AUROC over all pairs and classes."
+    )
+
+
+def _difference(points: Interval, p: float | None) -> str:
+    text = f"{points.estimate * 100:+.1f} ({points.low * 100:+.1f} to {points.high * 100:+.1f})"
+    return text if p is None else f"{text}, {write_p(p)}"
+
+
+def matrices(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
+    """Show the confusion matrices on one scale, and the difference between two."""
+    tables = {card.model_id: numbers.evaluation(card).figures.confusion_matrix for card in cards}
+    names = cards[0].class_names
+    st.plotly_chart(
+        confusion_grid(tables, names, ink()), config=CHART, key="grid", alt="Confusion matrices side by side, % of the truth"
+    )
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        a, b = choose_pair(cards, "difference")
+        st.caption("What the second model calls more often than the first is orange, less often blue.")
+    figure = difference_figure(tables[a.model_id], tables[b.model_id], a.model_id, b.model_id, names, ink())
+    right.plotly_chart(figure, config=CHART, key="difference matrix", alt=f"{b.model_id} minus {a.model_id}, points of the truth")
+
+
+def curves(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
+    """Lay the models' curves for one class, and their learning curves, over one another."""
+    k = choose_class(cards[0], "curves class")
+    name = cards[0].class_names[k]
+    columns = st.columns(2, gap="medium")
+    for place, points, draw, label in (
+        (columns[0], numbers.roc, roc_figure, "AUROC"),
+        (columns[1], numbers.precision_recall, precision_recall_figure, "AUPRC"),
+    ):
+        lines = []
+        for card, colour in zip(cards, MODEL_COLOURS, strict=False):
+            figures = numbers.evaluation(card).figures.per_class[name]
+            area = figures.auroc if label == "AUROC" else figures.auprc
+            lines.append(Curve(card.model_id, *points(card, k), colour, f"{label} {percent(area)}" if area else ""))
+        alt = f"{display_name(name)} over all thresholds: " + "; ".join(f"{line.name} {line.label}" for line in lines)
+        place.plotly_chart(draw(lines, ink()), config=CHART, key=f"all {label}", alt=alt)
+
+
+def learning(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
+    """Lay the learning curves over one another."""
+    histories = {card.model_id: card.learning_curve for card in cards}
+    if not any(histories.values()):
+        st.info("None of these models was stored with its learning curves.")
+        return
+    for place, measure in zip(st.columns(2, gap="medium"), ("accuracy", "macro_f1"), strict=True):
+        figure = learning_figure(histories, measure, ink())  # type: ignore[arg-type]
+        place.plotly_chart(figure, config=CHART, key=f"all {measure}", alt=f"Validation {measure} by epoch")
+
+
+def choose_pair(cards: Sequence[ModelCard], key: str) -> tuple[ModelCard, ModelCard]:
+    """Let the reader choose two of the models."""
+    of = {card.model_id: card for card in cards}
+    a = st.selectbox("First model", list(of), 1, key=f"{key} a")
+    others = [name for name in of if name != a]
+    return of[a], of[st.selectbox("Second model", others, key=f"{key} b")]
+
+
+def disagreements(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
+    """Show the pictures on which two models part."""
+    first, second = st.columns([1, 2], gap="medium")
+    with first:
+        a, b = choose_pair(cards, "part")
+    part, other = numbers.test_predictions(a), numbers.test_predictions(b)
+    place = numbers.rows(b)
+    shared = [(i, place[sample]) for i, sample in enumerate(part.samples) if sample in place]
+    kinds: dict[tuple[bool, bool], list[tuple[float, str]]] = {}
+    for i, j in shared:
+        right = bool(part.y_pred[i] == part.y_true[i]), bool(other.y_pred[j] == other.y_true[j])
+        gap = part.y_score[i, part.y_true[i]] - other.y_score[j, other.y_true[j]]
+        kinds.setdefault(right, []).append((abs(float(gap)), part.samples[i]))
+    titles = {
+        (True, False): f"{a.model_id} right, {b.model_id} wrong",
+        (False, True): f"{b.model_id} right, {a.model_id} wrong",
+        (False, False): "Both wrong",
+    }
+    with second:
+        kind = st.radio(
+            "Pictures", list(titles), format_func=lambda k: f"{literal(titles[k])} ({len(kinds.get(k, [])):,})", key="kind"
+        )
+    samples = [sample for _, sample in sorted(kinds.get(kind, []), key=lambda entry: (-entry[0], entry[1]))]
+    gallery([a, b], samples, dataset, f"{a.model_id} {b.model_id} {kind}")
+
+
+def one_picture(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
+    """Send one picture through all models: probabilities and heat maps side by side."""
+    left, right = st.columns(2, gap="medium")
+    file = left.file_uploader("A radiograph (PNG, JPEG or TIFF)", type=SUFFIXES, key="one file")
+    samples = list(numbers.test_predictions(cards[0]).samples) if dataset else []
+    hint = "Choose a picture" if samples else "Name the dataset in the sidebar"
+    sample = right.selectbox("Or one of the test set", samples, None, key="one sample", placeholder=hint, disabled=not samples)
+    if file is not None:
+        picture = Picture.of(file.name, file.getvalue())
+    elif sample and dataset:
+        picture = read_sample(dataset, sample)
+    else:
+        return
+    with st.spinner("Reading…", show_time=True):
+        cases = {card.model_id: judge(card, picture) for card in cards}
+    first = cases[cards[0].model_id]
+    if not isinstance(first, Case):
+        show_error(str(first))
+        return
+    names = list(cards[0].class_names)
+    calls = [case.prediction.predicted for case in cases.values() if isinstance(case, Case)]
+    commonest = max(names, key=calls.count)
+    with right:
+        target = st.selectbox("Explain", names, names.index(commonest), display_name, key=f"explain all {picture.sha256}")
+        st.image(first.image, caption=literal(picture.name), width=240, output_format="PNG", alt=picture.name)
+    for place, card in zip(st.columns(len(cards)), cards, strict=True):
+        case = cases[card.model_id]
+        if not isinstance(case, Case):
+            continue
+        with place:
+            st.markdown(f"**{literal(card.model_id)}**  \n{verdict(case.prediction)}")
+            overlay = heat_overlay(case.image, explain(card, picture, target).heat, 0.6)
+            st.image(overlay, width="stretch", alt=f"Heat map of {card.model_id} for {display_name(target)}")
+            figure = probability_bars(case.prediction.probabilities, ink())
+            st.plotly_chart(figure, config={"displayModeBar": False}, key=f"bars {card.model_id}", alt=verdict(case.prediction))
+    st.caption(
+        f"Grad-CAM for {display_name(target)}. All maps use one colour scale, from no weight (dark) to the most in that model's "
+        "own map (pale yellow): they show where each looked, not how much it found."
+    )
+
+
+SECTIONS: dict[str, Callable[[Sequence[ModelCard], Dataset | None], None]] = {
+    "Confusion matrices": matrices,
+    "Curves": curves,
+    "Training": learning,
+    "Disagreements": disagreements,
+    "One X-ray through all": one_picture,
+}

@@ -1,0 +1,115 @@
+"""Figures of stored models for the pages: each is worked out once and kept. No network is loaded here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from covidxr import workflows
+from covidxr.evaluation.calibration import (
+    ReliabilityCurve,
+    apply_temperature,
+    figures_at_threshold,
+    predictive_intervals,
+    reliability_curve,
+)
+from covidxr.evaluation.comparison import Comparison
+from covidxr.evaluation.curves import Points, precision_recall_points, roc_points
+from covidxr.records import Interval, ModelCard, Predictions, ThresholdFigures
+from covidxr.workflows import ModelEvaluation
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _kept(entries: int, spinner: str | bool = False) -> Callable[[F], F]:
+    """Keep a function's results; a card stands for the weights and predictions that it was stored with."""
+    identity: dict[str | type, Callable[[Any], Any]] = {ModelCard: lambda card: (card.model_id, card.weights_sha256, card.created)}
+    return st.cache_resource(max_entries=entries, show_spinner=spinner, hash_funcs=identity)  # type: ignore[return-value]
+
+
+@_kept(8)
+def _test_samples(card: ModelCard) -> tuple[Predictions, Predictions]:
+    """What a model said of its test samples, before and after temperature scaling."""
+    raw = workflows.stored_predictions(card.model_id)[1].take("test")
+    return raw, replace(raw, y_score=apply_temperature(raw.y_score, card.temperature))
+
+
+def test_predictions(card: ModelCard) -> Predictions:
+    """Return what a model said of its test samples, calibrated."""
+    return _test_samples(card)[1]
+
+
+@_kept(8)
+def rows(card: ModelCard) -> dict[str, int]:
+    """Return the row of each test sample."""
+    return {sample: row for row, sample in enumerate(test_predictions(card).samples)}
+
+
+@_kept(8, "Working out the figures and their intervals: a second or two, once…")
+def evaluation(card: ModelCard) -> ModelEvaluation:
+    """Return all figures of a model on its test split."""
+    return workflows.evaluate_stored(*workflows.stored_predictions(card.model_id))
+
+
+@_kept(8, "Testing every pair of models: a few seconds, once…")
+def comparison(cards: Sequence[ModelCard], intersect: bool) -> Comparison:
+    """Return the paired tests between models. Raises ConfigError when their test samples differ and `intersect` is false."""
+    return workflows.compare_stored([card.model_id for card in cards], intersect=intersect)
+
+
+@_kept(32)
+def reliability(card: ModelCard, class_index: int) -> tuple[ReliabilityCurve, ReliabilityCurve]:
+    """Return one class's reliability on test before and after temperature scaling."""
+    before, after = (reliability_curve(part.y_true, part.y_score, class_index) for part in _test_samples(card))
+    return before, after
+
+
+@_kept(32)
+def roc(card: ModelCard, class_index: int) -> Points:
+    """Return one class's ROC curve on test."""
+    part = test_predictions(card)
+    return roc_points(part.y_true, part.y_score, class_index)
+
+
+@_kept(32)
+def precision_recall(card: ModelCard, class_index: int) -> Points:
+    """Return one class's precision-recall curve on test."""
+    part = test_predictions(card)
+    return precision_recall_points(part.y_true, part.y_score, class_index)
+
+
+def at_threshold(card: ModelCard, class_index: int, threshold: float) -> ThresholdFigures:
+    """Return what a threshold on one class's calibrated probability does on test."""
+    part = test_predictions(card)
+    groups = part.groups if card.split.protocol == "grouped" else None
+    return figures_at_threshold(part.y_true, part.y_score, class_index, threshold, groups)
+
+
+def at_prevalence(figures: ThresholdFigures, prevalence: float) -> tuple[Interval | None, Interval | None]:
+    """Return PPV and NPV where `prevalence` of the patients have the class."""
+    if figures.sensitivity is None or figures.specificity is None:
+        return None, None
+    return predictive_intervals(figures.sensitivity, figures.specificity, prevalence)
+
+
+def figures_json(card: ModelCard) -> str:
+    """Return what `covidxr evaluate --json` prints."""
+    return json.dumps(workflows.evaluate_model(card.model_id), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def predictions_csv(card: ModelCard, rows: Iterable[int]) -> str:
+    """Return some test samples with their true and called class and calibrated probabilities."""
+    part = test_predictions(card)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["sample", "y_true", "y_pred", *part.class_names])
+    for i in rows:
+        names = (part.class_names[part.y_true[i]], part.class_names[part.y_pred[i]])
+        writer.writerow([part.samples[i], *names, *(f"{p:.6f}" for p in part.y_score[i])])
+    return text.getvalue()

@@ -1,0 +1,39 @@
+"""Numbers to pictures and to text: pure functions that know nothing of networks or pages."""
+
+from covidxr.figures.charts import (
+    Curve,
+    Measure,
+    learning_figure,
+    precision_recall_figure,
+    probability_bars,
+    reliability_figure,
+    roc_figure,
+    threshold_figure,
+)
+from covidxr.figures.confusion import Share, confusion_figure, confusion_grid, difference_figure
+from covidxr.figures.pictures import INFERNO, SCREEN_EDGE, fit_screen, heat_overlay
+from covidxr.figures.style import CLASS_COLOURS, MODEL_COLOURS, MODEL_DASHES, percent, whole_percent
+
+__all__ = [
+    "CLASS_COLOURS",
+    "INFERNO",
+    "MODEL_COLOURS",
+    "MODEL_DASHES",
+    "SCREEN_EDGE",
+    "Curve",
+    "Measure",
+    "Share",
+    "confusion_figure",
+    "confusion_grid",
+    "difference_figure",
+    "fit_screen",
+    "heat_overlay",
+    "learning_figure",
+    "percent",
+    "precision_recall_figure",
+    "probability_bars",
+    "reliability_figure",
+    "roc_figure",
+    "threshold_figure",
+    "whole_percent",
+]

@@ -1,0 +1,312 @@
+"""Bars, curves and histograms: probabilities, ROC, precision and recall, calibration, learning, thresholds."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+
+from covidxr.figures.style import (
+    CLASS_COLOURS,
+    MODEL_COLOURS,
+    MODEL_DASHES,
+    NEUTRAL,
+    OTHER_CLASS,
+    axis,
+    diagonal,
+    drawn,
+    percent,
+    percent_axis,
+    pictures,
+    whole_percent,
+)
+from covidxr.records import EpochFigures, display_name
+
+if TYPE_CHECKING:
+    from covidxr.evaluation.calibration import ReliabilityCurve
+
+Measure = Literal["loss", "accuracy", "macro_f1"]
+_MEASURES = {"loss": "Loss", "accuracy": "Accuracy (%)", "macro_f1": "Macro-F1 (%)"}
+_MOST_POINTS = 500
+_FINEST = 0.02
+"""Percentage points; no screen shows a smaller step of a curve."""
+_BINS = 40
+
+Points = npt.NDArray[np.float64]
+"""(P, 2) x and y of a curve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line to draw with its name in the legend and, behind it, a label such as `AUROC 0.991 (0.987-0.994)`, or none.
+
+    name: of a class or model.  x, y: (P,) in [0, 1], in the order in which they are joined.  colour: `#RRGGBB`.
+    """
+
+    name: str
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    colour: str
+    label: str
+
+
+def probability_bars(probabilities: Mapping[str, float], ink: str) -> go.Figure:
+    """Draw one bar a class, the first on top; probabilities lie in [0, 1], `ink` is the colour of the text."""
+    names = list(probabilities)
+    bars = go.Bar(
+        x=[probabilities[name] * 100 for name in names],
+        y=[display_name(name) for name in names],
+        text=[whole_percent(probabilities[name]) for name in names],
+        marker_color=[CLASS_COLOURS.get(name, OTHER_CLASS) for name in names],
+        orientation="h",
+        textposition="outside",
+        textfont_color=ink,
+        cliponaxis=False,
+        hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
+    )
+    figure = go.Figure(bars)
+    figure.update_xaxes(
+        title={"text": "Probability (%)", "font_color": ink}, range=[0, 100], tickvals=[0, 50, 100], fixedrange=True
+    )
+    figure.update_xaxes(tickfont_color=ink).update_yaxes(tickfont_color=ink)
+    figure.update_yaxes(autorange="reversed", ticks="", fixedrange=True)
+    # The right margin holds the figure beside a bar that fills the axis.
+    figure.update_layout(height=52 + 36 * len(names), margin={"l": 0, "r": 40, "t": 8, "b": 44}, bargap=0.35, showlegend=False)
+    return figure
+
+
+def roc_figure(curves: Sequence[Curve], ink: str) -> go.Figure:
+    """Draw sensitivity over false alarms in percent, with the diagonal of chance.
+
+    curves: x is 1 - specificity, y is sensitivity, in [0, 1]. Raises ValueError for curves of other shapes and values, or none.
+    """
+    lines = _lines(curves, "False alarms %{x:.1f} %, sensitivity %{y:.1f} %")
+    figure = drawn([*lines, diagonal("Chance")], ink, 390, len(lines) + 1, hovermode="closest")
+    _square(figure, ink, "False alarms: 100 − specificity (%)", "Sensitivity: cases found (%)", zooms=True)  # noqa: RUF001
+    return figure
+
+
+def precision_recall_figure(curves: Sequence[Curve], ink: str) -> go.Figure:
+    """Draw the positive predictive value over sensitivity in percent.
+
+    curves: x is sensitivity, y is the ppv, in [0, 1]. Raises ValueError for curves of other shapes and values, or none.
+    """
+    lines = _lines(curves, "Sensitivity %{x:.1f} %, ppv %{y:.1f} %")
+    figure = drawn(lines, ink, 390, len(lines), hovermode="closest")
+    _square(figure, ink, "Sensitivity: cases found (%)", "PPV: calls that are right (%)", zooms=True)
+    return figure
+
+
+def reliability_figure(before: ReliabilityCurve, after: ReliabilityCurve, class_name: str, ink: str) -> go.Figure:
+    """Draw how often a class is there against how probable it was said to be, before and after temperature scaling.
+
+    Bars are the 95 % intervals of the curves. Raises ValueError for a curve whose parts differ in length.
+    """
+    shown = display_name(class_name)
+    traces = [diagonal("Ideal: what is said is what happens")]
+    for curve, name, colour, symbol, dash in (
+        (before, "Before temperature scaling", NEUTRAL, "square-open", "dot"),
+        (after, "After temperature scaling", CLASS_COLOURS.get(class_name, MODEL_COLOURS[0]), "circle", "solid"),
+    ):
+        if not len(curve.mean_score) == len(curve.observed) == len(curve.counts):
+            parts = (len(curve.mean_score), len(curve.observed), len(curve.counts))
+            raise ValueError(f"expected as many scores as observed shares and counts, got {parts}")
+        says = [
+            f"{name}: said {score:.1%}, {shown} in {percent(share, count)}".replace("%,", " %,")
+            for score, share, count in zip(curve.mean_score, curve.observed, curve.counts, strict=True)
+        ]
+        bars = {
+            "type": "data",
+            "array": [100 * (share.high - share.estimate) for share in curve.observed],
+            "arrayminus": [100 * (share.estimate - share.low) for share in curve.observed],
+            "thickness": 1.5,
+            "width": 4,
+        }
+        traces.append(
+            go.Scatter(
+                x=[100 * score for score in curve.mean_score],
+                y=[100 * share.estimate for share in curve.observed],
+                error_y=bars,
+                mode="lines+markers",
+                marker={"symbol": symbol, "size": 9},
+                line={"color": colour, "width": 1.5, "dash": dash},
+                name=name,
+                hovertext=says,
+                hovertemplate="%{hovertext}<extra></extra>",
+            )
+        )
+    figure = drawn(traces, ink, 390, 3, hovermode="closest")
+    _square(figure, ink, f"Predicted probability of {shown} (%)", f"Pictures with {shown} (%)", zooms=False)
+    return figure
+
+
+def learning_figure(curves: Mapping[str, Sequence[EpochFigures]], measure: Measure, ink: str) -> go.Figure:
+    """Draw a measure over the epochs: of one model on train and validation, of several on validation only.
+
+    curves: model name -> its epochs, 1 to 5 models; one without epochs is left out and keeps its colour. Macro-F1 is known on
+    validation only. Raises ValueError for another measure, more models or no epochs at all.
+    """
+    if measure not in _MEASURES:
+        raise ValueError(f"measure must be loss, accuracy or macro_f1, got {measure!r}")
+    if not 1 <= len(curves) <= len(MODEL_COLOURS):
+        raise ValueError(f"expected 1 to {len(MODEL_COLOURS)} models, got {len(curves)}")
+    last = max((point.epoch for epochs in curves.values() for point in epochs), default=None)
+    if last is None:
+        raise ValueError("expected one epoch at least, got none")
+    first = min(point.epoch for epochs in curves.values() for point in epochs)
+    alone = len(curves) == 1
+    traces = []
+    for (name, epochs), colour, dash in zip(curves.items(), MODEL_COLOURS, MODEL_DASHES, strict=False):
+        if not epochs:
+            continue
+        if alone and measure != "macro_f1":
+            traces.append(_learning(epochs, f"train_{measure}", "Training", NEUTRAL, "dot", "square-open"))
+        traces.append(_learning(epochs, f"val_{measure}", "Validation" if alone else name, colour, dash, "circle"))
+    figure = drawn(traces, ink, 260, len(traces), hovermode="closest")
+    # Ten ticks at the most, on whole epochs; room on both sides makes a single one a point in the middle.
+    step = -(-(last - first + 1) // 10)
+    figure.update_xaxes(
+        axis("Epoch", ink, range=[first - 0.5, last + 0.5], tick0=first, dtick=step, tickformat="d", showgrid=False)
+    )
+    figure.update_yaxes(axis(_MEASURES[measure], ink, rangemode="tozero" if measure == "loss" else "normal"))
+    return figure
+
+
+def threshold_figure(
+    positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64], threshold: float, class_name: str, ink: str
+) -> go.Figure:
+    """Draw how the probability of a class lies among the pictures with it and among all others, and the threshold.
+
+    positive: (P,), negative: (N,), in [0, 1], either may be empty.  threshold: in [0, 1]. Raises ValueError for anything else.
+    """
+    if not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
+    shown = display_name(class_name)
+    edges = np.linspace(0, 100, _BINS + 1)
+    traces = []
+    for scores, group, colour, pattern in (
+        (negative, f"Without {shown}", NEUTRAL, "/"),
+        (positive, f"With {shown}", CLASS_COLOURS.get(class_name, MODEL_COLOURS[0]), ""),
+    ):
+        _check_shares(scores, "probabilities")
+        counts = np.histogram(scores * 100, edges)[0]
+        shares = 100 * counts / max(1, len(scores))
+        says = [
+            f"{share:.1f} % of the {pictures(len(scores))} {group[0].lower()}{group[1:]}: probability {low:g} to {high:g} %"
+            for share, low, high in zip(shares, edges, edges[1:], strict=False)
+        ]
+        traces.append(
+            go.Bar(
+                x=(edges[:-1] + edges[1:]) / 2,
+                y=shares,
+                width=100 / _BINS,
+                name=f"{group}, n = {len(scores):,}",
+                marker={"color": colour, "opacity": 0.7, "line": {"width": 0}, "pattern": {"shape": pattern, "size": 5}},
+                hovertext=says,
+                hovertemplate="%{hovertext}<extra></extra>",
+            )
+        )
+    figure = drawn(traces, ink, 280, 2, barmode="overlay", hovermode="closest")
+    figure.update_layout(margin={"t": 28})
+    figure.update_xaxes(percent_axis(f"Predicted probability of {shown} (%)", ink, showgrid=False))
+    figure.update_yaxes(axis("Pictures of the group (%)", ink, rangemode="tozero"))
+    figure.add_vline(
+        x=100 * threshold,
+        line={"color": ink, "width": 2},
+        annotation={
+            "text": f"Threshold {100 * threshold:.3g} %",
+            "font": {"color": ink, "size": 13},
+            "y": 1,
+            "yanchor": "bottom",
+            # Towards the middle, where there is room for it.
+            "xanchor": "left" if threshold <= 0.5 else "right",
+        },
+    )
+    return figure
+
+
+def _lines(curves: Sequence[Curve], hover: str) -> list[go.Scatter]:
+    if not curves:
+        raise ValueError("expected one curve at least, got none")
+    lines = []
+    for number, curve in enumerate(curves):
+        for values in (curve.x, curve.y):
+            _check_shares(values, f"the values of {curve.name}")
+        if len(curve.x) != len(curve.y) or not len(curve.x):
+            raise ValueError(f"expected x and y of one length for {curve.name}, got {curve.x.shape} and {curve.y.shape}")
+        points = thinned(100 * np.stack([curve.x, curve.y], axis=1))
+        name = display_name(curve.name)
+        lines.append(
+            go.Scatter(
+                x=points[:, 0],
+                y=points[:, 1],
+                mode="lines",
+                name=f"{name}: {curve.label}" if curve.label else name,
+                line={"color": curve.colour, "width": 2.5, "dash": MODEL_DASHES[number % len(MODEL_DASHES)]},
+                hovertemplate=f"{name}<br>{hover}<extra></extra>",
+            )
+        )
+    return lines
+
+
+def thinned(points: Points) -> Points:
+    """Return at most 500 of the points (P, 2) of a curve, those that keep its course best; both ends stay.
+
+    The stretch that strays furthest from its chord is split there, again and again, until none strays by more than 0.02: Ramer
+    1972, "An iterative procedure for the polygonal approximation of plane curves", worst stretch first.
+    """
+    kept = {0, len(points) - 1}
+    stretches = [_furthest(points, 0, len(points) - 1)]
+    while len(kept) < _MOST_POINTS and stretches:
+        negative_distance, start, middle, end = heapq.heappop(stretches)
+        if -negative_distance <= _FINEST:
+            break
+        kept.add(middle)
+        for part in ((start, middle), (middle, end)):
+            heapq.heappush(stretches, _furthest(points, *part))
+    return points[sorted(kept)]
+
+
+def _furthest(points: Points, start: int, end: int) -> tuple[float, int, int, int]:
+    """Return (minus the distance, start, the point furthest from the chord between start and end, end)."""
+    if end - start < 2:
+        return 0.0, start, start, end
+    origin, chord, inner = points[start], points[end] - points[start], points[start + 1 : end]
+    along = np.clip((inner - origin) @ chord / max(float(chord @ chord), 1e-12), 0, 1)
+    distance = np.linalg.norm(inner - origin - along[:, None] * chord, axis=1)
+    index = int(np.argmax(distance))
+    return -float(distance[index]), start, start + 1 + index, end
+
+
+def _check_shares(values: npt.NDArray[np.float64], what: str) -> None:
+    if values.ndim != 1:
+        raise ValueError(f"expected {what} of shape (P,), got {values.shape}")
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"{what} must lie between 0 and 1")
+
+
+def _square(figure: go.Figure, ink: str, x: str, y: str, zooms: bool) -> None:
+    """Give a figure two percent axes of one scale."""
+    # To the left in a wide chart, over the legend.
+    figure.update_xaxes(percent_axis(x, ink, fixedrange=not zooms, constrain="domain", constraintoward="left"))
+    figure.update_yaxes(percent_axis(y, ink, fixedrange=not zooms, constrain="domain", scaleanchor="x"))
+
+
+def _learning(epochs: Sequence[EpochFigures], field: str, name: str, colour: str, dash: str, symbol: str) -> go.Scatter:
+    loss = field.endswith("loss")
+    what = field.partition("_")[2].replace("macro_f1", "macro-F1")
+    value = "%{y:.3f}" if loss else "%{y:.1f} %"
+    return go.Scatter(
+        x=[point.epoch for point in epochs],
+        y=[getattr(point, field) * (1 if loss else 100) for point in epochs],
+        mode="lines+markers",
+        name=name,
+        line={"color": colour, "width": 2, "dash": dash},
+        marker={"symbol": symbol, "size": 7},
+        hovertemplate=f"{name}, epoch %{{x}}: {what} {value}<extra></extra>",
+    )

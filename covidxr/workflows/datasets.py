@@ -1,0 +1,40 @@
+"""Datasets: opened, made, divided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import covidxr
+from covidxr.data.dataset import Dataset, open_dataset
+from covidxr.data.duplicates import THUMBNAIL, near_duplicates
+from covidxr.data.phantom import write_phantoms
+from covidxr.data.pixels import cache_folder, decode
+from covidxr.data.splits import Split, group_samples, split_dataset
+from covidxr.records import SplitPlan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SplitData:
+    """A dataset whose unreadable images are out, and its split."""
+
+    dataset: Dataset
+    split: Split
+
+
+def default_dataset() -> Path:
+    """Return the phantoms that stand in where no dataset is named; they are made on first use."""
+    folder = cache_folder() / f"phantoms-{covidxr.__version__}"
+    return folder if folder.exists() else write_phantoms(folder)
+
+
+def split_data(path: Path | str, plan: SplitPlan, skip_unreadable: bool = False) -> SplitData:
+    """Open a dataset, find its patients and twins, and divide it.
+
+    Raises DatasetError for a wrong folder, a missing class or, unless `skip_unreadable`, an image that cannot be read.
+    """
+    dataset = open_dataset(path)
+    thumbnails = decode(dataset, THUMBNAIL, skip_unreadable)
+    dataset = dataset.without(thumbnails.skipped)
+    twins = near_duplicates(thumbnails.array[thumbnails.rows([s.file for s in dataset.samples])])
+    return SplitData(dataset, split_dataset(dataset, plan, group_samples(dataset.samples, twins)))

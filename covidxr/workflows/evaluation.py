@@ -1,0 +1,133 @@
+"""Figures of models on val and test, from stored predictions or anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from covidxr.data.dataset import Dataset
+from covidxr.data.pixels import decode
+from covidxr.errors import DatasetError
+from covidxr.evaluation.calibration import apply_temperature, figures_at_threshold
+from covidxr.evaluation.comparison import Comparison, compare
+from covidxr.evaluation.metrics import Evaluation, evaluate
+from covidxr.evaluation.sources import SourceFigures, figures_by_source
+from covidxr.models import store
+from covidxr.records import Interval, Labels, ModelCard, Predictions, Preprocessing, ThresholdFigures
+from covidxr.workflows.datasets import SplitData, split_data
+from covidxr.workflows.models import load_model, weights_folder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEvaluation:
+    """All that a split says of a model.
+
+    figures: after temperature scaling.  uncalibrated: nll, brier and ece before it.
+    operating_points: what the thresholds that were chosen on val do here, by class, then by rule; None where none could be chosen.
+    sources: figures by source; empty where the predictions name none.
+    """
+
+    figures: Evaluation
+    uncalibrated: dict[str, Interval]
+    operating_points: dict[str, dict[str, ThresholdFigures | None]]
+    sources: dict[str, SourceFigures]
+
+
+def stored_predictions(model_id: str) -> tuple[ModelCard, Predictions]:
+    """Read a model's card and predictions; groups are there only where the split kept them together. Raises ModelError."""
+    folder = store.model_folder(weights_folder(), model_id)
+    return store.read_card(folder), store.read_predictions(folder)
+
+
+def evaluate_stored(card: ModelCard, predictions: Predictions, split: str = "test") -> ModelEvaluation:
+    """Work out all figures of a model on a split of its predictions. Raises ConfigError for a split without predictions."""
+    figures = evaluate_predictions(card, predictions, split)
+    raw = evaluate(predictions, split, groups=_groups(card, predictions))
+    part = predictions.take(split)
+    score = apply_temperature(part.y_score, card.temperature)
+    points = {
+        name: {
+            rule: figures_at_threshold(part.y_true, score, card.class_names.index(name), point.threshold, _groups(card, part))
+            if point.threshold is not None
+            else None
+            for rule, point in rules.items()
+        }
+        for name, rules in card.operating_points.items()
+    }
+    uncalibrated = {"nll": raw.nll, "brier": raw.brier, "ece": raw.ece}
+    return ModelEvaluation(figures, uncalibrated, points, figures_by_source(part, _groups(card, part)))
+
+
+def evaluate_predictions(card: ModelCard, predictions: Predictions, split: str) -> Evaluation:
+    """Return the calibrated figures of a model on a split."""
+    return evaluate(predictions, split, temperature=card.temperature, groups=_groups(card, predictions))
+
+
+def _groups(card: ModelCard, predictions: Predictions) -> Labels | None:
+    """Groups to resample by; under the stratified protocol, which tears them apart, samples count as independent."""
+    return predictions.groups if card.split.protocol == "grouped" else None
+
+
+def evaluate_model(model_id: str, data: Path | str | None = None, split: str = "test") -> dict[str, Any]:
+    """Return a model's figures on a split as one JSON object, from its stored predictions, or anew when `data` is given.
+
+    Raises DatasetError when the dataset, divided by the model's plan, is not the one the model was trained on.
+    """
+    if data is None:
+        card, predictions = stored_predictions(model_id)
+    else:
+        model = load_model(model_id)
+        card = model.card
+        divided = split_data(data, card.split)
+        if divided.split.fingerprint != card.split_fingerprint:
+            raise DatasetError(
+                f"{data} is not the dataset that {model_id} was trained on (split {divided.split.fingerprint}, expected "
+                f"{card.split_fingerprint}): some of its {split} images may have trained the model"
+            )
+        predictions = predict_splits(model.network, card.preprocessing, divided, (split,))
+    result = asdict(evaluate_stored(card, predictions, split))
+    return {"model_id": model_id, **result.pop("figures"), **result, "shortcuts": [asdict(check) for check in card.shortcuts]}
+
+
+def compare_stored(model_ids: Sequence[str], split: str = "test", intersect: bool = False) -> Comparison:
+    """Compare models pair by pair on the same samples, from their stored predictions.
+
+    Raises ConfigError when fewer than two are named, or when their samples differ and `intersect` does not allow for it.
+    """
+    stored = [stored_predictions(model_id) for model_id in model_ids]
+    groups = _groups(*stored[0]) if stored else None
+    entries = [(model_id, predictions) for model_id, (_, predictions) in zip(model_ids, stored, strict=True)]
+    return compare(entries, intersect, split=split, groups=groups)
+
+
+def predict_splits(
+    network: nn.Module, preprocessing: Preprocessing, data: SplitData, splits: Iterable[str], temperature: float = 1.0
+) -> Predictions:
+    """Return a network's probabilities of the named splits' samples; the network must be in eval mode."""
+    from covidxr.models.inference import predict_scores
+
+    split = data.split
+    positions = np.concatenate([split.rows(name) for name in splits])
+    files = [split.files[i] for i in positions]
+    pixels = decode(data.dataset, preprocessing.image_size, skip_unreadable=True)
+    scores = predict_scores(network, pixels.array, pixels.rows(files), preprocessing, temperature, progress="predicting")
+    names = tuple(str(name) for name in split.names[positions])
+    source_of = {sample.file: sample.source for sample in data.dataset.samples}
+    sources = tuple(source_of[file] or "unknown" for file in files) if any(source_of.values()) else None
+    labels, groups = split.labels[positions], split.groups[positions]
+    return Predictions(data.dataset.class_names, tuple(files), names, labels, scores, groups, sources)
+
+
+def check_dataset(card: ModelCard, dataset: Dataset) -> None:
+    """Raise DatasetError unless a dataset is the one that a model was judged on."""
+    if dataset.fingerprint != card.dataset_fingerprint:
+        raise DatasetError(
+            f"{dataset.path} is not the dataset that {card.model_id} was judged on ({card.dataset_name}): its files differ"
+        )

@@ -1,0 +1,100 @@
+"""One model: its confusion matrix to click through, and every figure with its interval."""
+
+import streamlit as st
+
+from covidxr.app import numbers
+from covidxr.app.frame import page
+from covidxr.app.sections import CHART, SECTIONS, metric
+from covidxr.app.viewer import choose_dataset, gallery
+from covidxr.app.widgets import choose_model, ink, test_size
+from covidxr.figures import confusion_figure
+from covidxr.records import ModelCard, display_name
+
+PURPOSE = "See how one model does on test pictures that it never saw, click through its errors, and read how far to trust it."
+SHARES = {"counts": "Pictures", "row": "% of the truth", "column": "% of the calls"}
+HEADLINES = {
+    "accuracy": ("Accuracy", "Share of all test pictures that were called right."),
+    "macro_f1": ("Macro-F1", "F1, the harmonic mean of sensitivity and PPV, averaged over the classes, however rare."),
+    "balanced_accuracy": ("Balanced accuracy", "Sensitivity, averaged over the classes, however rare."),
+    "kappa": ("Cohen's kappa", "Agreement with the truth beyond chance: 0 is chance, 1 is perfect."),
+    "mcc": ("MCC", "Matthews correlation between truth and calls: 0 is chance, 1 is perfect."),
+}
+
+
+def headline(card: ModelCard) -> None:
+    """Show the figures over all classes."""
+    figures = numbers.evaluation(card).figures
+    for place, (key, (title, explanation)) in zip(st.columns(len(HEADLINES)), HEADLINES.items(), strict=True):
+        metric(place, title, getattr(figures, key), explanation, share=key not in ("kappa", "mcc"))
+
+
+def choose_cell(card: ModelCard) -> tuple[int, int] | None:
+    """Show the confusion matrix; return the cell that the reader clicked, true class first."""
+    figures = numbers.evaluation(card).figures
+    share = st.segmented_control(
+        "Show", list(SHARES), default="counts", format_func=SHARES.get, required=True, key="share", label_visibility="collapsed"
+    )
+    # A chart's selection cannot be taken back but by a new chart.
+    key = f"confusion {card.model_id} {st.session_state.get('confusion', 0)}"
+    points = st.session_state.get(key, {}).get("selection", {}).get("points", [])
+    cell = tuple(points[0]["customdata"]) if points else None
+    right = sum(figures.confusion_matrix[k][k] for k in range(len(card.class_names)))
+    st.plotly_chart(
+        confusion_figure(figures.confusion_matrix, card.class_names, share, cell, ink=ink()),
+        config=CHART,
+        key=key,
+        on_select="rerun",
+        selection_mode="points",
+        alt=f"Confusion matrix: {right:,} of {figures.n:,} pictures called right",
+    )
+    if cell is None:
+        st.caption("Click a cell to see its pictures.")
+    else:
+        st.button("Back to all errors", on_click=show_all_errors, type="tertiary", icon=":material/arrow_back:")
+    return cell
+
+
+def show_all_errors() -> None:
+    """Let go of the chosen cell."""
+    st.session_state["confusion"] = st.session_state.get("confusion", 0) + 1
+
+
+def pictures(card: ModelCard, cell: tuple[int, int] | None) -> list[int]:
+    """Return the test samples of a cell, or all errors, the least probable truth first, and say what they are."""
+    part = numbers.test_predictions(card)
+    if cell is None:
+        chosen = [i for i in range(len(part)) if part.y_true[i] != part.y_pred[i]]
+        title = f"All {len(chosen):,} errors, the worst first"
+    else:
+        true, called = cell
+        chosen = [i for i in range(len(part)) if (part.y_true[i], part.y_pred[i]) == cell]
+        names = [display_name(card.class_names[k]) for k in cell]
+        how = "called right, the least sure first" if true == called else f"called {names[1]}, the worst first"
+        title = f"{len(chosen):,} {'picture' if len(chosen) == 1 else 'pictures'} of {names[0]} {how}"
+    st.subheader(title, anchor=False)
+    return sorted(chosen, key=lambda i: part.y_score[i, part.y_true[i]])
+
+
+with page("pages/evaluate.py", "Evaluate", PURPOSE):
+    card = choose_model()
+    if card:
+        dataset = choose_dataset(card)
+        headline(card)
+        left, right = st.columns([5, 7], gap="medium")
+        with left:
+            cell = choose_cell(card)
+        with right:
+            rows = pictures(card, cell)
+            part = numbers.test_predictions(card)
+            gallery([card], [part.samples[i] for i in rows], dataset, f"{card.model_id} {cell}")
+        section = st.segmented_control(
+            "Section", list(SECTIONS), default="By class", required=True, key="section", label_visibility="collapsed"
+        )
+        SECTIONS[section](card)
+        with st.container(horizontal=True):
+            for label, name, content in (
+                ("All figures (JSON)", "figures.json", lambda: numbers.figures_json(card)),
+                ("These pictures (CSV)", "pictures.csv", lambda: numbers.predictions_csv(card, rows)),
+                ("All predictions (CSV)", "predictions.csv", lambda: numbers.predictions_csv(card, range(test_size(card)))),
+            ):
+                st.download_button(label, content, f"{card.model_id}-{name}", on_click="ignore", icon=":material/download:")
