@@ -20,7 +20,8 @@ from covidxr.figures import (
     roc_figure,
     threshold_figure,
 )
-from covidxr.records import Interval, ModelCard, ShortcutCheck, display_name
+from covidxr.records import Interval, ModelCard, display_name
+from covidxr.reports.model_card import shortcut_sentences
 
 CHART = {"displaylogo": False, "modeBarButtons": [["toImage"]], "toImageButtonOptions": {"format": "svg"}}
 """Charts keep one button: the picture as a file."""
@@ -199,32 +200,11 @@ def shortcuts(card: ModelCard) -> None:
     if not card.shortcuts:
         st.info("No shortcut audit is stored with this model; train it again to get one.")
         return
-    accuracy = card.metrics["accuracy"]
-    for check in card.shortcuts:
-        st.markdown(f"- {_shortcut_sentence(check, accuracy)}")
+    st.markdown("\n".join(f"- {literal(sentence)}" for sentence in shortcut_sentences(card)))
     st.caption(
         "All on the test split, with 95 % intervals. A model can score well by knowing where a picture is from: only within one "
         "source is that of no help."
     )
-
-
-def _shortcut_sentence(check: ShortcutCheck, accuracy: Interval) -> str:
-    subject, figures = check.subject, check.figures
-    for name in ("Lung_Opacity",):
-        subject = subject.replace(name, display_name(name))
-    if not figures:
-        return literal(f"{subject}: not measured. {check.reason[:1].upper()}{check.reason[1:]}.")
-    first = percent(figures.get("auroc") or figures["accuracy"])
-    if check.kind in ("border", "intensity"):
-        what = "only the outer 6 % of the picture" if check.kind == "border" else "only 13 statistics of brightness, and no shape"
-        own = f"this model, which sees all of it, calls {percent(accuracy)} right"
-        covid = f", and tells COVID from the rest with an AUROC of {percent(figures['COVID'])}" if "COVID" in figures else ""
-        return f"A small model that sees **{what}** calls **{first}** of the pictures right{covid}; {own}."
-    if check.kind == "within-source":
-        source, _, pair = subject.partition(": ")
-        where = f"**Within the source {literal(source)}**, where knowing it is of no help"
-        return f"{where}, this model tells {literal(pair)} with an AUROC of **{first}**."
-    return f"From this model's inner features the **source can be read** with an AUROC of **{first}** ({literal(subject)})."
 
 
 def _loss(key: str, interval: Interval) -> str:

@@ -38,7 +38,9 @@ def fail(sentence: str, as_json: bool) -> NoReturn:
 
 def make_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     """Return a table of text."""
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table
@@ -50,3 +52,8 @@ def percent(interval: dict[str, float] | None) -> str:
         return "-"
     estimate, low, high = (interval[key] * 100 for key in ("estimate", "low", "high"))
     return f"{estimate:.1f} % ({low:.1f}-{high:.1f})"
+
+
+def number(interval: dict[str, float]) -> str:
+    """Write a figure that is no share with its interval: `0.46 (0.43-0.49)`."""
+    return f"{interval['estimate']:.2f} ({interval['low']:.2f}-{interval['high']:.2f})"

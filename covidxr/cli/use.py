@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from covidxr.cli.output import Json, make_table, percent, print_result
+from covidxr.cli.output import Json, make_table, number, percent, print_result
 from covidxr.errors import ConfigError
 from covidxr.records import RESEARCH_ONLY
 
@@ -66,17 +66,26 @@ def evaluate(
     Example: covidxr evaluate covidxr-resnet18 --json
     """
     from covidxr import workflows
+    from covidxr.reports.model_card import shortcut_sentences
 
     result = workflows.evaluate_model(model, data, split)
 
     def show(console: Console) -> None:
         console.print(f"{model}, {split}, n = {result['n']:,}; every figure with its 95 % interval", markup=False)
-        columns = ["class", "n", "sensitivity", "specificity", "PPV", "NPV", "F1", "AUROC"]
-        keys = ["sensitivity", "specificity", "ppv", "npv", "f1", "auroc"]
-        rows = [[name, str(c["support"]), *(percent(c[k]) for k in keys)] for name, c in result["per_class"].items()]
-        console.print(make_table("By class", columns, rows))
+        # Two tables, since one would be cut off on a terminal of 80 columns.
+        for keys in (("sensitivity", "specificity", "ppv", "npv"), ("f1", "auroc", "auprc")):
+            rows = [[name, f"{c['support']:,}", *(percent(c[k]) for k in keys)] for name, c in result["per_class"].items()]
+            console.print(make_table("By class", ["class", "n", *keys], rows))
         whole = ["accuracy", "balanced_accuracy", "macro_f1", "ece"]
         console.print(make_table("Over all", whole, [[percent(result[k]) for k in whole]]))
+        losses = {"nll": number, "brier": number, "ece": percent}
+        before = [[name, write(result["uncalibrated"][name]), write(result[name])] for name, write in losses.items()]
+        console.print(make_table(f"Temperature {result['temperature']:.2f}", ["calibration", "before", "after"], before))
+        sources = [[name, f"{own['n']:,}", percent(own["accuracy"])] for name, own in result["sources"].items()]
+        if sources:
+            console.print(make_table("By source", ["source", "n", "accuracy"], sources))
+        for sentence in shortcut_sentences(workflows.stored_predictions(model)[0]):
+            console.print(f"- {sentence}", markup=False, highlight=False)
 
     print_result(result, as_json, show)
 

@@ -1,16 +1,14 @@
 """Numbers to pictures and to text: pure functions that know nothing of networks or pages."""
 
 from covidxr.figures.charts import (
-    Curve,
     Measure,
     learning_figure,
-    precision_recall_figure,
     probability_bars,
     reliability_figure,
-    roc_figure,
     threshold_figure,
 )
 from covidxr.figures.confusion import Share, confusion_figure, confusion_grid, difference_figure
+from covidxr.figures.curves import Curve, precision_recall_figure, roc_figure
 from covidxr.figures.pictures import INFERNO, SCREEN_EDGE, fit_screen, heat_overlay
 from covidxr.figures.style import CLASS_COLOURS, MODEL_COLOURS, MODEL_DASHES, percent, whole_percent
 

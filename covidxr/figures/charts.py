@@ -1,10 +1,8 @@
-"""Bars, curves and histograms: probabilities, ROC, precision and recall, calibration, learning, thresholds."""
+"""Probabilities, calibration, learning and thresholds."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,11 +16,13 @@ from covidxr.figures.style import (
     NEUTRAL,
     OTHER_CLASS,
     axis,
+    check_shares,
     diagonal,
     drawn,
     percent,
     percent_axis,
     pictures,
+    square,
     whole_percent,
 )
 from covidxr.records import EpochFigures, display_name
@@ -32,27 +32,7 @@ if TYPE_CHECKING:
 
 Measure = Literal["loss", "accuracy", "macro_f1"]
 _MEASURES = {"loss": "Loss", "accuracy": "Accuracy (%)", "macro_f1": "Macro-F1 (%)"}
-_MOST_POINTS = 500
-_FINEST = 0.02
-"""Percentage points; no screen shows a smaller step of a curve."""
 _BINS = 40
-
-Points = npt.NDArray[np.float64]
-"""(P, 2) x and y of a curve."""
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A line to draw with its name in the legend and, behind it, a label such as `AUROC 0.991 (0.987-0.994)`, or none.
-
-    name: of a class or model.  x, y: (P,) in [0, 1], in the order in which they are joined.  colour: `#RRGGBB`.
-    """
-
-    name: str
-    x: npt.NDArray[np.float64]
-    y: npt.NDArray[np.float64]
-    colour: str
-    label: str
 
 
 def probability_bars(probabilities: Mapping[str, float], ink: str) -> go.Figure:
@@ -80,28 +60,6 @@ def probability_bars(probabilities: Mapping[str, float], ink: str) -> go.Figure:
     return figure
 
 
-def roc_figure(curves: Sequence[Curve], ink: str) -> go.Figure:
-    """Draw sensitivity over false alarms in percent, with the diagonal of chance.
-
-    curves: x is 1 - specificity, y is sensitivity, in [0, 1]. Raises ValueError for curves of other shapes and values, or none.
-    """
-    lines = _lines(curves, "False alarms %{x:.1f} %, sensitivity %{y:.1f} %")
-    figure = drawn([*lines, diagonal("Chance")], ink, 390, len(lines) + 1, hovermode="closest")
-    _square(figure, ink, "False alarms: 100 − specificity (%)", "Sensitivity: cases found (%)", zooms=True)  # noqa: RUF001
-    return figure
-
-
-def precision_recall_figure(curves: Sequence[Curve], ink: str) -> go.Figure:
-    """Draw the positive predictive value over sensitivity in percent.
-
-    curves: x is sensitivity, y is the ppv, in [0, 1]. Raises ValueError for curves of other shapes and values, or none.
-    """
-    lines = _lines(curves, "Sensitivity %{x:.1f} %, ppv %{y:.1f} %")
-    figure = drawn(lines, ink, 390, len(lines), hovermode="closest")
-    _square(figure, ink, "Sensitivity: cases found (%)", "PPV: calls that are right (%)", zooms=True)
-    return figure
-
-
 def reliability_figure(before: ReliabilityCurve, after: ReliabilityCurve, class_name: str, ink: str) -> go.Figure:
     """Draw how often a class is there against how probable it was said to be, before and after temperature scaling.
 
@@ -117,7 +75,7 @@ def reliability_figure(before: ReliabilityCurve, after: ReliabilityCurve, class_
             parts = (len(curve.mean_score), len(curve.observed), len(curve.counts))
             raise ValueError(f"expected as many scores as observed shares and counts, got {parts}")
         says = [
-            f"{name}: said {score:.1%}, {shown} in {percent(share, count)}".replace("%,", " %,")
+            f"{name}:<br>{100 * score:.1f} % was said on average,<br>{percent(share)} were {shown}, n = {count:,}"
             for score, share, count in zip(curve.mean_score, curve.observed, curve.counts, strict=True)
         ]
         bars = {
@@ -140,8 +98,8 @@ def reliability_figure(before: ReliabilityCurve, after: ReliabilityCurve, class_
                 hovertemplate="%{hovertext}<extra></extra>",
             )
         )
-    figure = drawn(traces, ink, 390, 3, hovermode="closest")
-    _square(figure, ink, f"Predicted probability of {shown} (%)", f"Pictures with {shown} (%)", zooms=False)
+    figure = drawn(traces, ink, 360, 3, hovermode="closest")
+    square(figure, ink, f"Predicted probability of {shown} (%)", f"Pictures with {shown} (%)", zooms=False)
     return figure
 
 
@@ -193,20 +151,21 @@ def threshold_figure(
         (negative, f"Without {shown}", NEUTRAL, "/"),
         (positive, f"With {shown}", CLASS_COLOURS.get(class_name, MODEL_COLOURS[0]), ""),
     ):
-        _check_shares(scores, "probabilities")
+        check_shares(scores, "probabilities")
         counts = np.histogram(scores * 100, edges)[0]
         shares = 100 * counts / max(1, len(scores))
         says = [
-            f"{share:.1f} % of the {pictures(len(scores))} {group[0].lower()}{group[1:]}: probability {low:g} to {high:g} %"
+            f"{share:.1f} % of the {pictures(len(scores))} {group[0].lower()}{group[1:]}:<br>probability {low:g} to {high:g} %"
             for share, low, high in zip(shares, edges, edges[1:], strict=False)
         ]
+        look = {"shape": pattern, "size": 5, "solidity": 0.2, "fillmode": "overlay"}
         traces.append(
             go.Bar(
                 x=(edges[:-1] + edges[1:]) / 2,
                 y=shares,
                 width=100 / _BINS,
                 name=f"{group}, n = {len(scores):,}",
-                marker={"color": colour, "opacity": 0.7, "line": {"width": 0}, "pattern": {"shape": pattern, "size": 5}},
+                marker={"color": colour, "opacity": 0.7, "line": {"width": 0}, "pattern": look},
                 hovertext=says,
                 hovertemplate="%{hovertext}<extra></extra>",
             )
@@ -230,73 +189,6 @@ def threshold_figure(
     return figure
 
 
-def _lines(curves: Sequence[Curve], hover: str) -> list[go.Scatter]:
-    if not curves:
-        raise ValueError("expected one curve at least, got none")
-    lines = []
-    for number, curve in enumerate(curves):
-        for values in (curve.x, curve.y):
-            _check_shares(values, f"the values of {curve.name}")
-        if len(curve.x) != len(curve.y) or not len(curve.x):
-            raise ValueError(f"expected x and y of one length for {curve.name}, got {curve.x.shape} and {curve.y.shape}")
-        points = thinned(100 * np.stack([curve.x, curve.y], axis=1))
-        name = display_name(curve.name)
-        lines.append(
-            go.Scatter(
-                x=points[:, 0],
-                y=points[:, 1],
-                mode="lines",
-                name=f"{name}: {curve.label}" if curve.label else name,
-                line={"color": curve.colour, "width": 2.5, "dash": MODEL_DASHES[number % len(MODEL_DASHES)]},
-                hovertemplate=f"{name}<br>{hover}<extra></extra>",
-            )
-        )
-    return lines
-
-
-def thinned(points: Points) -> Points:
-    """Return at most 500 of the points (P, 2) of a curve, those that keep its course best; both ends stay.
-
-    The stretch that strays furthest from its chord is split there, again and again, until none strays by more than 0.02: Ramer
-    1972, "An iterative procedure for the polygonal approximation of plane curves", worst stretch first.
-    """
-    kept = {0, len(points) - 1}
-    stretches = [_furthest(points, 0, len(points) - 1)]
-    while len(kept) < _MOST_POINTS and stretches:
-        negative_distance, start, middle, end = heapq.heappop(stretches)
-        if -negative_distance <= _FINEST:
-            break
-        kept.add(middle)
-        for part in ((start, middle), (middle, end)):
-            heapq.heappush(stretches, _furthest(points, *part))
-    return points[sorted(kept)]
-
-
-def _furthest(points: Points, start: int, end: int) -> tuple[float, int, int, int]:
-    """Return (minus the distance, start, the point furthest from the chord between start and end, end)."""
-    if end - start < 2:
-        return 0.0, start, start, end
-    origin, chord, inner = points[start], points[end] - points[start], points[start + 1 : end]
-    along = np.clip((inner - origin) @ chord / max(float(chord @ chord), 1e-12), 0, 1)
-    distance = np.linalg.norm(inner - origin - along[:, None] * chord, axis=1)
-    index = int(np.argmax(distance))
-    return -float(distance[index]), start, start + 1 + index, end
-
-
-def _check_shares(values: npt.NDArray[np.float64], what: str) -> None:
-    if values.ndim != 1:
-        raise ValueError(f"expected {what} of shape (P,), got {values.shape}")
-    if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"{what} must lie between 0 and 1")
-
-
-def _square(figure: go.Figure, ink: str, x: str, y: str, zooms: bool) -> None:
-    """Give a figure two percent axes of one scale."""
-    # To the left in a wide chart, over the legend.
-    figure.update_xaxes(percent_axis(x, ink, fixedrange=not zooms, constrain="domain", constraintoward="left"))
-    figure.update_yaxes(percent_axis(y, ink, fixedrange=not zooms, constrain="domain", scaleanchor="x"))
-
-
 def _learning(epochs: Sequence[EpochFigures], field: str, name: str, colour: str, dash: str, symbol: str) -> go.Scatter:
     loss = field.endswith("loss")
     what = field.partition("_")[2].replace("macro_f1", "macro-F1")
@@ -308,5 +200,5 @@ def _learning(epochs: Sequence[EpochFigures], field: str, name: str, colour: str
         name=name,
         line={"color": colour, "width": 2, "dash": dash},
         marker={"symbol": symbol, "size": 7},
-        hovertemplate=f"{name}, epoch %{{x}}: {what} {value}<extra></extra>",
+        hovertemplate=f"{name}<br>epoch %{{x}}: {what} {value}<extra></extra>",
     )

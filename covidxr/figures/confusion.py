@@ -71,9 +71,11 @@ def confusion_figure(
     figure.update_layout(annotations=_labels(texts, colours, max(10, min(20, 76 // size))))
     if selected is not None:
         i, j = selected
-        # White within black stands out from every cell and from either ground.
+        # White within black stands out from every cell and from either ground; half a line beyond the plot would be cut off.
+        edge = 0.46
+        corners = {"x0": j - edge, "x1": j + edge, "y0": i - edge, "y1": i + edge}
         for colour, width in (("#000000", 6), ("#FFFFFF", 2.5)):
-            figure.add_shape(type="rect", x0=j - 0.5, x1=j + 0.5, y0=i - 0.5, y1=i + 0.5, line={"color": colour, "width": width})
+            figure.add_shape(type="rect", line={"color": colour, "width": width}, **corners)
     return figure
 
 
@@ -97,7 +99,7 @@ def confusion_grid(matrices: Mapping[str, npt.ArrayLike], class_names: Sequence[
         shares = _shares(counts, by="row")
         row, column = divmod(number, columns)
         x, y = (f"{letter}{number + 1}" if number else letter for letter in "xy")
-        says = [[f"{name}: {_sentence(counts, shares, class_names, i, j, 'row')}" for j in range(size)] for i in range(size)]
+        says = [[f"{name}:<br>{_sentence(counts, shares, class_names, i, j, 'row')}" for j in range(size)] for i in range(size)]
         figure.add_trace(_heatmap(shares, coloraxis="coloraxis", hovertext=says, hoverinfo="text", xaxis=x, yaxis=y))
         left, top = column * (width + gap), 1 - (row * (head + body) + head) / whole
         lowest, first = number + columns >= models, column == 0
@@ -206,20 +208,19 @@ def _signed(value: float, digits: int) -> str:
 def _sentence(counts: Matrix, shares: Matrix, class_names: Sequence[str], i: int, j: int, by: Literal["row", "column"]) -> str:
     truth, called = display_name(class_names[i]), display_name(class_names[j])
     whole = truth if by == "row" else f"those called {called}"
-    share = "" if np.isnan(shares[i, j]) else f" ({shares[i, j]:.1f} % of {whole})"
-    return f"{pictures(counts[i, j])} of {truth} called {called}{share}"
+    share = "" if np.isnan(shares[i, j]) else f"<br>({shares[i, j]:.1f} % of {whole})"
+    return f"{pictures(counts[i, j])} of {truth}<br>called {called}{share}"
 
 
 def _difference(points: float, more: float, name_a: str, name_b: str, class_names: Sequence[str], i: int, j: int) -> str:
     truth, called = display_name(class_names[i]), display_name(class_names[j])
     if np.isnan(points):
         return f"No pictures of {truth} to compare"
-    amount = "as many" if more == 0 else f"{abs(more):,.0f} {'more' if more > 0 else 'fewer'}"
-    return (
-        f"{name_b} calls {amount} pictures of {truth} {called}<br>than {name_a}: {_signed(points, 1)} points of {truth}"
-        if more
-        else f"{name_b} calls as many pictures of {truth} {called}<br>as {name_a}"
-    )
+    what = f"pictures of {truth}<br>{called}"
+    if more == 0:
+        return f"{name_b} calls<br>as many {what}<br>as {name_a}"
+    amount = f"{abs(more):,.0f} {'more' if more > 0 else 'fewer'}"
+    return f"{name_b} calls<br>{amount} {what}<br>than {name_a}<br>({_signed(points, 1)} points of {truth})"
 
 
 def _text_colour(stops: Sequence[str], position: float, ink: str) -> str:

@@ -93,8 +93,10 @@ def axis(title: str, ink: str, **more: Any) -> dict[str, Any]:
     return {
         "title": {"text": title, "font": {"color": ink, "size": TITLE}, "standoff": 8},
         "tickfont": {"color": ink, "size": TICK},
+        # Streamlit's theme differs from plotly's here, so that nothing is left to either.
+        "showgrid": True,
         "gridcolor": _GRID,
-        "linecolor": _GRID,
+        "showline": False,
         "zeroline": False,
         "ticks": "",
         "fixedrange": True,
@@ -116,7 +118,7 @@ def drawn(traces: Sequence[Any], ink: str, plot_height: int, legend_rows: int, *
     figure = go.Figure(list(traces))
     figure.update_layout(
         height=plot_height + below,
-        margin={"l": 0, "r": 12, "t": 8, "b": below},
+        margin={"l": 0, "r": 12, "t": 8, "b": below, "pad": 0},
         paper_bgcolor=_CLEAR,
         plot_bgcolor=_CLEAR,
         font={"color": ink, "size": TICK},
@@ -144,3 +146,18 @@ def diagonal(name: str) -> go.Scatter:
     """Draw the line from (0, 0) to (100, 100) % that curves are compared with."""
     line = {"color": NEUTRAL, "width": 1.5, "dash": "dash"}
     return go.Scatter(x=[0, 100], y=[0, 100], mode="lines", line=line, name=name, hoverinfo="skip")
+
+
+def square(figure: go.Figure, ink: str, x: str, y: str, zooms: bool) -> None:
+    """Give a figure two percent axes of one scale."""
+    # To the left in a wide chart, over the legend.
+    figure.update_xaxes(percent_axis(x, ink, fixedrange=not zooms, constrain="domain", constraintoward="left"))
+    figure.update_yaxes(percent_axis(y, ink, fixedrange=not zooms, constrain="domain", constraintoward="top", scaleanchor="x"))
+
+
+def check_shares(values: npt.NDArray[np.float64], what: str) -> None:
+    """Raise ValueError unless `values` are (P,) numbers in [0, 1]; `what` names them."""
+    if values.ndim != 1:
+        raise ValueError(f"expected {what} of shape (P,), got {values.shape}")
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"{what} must lie between 0 and 1")

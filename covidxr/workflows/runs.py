@@ -131,6 +131,8 @@ def _audit_shortcuts(card: ModelCard, network: nn.Module, data: SplitData, predi
     thumbnails = small.array[small.rows(split.files)]
     train, test = split.rows("train"), split.rows("test")
     groups = split.groups if card.split.protocol == "grouped" else None
+    if groups is None:
+        predictions = replace(predictions, groups=None)
     known = (split.labels, train, test, card.class_names, groups)
     border = shortcuts.baseline_check("border", shortcuts.border_features(thumbnails), *known)
     intensity = shortcuts.baseline_check("intensity", shortcuts.intensity_features(thumbnails), *known)
@@ -156,7 +158,7 @@ def _probe_sources(card: ModelCard, network: nn.Module, data: SplitData, predict
         own = predictions.take(split)
         own = own.where(own.y_true == card.class_names.index(name))
         features = penultimate_features(network, head, pixels.array, pixels.rows(own.samples), card.preprocessing)
-        return features, own.sources or (), own.groups if card.split.protocol == "grouped" else None
+        return features, own.sources or (), own.groups
 
     checks = []
     for name in several:

@@ -53,6 +53,7 @@ def test_what_is_saved_is_what_is_loaded_to_the_bit(root: Path) -> None:
     assert back.groups is not None
     assert predictions.groups is not None
     assert np.array_equal(back.groups, predictions.groups)
+    assert back.sources == predictions.sources == ("phantom",) * len(back)
 
 
 def test_predictions_are_those_of_the_stored_weights(root: Path, phantoms: Path) -> None:
@@ -154,7 +155,7 @@ def test_the_list_shows_broken_models_with_their_reason(root: Path) -> None:
 def test_nothing_is_overwritten_and_no_path_is_followed(root: Path) -> None:
     model = store.load_model(root / "phantom-cnn")
     with pytest.raises(ModelError, match="there is a model phantom-cnn already"):
-        store.save_model(root, model.card, dict(model.network.state_dict()), None)
+        store.save_model(root, model.card, dict(model.network.state_dict()), store.read_predictions(root / "phantom-cnn"))
     for name in ("../x", "", "a/b", ".hidden", "a b"):
         with pytest.raises(ModelError, match="is no model id"):
             store.model_folder(root, name)

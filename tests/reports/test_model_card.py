@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,8 @@ import numpy as np
 from covidxr.data.dataset import Dataset, Sample
 from covidxr.data.splits import split_dataset
 from covidxr.models.recipes import recipe
-from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, ModelCard, SplitPlan
-from covidxr.reports.model_card import draft_card
+from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, Interval, ModelCard, ShortcutCheck, SplitPlan
+from covidxr.reports.model_card import draft_card, shortcut_sentences
 from covidxr.storage import from_json, to_json
 
 
@@ -46,3 +47,24 @@ def test_the_card_says_what_it_is_and_survives_the_journey() -> None:
     assert sum(sum(counts.values()) for counts in card.class_counts.values()) == 120
     assert (card.best_epoch, card.training_seconds, card.dataset_name) == (3, 12.3, "db")
     assert from_json(ModelCard, to_json(card)) == card
+
+
+def test_a_shortcut_is_said_in_plain_words() -> None:
+    half = Interval(0.5, 0.4, 0.6)
+    checks = (
+        ShortcutCheck("border", "all", 24, {"accuracy": Interval(0.9, 0.8, 1.0), "macro_f1": half, "COVID": half}),
+        ShortcutCheck("intensity", "all", 24, {"accuracy": half, "macro_f1": half}),
+        ShortcutCheck("within-source", "rsna: Normal vs Lung_Opacity", 24, {"auroc": half}, "few samples"),
+        ShortcutCheck("source-from-features", "a vs b within Normal", 24, {"auroc": half, "accuracy": half}),
+        ShortcutCheck("within-source", "COVID", 24, {}, "it shares no source"),
+    )
+    card = replace(card_for(("a",) * 4), metrics={"accuracy": Interval(0.95, 0.94, 0.96)}, shortcuts=checks)
+    border, intensity, within, probe, without = shortcut_sentences(card)
+    assert "only the outer 6 % of the picture calls 90.0 % (80.0-100.0) of the test pictures right" in border
+    assert "tells COVID from the rest with an AUROC of 50.0 % (40.0-60.0)" in border
+    assert "this model, which sees all of it, calls 95.0 % (94.0-96.0) right" in border
+    assert "COVID" not in intensity
+    assert within.startswith("Within the source rsna, where knowing it is no help, this model tells Normal vs Lung opacity with")
+    assert within.endswith("(few samples).")
+    assert probe.endswith("a vs b within Normal.")
+    assert without == "COVID: not measured, since it shares no source."
