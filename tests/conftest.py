@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,22 @@ def phantom_model_folder(phantom_run: Path, tmp_path_factory: pytest.TempPathFac
 
     root = tmp_path_factory.mktemp("weights")
     workflows.store_run(phantom_run, "phantom-cnn", root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def two_models(phantom_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder with phantom-cnn and its twin, which calls three test samples otherwise."""
+    root = tmp_path_factory.mktemp("two")
+    for name in ("phantom-cnn", "twin"):
+        shutil.copytree(phantom_model_folder / "phantom-cnn", root / name)
+    card, table = root / "twin" / "card.json", root / "twin" / "predictions.csv"
+    card.write_text(card.read_text("utf-8").replace('"model_id": "phantom-cnn"', '"model_id": "twin"'), "utf-8")
+    header, *rows = [line.split(",") for line in table.read_text("utf-8").splitlines()]
+    changed = [row for row in rows if row[1] == "test"][:3]
+    for row in changed:
+        row[3:7] = sorted(row[3:7], key=float)[::-1] if row[3] != max(row[3:7], key=float) else sorted(row[3:7], key=float)
+    table.write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n", "utf-8")
     return root
 
 

@@ -21,8 +21,8 @@ ARGUMENTS += ("--disable-background-networking", "--disable-component-update")
 
 
 @pytest.fixture
-def server(phantom_model_folder: Path, tmp_path: Path) -> Iterator[str]:
-    """Start the app with the phantom model and return its address; each test gets a server that no page was asked of yet."""
+def server(two_models: Path, phantoms: Path, tmp_path: Path) -> Iterator[str]:
+    """Start the app with two phantom models and return its address; each test gets a server that no page was asked of yet."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -37,7 +37,7 @@ def server(phantom_model_folder: Path, tmp_path: Path) -> Iterator[str]:
         "--server.port",
         str(port),
     ]
-    environment = os.environ | {"COVIDXR_WEIGHTS": str(phantom_model_folder)}
+    environment = os.environ | {"COVIDXR_WEIGHTS": str(two_models), "COVIDXR_DATASET": str(phantoms)}
     log = (tmp_path / "server.log").open("wb")
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -98,3 +98,11 @@ def tab(browser, errors: list[str]):
     )
     yield page
     page.close()
+
+
+@pytest.fixture
+def sideways(tab):
+    """By how many pixels the page is wider than its window."""
+    script = """() => Math.max(...["html", "[data-testid=stMain]"].map(s => document.querySelector(s))
+        .map(e => e.scrollWidth - e.clientWidth))"""
+    return lambda: tab.evaluate(script)

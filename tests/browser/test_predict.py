@@ -27,13 +27,7 @@ def phantom_png() -> bytes:
     return content.getvalue()
 
 
-def sideways(tab) -> int:
-    """By how many pixels the page is wider than its window."""
-    return tab.evaluate("""() => Math.max(...["html", "[data-testid=stMain]"].map(s => document.querySelector(s))
-        .map(e => e.scrollWidth - e.clientWidth))""")
-
-
-def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, errors, phantom_png):
+def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, sideways, errors, phantom_png):
     tab.goto(f"{server}/predict")
     tab.get_by_role("heading", name="Predict").wait_for()
     tab.get_by_text(RESEARCH_ONLY).wait_for()
@@ -50,20 +44,20 @@ def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, errors, phant
     assert set(chart.locator(".ytick").all_text_contents()) == {display_name(name) for name in CLASS_NAMES}
     box = tab.locator(PICTURES).nth(1).bounding_box()
     assert box["y"] + box["height"] <= 900, "the heat map stands below the first screen"
-    assert sideways(tab) == 0
+    assert sideways() == 0
     assert errors == []
 
 
-def test_home_leads_to_predict_and_a_phone_needs_no_sideways_scroll(server, tab, errors, phantom_png):
+def test_home_leads_to_predict_and_a_phone_needs_no_sideways_scroll(server, tab, sideways, errors, phantom_png):
     tab.set_viewport_size({"width": 400, "height": 850})
     tab.goto(server)
     tab.get_by_text("phantom-cnn").first.wait_for(state="attached")
-    assert sideways(tab) == 0
+    assert sideways() == 0
     tab.get_by_role("link", name="Predict: drop a radiograph").click()
     tab.get_by_role("heading", name="Predict").wait_for()
     tab.locator("input[type=file]").set_input_files({"name": "case.png", "mimeType": "image/png", "buffer": phantom_png})
     tab.locator(PICTURES).nth(1).wait_for()
-    assert sideways(tab) == 0
+    assert sideways() == 0
     assert errors == []
 
 

@@ -1,38 +1,9 @@
-"""Text and pictures against values worked out by hand."""
+"""Heat maps laid over pictures, against values worked out by hand."""
 
 import numpy as np
 import pytest
 
-from covidxr.figures import CLASS_COLOURS, INFERNO, fit_screen, heat_overlay, percent, probability_bars, whole_percent
-from covidxr.records import CLASS_NAMES, Interval
-
-
-def test_percent_is_written_as_people_read_it():
-    assert percent(Interval(0.952, 0.9432, 0.96), 2433) == "95.2 % (94.3-96.0), n = 2,433"
-    assert percent(Interval(0.916, 0.9, 0.93)) == "91.6 % (90.0-93.0)"
-
-
-@pytest.mark.parametrize(
-    ("probability", "text"),
-    [(0.0, "<1 %"), (0.0099, "<1 %"), (0.01, "1 %"), (0.934, "93 %"), (0.99, "99 %"), (0.9901, ">99 %"), (1.0, ">99 %")],
-)
-def test_no_probability_is_written_as_certain(probability, text):
-    assert whole_percent(probability) == text
-
-
-def test_bars_keep_order_names_and_colours():
-    figure = probability_bars({"Normal": 0.1, "COVID": 0.7, "Viral Pneumonia": 0.05, "Lung_Opacity": 0.15}, "#101418")
-    bars = figure.data[0]
-    assert list(bars.y) == ["Normal", "COVID", "Viral Pneumonia", "Lung opacity"]
-    assert list(bars.x) == pytest.approx([10, 70, 5, 15])
-    assert list(bars.marker.color) == [CLASS_COLOURS[name] for name in CLASS_NAMES]
-    assert figure.layout.xaxis.title.text == "Probability (%)"
-    inks = (bars.textfont.color, *(axis.tickfont.color for axis in (figure.layout.xaxis, figure.layout.yaxis)))
-    assert {*inks, figure.layout.xaxis.title.font.color} == {"#101418"}
-
-
-def test_a_class_without_a_colour_is_grey():
-    assert list(probability_bars({"Normal": 0.5, "Tuberculosis": 0.5}, "#101418").data[0].marker.color) == ["#56B4E9", "#999999"]
+from covidxr.figures import INFERNO, fit_screen, heat_overlay
 
 
 def test_inferno_runs_from_dark_to_light():

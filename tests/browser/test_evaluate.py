@@ -1,0 +1,90 @@
+"""A reader clicks through a confusion matrix and sets models side by side, in a real browser."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from covidxr.models import store
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PICTURES = "[data-testid=stMain] [data-testid=stImage] img"
+
+
+def matrix_of(root, model_id):
+    """Test samples by (true, called)."""
+    part = store.read_predictions(root / model_id).take("test")
+    counts = {}
+    for cell in zip(part.y_true.tolist(), part.y_pred.tolist(), strict=True):
+        counts[cell] = counts.get(cell, 0) + 1
+    return counts
+
+
+def pictures_of(tab, expected):
+    """The gallery's pictures, by their descriptions, over all of its pages; those that were there before count for nothing."""
+    seen = set()
+    for page in range(1, -(-expected // 6) + 1):
+        if page > 1:
+            tab.get_by_test_id("stPagination").get_by_role("button", name=re.compile("next", re.IGNORECASE)).click()
+        tab.wait_for_function(
+            """([selector, n, seen]) => {
+                const found = [...document.querySelectorAll(selector)].map(picture => picture.alt);
+                return found.length === n && found.every(alt => !seen.includes(alt));
+            }""",
+            arg=[PICTURES, min(6, expected - len(seen)), sorted(seen)],
+        )
+        seen |= {picture.get_attribute("alt") for picture in tab.locator(PICTURES).all()}
+    return seen
+
+
+def test_a_clicked_cell_opens_exactly_its_pictures(server, tab, sideways, errors, two_models):
+    tab.goto(f"{server}/evaluate")
+    tab.get_by_role("heading", name="Evaluate").wait_for()
+    cells = tab.get_by_test_id("stPlotlyChart").first.locator(".scatterlayer .point")
+    cells.nth(15).wait_for(state="attached")
+    counts = matrix_of(two_models, store.list_models(two_models)[0].model_id)
+    wrong = sum(n for (true, called), n in counts.items() if true != called)
+    tab.get_by_role("heading", name=f"All {wrong} errors").wait_for()
+    assert len(pictures_of(tab, wrong)) == wrong
+
+    for (true, called), n in sorted(counts.items(), key=lambda item: -item[1])[:2]:
+        box = cells.nth(4 * true + called).bounding_box()
+        tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        tab.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        tab.get_by_role("heading", name=re.compile(rf"^{n} pictures? of ")).wait_for()
+        assert len(pictures_of(tab, n)) == n
+    tab.get_by_text("Heat map").first.click()
+    tab.get_by_text(re.compile("^for (Normal|COVID|Viral Pneumonia|Lung opacity)$")).wait_for()
+    tab.get_by_role("button", name="Back to all errors").click()
+    tab.get_by_role("heading", name=f"All {wrong} errors").wait_for()
+    assert sideways() == 0
+    assert errors == []
+
+
+def test_what_can_be_taken_home(server, tab, two_models):
+    tab.goto(f"{server}/evaluate")
+    taken = {}
+    for label in ("All figures (JSON)", "All predictions (CSV)"):
+        with tab.expect_download() as download:
+            tab.get_by_role("button", name=label).click()
+        taken[label] = Path(download.value.path()).read_text("utf-8")
+    figures = json.loads(taken["All figures (JSON)"])
+    rows = list(csv.DictReader(io.StringIO(taken["All predictions (CSV)"])))
+    assert len(rows) == figures["n"] == 24
+    assert sum(row["y_true"] == row["y_pred"] for row in rows) / 24 == pytest.approx(figures["accuracy"]["estimate"])
+    assert figures["model_id"] in {entry.model_id for entry in store.list_models(two_models)}
+
+
+@pytest.mark.parametrize("width", [1440, 400])
+def test_compare_opens_every_section(server, tab, sideways, errors, width):
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.goto(f"{server}/compare")
+    tab.get_by_text(re.compile("fewer")).first.wait_for()
+    for section in ("Curves", "Training", "Disagreements", "One X-ray through all", "Confusion matrices"):
+        tab.get_by_role("radio", name=section, exact=True).click()
+        tab.wait_for_timeout(1500)
+        assert sideways() == 0, section
+    assert errors == []
