@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 import streamlit as st
 
@@ -66,13 +68,13 @@ def metrics_table(cards: Sequence[ModelCard]) -> None:
     for card in cards:
         if card.recipe.name in STUDY_ACCURACY and not card.synthetic:
             published = f"{STUDY_ACCURACY[card.recipe.name] * 100:.1f} %"
-            rows.append({"Model": f"{card.recipe.name}, as the study published it", "n": "3,175", "Accuracy": published})
+            rows.append({"Model": f"{card.recipe.name} (study)", "n": "3,175", "Accuracy": published})
     columns = {title: [row.get(title, "-") for row in rows] for title in rows[0]}
     st.dataframe(columns, hide_index=True, height="content", alt="The models' figures on test with 95 % intervals, and the study's")
     if len(rows) > len(cards):
         st.caption(
-            "95 % intervals in brackets. The study's figures are from other test pictures, split at random and without intervals: "
-            "they say what to expect, not which is better."
+            "95 % intervals in brackets. Rows marked (study) hold what the study published, from other test pictures, split at "
+            "random, without intervals. They say what to expect, not which is better."
         )
     else:
         st.caption("95 % intervals in brackets.")
@@ -91,6 +93,8 @@ def paired_tests(cards: Sequence[ModelCard]) -> None:
     st.markdown("\n".join(f"- {literal(pair.sentence)}." for pair in compared.pairs if pair.a == cards[0].model_id))
     with st.expander("All pairs, with macro-F1 and the AUROC of each class", icon=":material/balance:"):
         _pairs_table(compared)
+        content = json.dumps(asdict(compared), indent=2, ensure_ascii=False)
+        st.download_button("All tests (JSON)", content, "comparison.json", on_click="ignore", icon=":material/download:")
     notes = "".join(f" {literal(note[:1].upper() + note[1:])}." for note in compared.notes)
     st.caption(
         f"McNemar's test (mid-p) on the same {compared.n:,} test pictures, corrected for {len(compared.pairs)} "

@@ -152,7 +152,7 @@ def threshold_figure(
         (positive, f"With {shown}", CLASS_COLOURS.get(class_name, MODEL_COLOURS[0]), ""),
     ):
         check_shares(scores, "probabilities")
-        counts = np.histogram(scores * 100, edges)[0]
+        counts = np.histogram(100 * np.clip(scores, 0, 1), edges)[0]
         shares = 100 * counts / max(1, len(scores))
         says = [
             f"{share:.1f} % of the {pictures(len(scores))} {group[0].lower()}{group[1:]}:<br>probability {low:g} to {high:g} %"

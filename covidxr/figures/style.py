@@ -159,5 +159,6 @@ def check_shares(values: npt.NDArray[np.float64], what: str) -> None:
     """Raise ValueError unless `values` are (P,) numbers in [0, 1]; `what` names them."""
     if values.ndim != 1:
         raise ValueError(f"expected {what} of shape (P,), got {values.shape}")
-    if not ((values >= 0) & (values <= 1)).all():
+    # A softmax may add up to a hair more than 1.
+    if not ((values >= -1e-9) & (values <= 1 + 1e-9)).all():
         raise ValueError(f"{what} must lie between 0 and 1")
