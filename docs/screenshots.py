@@ -1,17 +1,17 @@
-"""Make the pictures of the documentation anew: `python docs/screenshots.py ADDRESS` of a running app whose model knows phantoms."""
+"""Make the pictures of the documentation anew: `python docs/screenshots.py ADDRESS` of a running app whose models know phantoms."""
 
 import os
 import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).parent
 
 
 def main(address: str) -> None:
-    """Save Home and Predict, dark and light, and Predict as a phone shows it."""
+    """Save every page, dark and light, and as a phone shows it."""
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
@@ -22,19 +22,51 @@ def main(address: str) -> None:
         ):
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
             page.set_default_timeout(120_000)
-            page.goto(address)
-            page.get_by_test_id("stDataFrame").first.wait_for()
-            page.wait_for_timeout(2000)  # tables paint on a canvas, which cannot be asked whether it has done so
-            if name != "phone":
-                page.screenshot(path=FOLDER / f"home-{name}.png")
-            page.goto(f"{address}/predict")
-            page.get_by_role("button", name="COVID", exact=True).click()
-            page.locator("[data-testid=stImage] img").nth(1).wait_for()
-            page.locator(".barlayer .point").nth(3).wait_for()
-            page.wait_for_timeout(1000)
-            page.mouse.move(0, 0)
-            page.screenshot(path=FOLDER / f"predict-{name}.png")
+            for stem, fill in (
+                ("home", open_home),
+                ("predict", open_predict),
+                ("evaluate", open_evaluate),
+                ("compare", open_compare),
+            ):
+                page.goto(address if stem == "home" else f"{address}/{stem}")
+                fill(page)
+                page.wait_for_timeout(2000)  # tables paint on a canvas, which cannot be asked whether it has done so
+                page.mouse.move(0, 0)
+                page.screenshot(path=FOLDER / f"{stem}-{name}.png")
         browser.close()
+
+
+def open_home(page: Page) -> None:
+    """Wait for the table of models."""
+    page.get_by_test_id("stDataFrame").first.wait_for()
+
+
+def open_predict(page: Page) -> None:
+    """Ask for a phantom and wait for its heat map."""
+    page.get_by_role("button", name="COVID", exact=True).click()
+    page.locator("[data-testid=stImage] img").nth(1).wait_for()
+    page.locator(".barlayer .point").nth(3).wait_for()
+
+
+def open_evaluate(page: Page) -> None:
+    """Click the cell of the matrix that holds the most errors, and ask for the first heat map."""
+    cells = page.get_by_test_id("stPlotlyChart").first.locator(".scatterlayer .point")
+    cells.nth(15).wait_for(state="attached")
+    labels = [int(text.replace(",", "")) for text in page.locator(".annotation-text").all_text_contents()]
+    worst = max((i for i in range(16) if i % 5), key=lambda i: labels[i])
+    box = cells.nth(worst).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.get_by_role("button", name="Back to all errors").wait_for()
+    page.get_by_text("Heat map").first.click()
+    page.get_by_text("for ", exact=False).first.wait_for()
+
+
+def open_compare(page: Page) -> None:
+    """Wait for the paired tests and the matrices."""
+    page.get_by_text("fewer").first.wait_for()
+    page.locator(".js-plotly-plot .xtick").first.wait_for(state="attached")
 
 
 if __name__ == "__main__":

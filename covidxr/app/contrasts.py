@@ -11,7 +11,7 @@ import streamlit as st
 from covidxr.app import numbers
 from covidxr.app.cache import Case, Picture, explain, judge
 from covidxr.app.frame import literal, show_error
-from covidxr.app.sections import CHART, choose_class
+from covidxr.app.sections import CHART, choose_class, draw_curves
 from covidxr.app.viewer import gallery, read_sample
 from covidxr.app.widgets import SUFFIXES, ink, no_models, stored_models, verdict
 from covidxr.data.dataset import Dataset
@@ -19,21 +19,17 @@ from covidxr.errors import ConfigError
 from covidxr.evaluation.comparison import Comparison, write_p
 from covidxr.figures import (
     MODEL_COLOURS,
-    Curve,
     confusion_grid,
     difference_figure,
     heat_overlay,
     learning_figure,
     percent,
-    precision_recall_figure,
     probability_bars,
-    roc_figure,
 )
 from covidxr.models.recipes import STUDY_ACCURACY
 from covidxr.records import Interval, ModelCard, display_name
 
 MOST = len(MODEL_COLOURS)
-_MEASURES = {"val_loss": "Loss"}
 
 
 def choose_models() -> list[ModelCard]:
@@ -141,21 +137,9 @@ def matrices(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
 
 
 def curves(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
-    """Lay the models' curves for one class, and their learning curves, over one another."""
+    """Lay the models' curves for one class over one another."""
     k = choose_class(cards[0], "curves class")
-    name = cards[0].class_names[k]
-    columns = st.columns(2, gap="medium")
-    for place, points, draw, label in (
-        (columns[0], numbers.roc, roc_figure, "AUROC"),
-        (columns[1], numbers.precision_recall, precision_recall_figure, "AUPRC"),
-    ):
-        lines = []
-        for card, colour in zip(cards, MODEL_COLOURS, strict=False):
-            figures = numbers.evaluation(card).figures.per_class[name]
-            area = figures.auroc if label == "AUROC" else figures.auprc
-            lines.append(Curve(card.model_id, *points(card, k), colour, f"{label} {percent(area)}" if area else ""))
-        alt = f"{display_name(name)} over all thresholds: " + "; ".join(f"{line.name} {line.label}" for line in lines)
-        place.plotly_chart(draw(lines, ink()), config=CHART, key=f"all {label}", alt=alt)
+    draw_curves([(card.model_id, card, k, colour) for card, colour in zip(cards, MODEL_COLOURS, strict=False)])
 
 
 def learning(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
@@ -164,8 +148,9 @@ def learning(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
     if not any(histories.values()):
         st.info("None of these models was stored with its learning curves.")
         return
-    for place, measure in zip(st.columns(2, gap="medium"), ("accuracy", "macro_f1"), strict=True):
-        figure = learning_figure(histories, measure, ink())  # type: ignore[arg-type]
+    measures: tuple[Measure, Measure] = ("accuracy", "macro_f1")
+    for place, measure in zip(st.columns(2, gap="medium"), measures, strict=True):
+        figure = learning_figure(histories, measure, ink())
         place.plotly_chart(figure, config=CHART, key=f"all {measure}", alt=f"Validation {measure} by epoch")
 
 

@@ -12,7 +12,9 @@ from covidxr.app.frame import literal
 from covidxr.app.widgets import ink
 from covidxr.figures import (
     CLASS_COLOURS,
+    OTHER_CLASS,
     Curve,
+    Measure,
     learning_figure,
     percent,
     precision_recall_figure,
@@ -93,17 +95,22 @@ def by_source(card: ModelCard) -> None:
 
 def curves(card: ModelCard) -> None:
     """Show ROC and precision-recall curves of every class."""
-    classes = numbers.evaluation(card).figures.per_class
+    draw_curves([(name, card, k, CLASS_COLOURS.get(name, OTHER_CLASS)) for k, name in enumerate(card.class_names)])
+
+
+def draw_curves(entries: Sequence[tuple[str, ModelCard, int, str]]) -> None:
+    """Draw ROC and precision-recall curves, one for each (name, model, class index, colour), where they are defined."""
     left, right = st.columns(2, gap="medium")
     for place, points, draw, label in (
         (left, numbers.roc, roc_figure, "AUROC"),
         (right, numbers.precision_recall, precision_recall_figure, "AUPRC"),
     ):
         lines = []
-        for k, name in enumerate(card.class_names):
-            area = classes[name].auroc if label == "AUROC" else classes[name].auprc
+        for name, card, k, colour in entries:
+            figures = numbers.evaluation(card).figures.per_class[card.class_names[k]]
+            area = figures.auroc if label == "AUROC" else figures.auprc
             if area:
-                lines.append(Curve(name, *points(card, k), CLASS_COLOURS.get(name, "#999999"), f"{label} {percent(area)}"))
+                lines.append(Curve(name, *points(card, k), colour, f"{label} {percent(area)}"))
         said = "; ".join(f"{display_name(line.name)} {line.label}" for line in lines)
         place.plotly_chart(draw(lines, ink()), config=CHART, key=label, alt=f"Curves over all thresholds: {said}")
 
@@ -187,10 +194,9 @@ def training(card: ModelCard) -> None:
     if not card.learning_curve:
         st.info("This model was stored without its learning curves.")
         return
-    left, right = st.columns(2, gap="medium")
-    curve = {card.model_id: card.learning_curve}
-    for place, measure in ((left, "loss"), (right, "accuracy")):
-        figure = learning_figure(curve, measure, ink())  # type: ignore[arg-type]
+    measures: tuple[Measure, Measure] = ("loss", "accuracy")
+    for place, measure in zip(st.columns(2, gap="medium"), measures, strict=True):
+        figure = learning_figure({card.model_id: card.learning_curve}, measure, ink())
         place.plotly_chart(figure, config=CHART, key=f"learning {measure}", alt=f"{measure} by epoch, training and validation")
     st.caption(literal(f"Epoch {card.best_epoch} is the model: the best macro-F1 on validation. It began with {card.init}."))
 
