@@ -22,12 +22,7 @@ def main(address: str) -> None:
         ):
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
             page.set_default_timeout(120_000)
-            for stem, fill in (
-                ("home", open_home),
-                ("predict", open_predict),
-                ("evaluate", open_evaluate),
-                ("compare", open_compare),
-            ):
+            for stem, fill in PAGES.items():
                 page.goto(address if stem == "home" else f"{address}/{stem}")
                 fill(page)
                 page.wait_for_timeout(2000)  # tables paint on a canvas, which cannot be asked whether it has done so
@@ -68,6 +63,8 @@ def open_compare(page: Page) -> None:
     page.get_by_text("fewer").first.wait_for()
     page.locator(".js-plotly-plot .xtick").first.wait_for(state="attached")
 
+
+PAGES = {"home": open_home, "predict": open_predict, "evaluate": open_evaluate, "compare": open_compare}
 
 if __name__ == "__main__":
     main(sys.argv[1].rstrip("/"))

@@ -19,6 +19,7 @@ from covidxr.errors import ConfigError
 from covidxr.evaluation.comparison import Comparison, write_p
 from covidxr.figures import (
     MODEL_COLOURS,
+    Measure,
     confusion_grid,
     difference_figure,
     heat_overlay,
