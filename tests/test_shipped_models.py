@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from covidxr import workflows
 from covidxr.data.images import fit_to_square, read_image
@@ -37,6 +38,23 @@ def test_the_card_holds_what_the_stored_predictions_say(model_id: str) -> None:
     # what may differ is how long there was time to train
     assert card.recipe == RECIPES[model_id].override(epochs=card.recipe.epochs)
     assert card.split.protocol == "grouped"
+
+
+@pytest.mark.parametrize("model_id", RECIPES)
+def test_the_card_holds_the_shortcut_audit_and_the_learning_curve(model_id: str) -> None:
+    card, predictions = store.read_card(ROOT / model_id), store.read_predictions(ROOT / model_id)
+    measured = {(check.kind, check.subject): check for check in card.shortcuts if check.figures}
+    assert {kind for kind, _ in measured} == {"border", "intensity", "within-source", "source-from-features"}
+    assert ("source-from-features", "kermany vs rsna within Normal") in measured
+    for subject, pair in (("kermany: Normal vs Viral Pneumonia", (0, 2)), ("rsna: Normal vs Lung_Opacity", (0, 3))):
+        part = predictions.take("test")
+        rows = np.isin(part.y_true, pair) & (np.array(part.sources) == subject.partition(":")[0])
+        a, b = (part.y_score[rows, k] for k in pair)
+        expected = roc_auc_score(part.y_true[rows] == pair[1], b / (a + b))
+        assert measured["within-source", subject].figures["auroc"].estimate == pytest.approx(expected, abs=1e-6)
+    assert any("COVID shares no source" in check.reason for check in card.shortcuts)
+    best = max(card.learning_curve, key=lambda epoch: epoch.val_macro_f1)
+    assert best.epoch == card.best_epoch
 
 
 @pytest.mark.parametrize("model_id", RECIPES)

@@ -81,6 +81,14 @@ def evaluate(
         losses = {"nll": number, "brier": number, "ece": percent}
         before = [[name, write(result["uncalibrated"][name]), write(result[name])] for name, write in losses.items()]
         console.print(make_table(f"Temperature {result['temperature']:.2f}", ["calibration", "before", "after"], before))
+        points = [
+            [name, rule, f"{point['threshold']:.1%}", percent(point["sensitivity"]), percent(point["specificity"])]
+            for name, rules in result["operating_points"].items()
+            for rule, point in rules.items()
+            if point
+        ]
+        columns = ["class", "rule", "threshold", "sensitivity", "specificity"]
+        console.print(make_table("Operating points, chosen on val", columns, points))
         sources = [[name, f"{own['n']:,}", percent(own["accuracy"])] for name, own in result["sources"].items()]
         if sources:
             console.print(make_table("By source", ["source", "n", "accuracy"], sources))
