@@ -68,7 +68,7 @@ def test_a_thinned_curve_is_light_and_stays_where_it_was(draw):
     assert len(few) <= 500
     assert (few[0] == full[0]).all()
     assert (few[-1] == full[-1]).all()
-    assert distance_to_line(full, few) < 0.5
+    assert distance_to_line(full, few) < 0.1  # a third of a pixel
 
 
 def test_figures_hold_the_thinned_curve():
