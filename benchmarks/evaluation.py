@@ -1,7 +1,7 @@
 """Bootstrap replicates a second of every figure of one model, beside scikit-learn called once for each replicate, in one run.
 
-21,165 samples of four classes, the size of the database; both resample within each class. Peer: scikit-learn itself, its functions for
-the same figures on indices drawn with numpy.
+21,165 samples of four classes, the size of the database; both resample within each class.
+Peer: functions of scikit-learn for the same figures, on indices drawn with numpy.
 
     python benchmarks/evaluation.py
 """
