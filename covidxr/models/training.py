@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import pickle  # for the name of its error; nothing is unpickled
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,12 +20,12 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from covidxr.errors import ConfigError, RunError
-from covidxr.models.architectures import StateDict, architecture, build_network, load_imagenet
+from covidxr.errors import ConfigError
+from covidxr.models.architectures import architecture, build_network, load_imagenet
+from covidxr.models.checkpoints import Fitted, RunState, previous
 from covidxr.models.inference import predict_scores
 from covidxr.models.preprocessing import apply_changes, draw_changes, normalise, to_unit
 from covidxr.records import Labels, Preprocessing, Recipe, Scores
-from covidxr.storage import write_bytes
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -45,17 +43,6 @@ class TrainingData:
     train_rows: npt.NDArray[np.int64]
     val_rows: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
-    """The weights of the best epoch, and what it took to find them."""
-
-    weights: StateDict
-    origin: str
-    best_epoch: int
-    best_macro_f1: float
-    seconds: float
 
 
 def make_fabric() -> Fabric:
@@ -100,7 +87,7 @@ def fit(
         raise ConfigError(f"batch_size ({recipe.batch_size}) must be a multiple of the {fabric.world_size} processes")
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.architecture, len(data.class_names), recipe.image_size)
-    resuming = checkpoint.exists()
+    resuming = checkpoint.exists() or previous(checkpoint).exists()
     origin = (
         load_imagenet(network, recipe.architecture, init_file) if recipe.init == "imagenet" and not resuming else "random weights"
     )
@@ -110,7 +97,7 @@ def fit(
     steps = len(data.train_rows) // recipe.batch_size
     schedule = _make_schedule(optimizer, recipe, steps)
     average = _make_average(network, recipe)
-    state = _State(network, average, optimizer, schedule, origin)
+    state = RunState(network, average, optimizer, schedule, origin)
     if resuming:
         state.restore(checkpoint)
     wrapped, wrapped_optimizer = fabric.setup(network, optimizer)
@@ -171,72 +158,6 @@ def fit(
             )
     fabric.barrier()
     return state.result()
-
-
-class _State:
-    """Everything that a run needs to go on after its last finished epoch."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        average: nn.Module | None,
-        optimizer: torch.optim.Optimizer,
-        schedule: LRScheduler | None,
-        origin: str,
-    ) -> None:
-        self._parts: dict[str, Any] = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
-        self.origin = origin
-        self.epoch = self.best_epoch = 0
-        self.best_macro_f1 = -1.0
-        self.best: StateDict = {}
-        self.seconds = 0.0
-
-    @property
-    def epochs_since_best(self) -> int:
-        return self.epoch - self.best_epoch
-
-    def finish_epoch(self, epoch: int, macro_f1: float, judge: nn.Module, seconds: float) -> None:
-        self.epoch = epoch
-        self.seconds += seconds
-        if macro_f1 > self.best_macro_f1:
-            self.best_epoch, self.best_macro_f1 = epoch, macro_f1
-            self.best = {k: v.detach().cpu().clone() for k, v in judge.state_dict().items()}
-
-    def save(self, path: Path) -> None:
-        content = {name: part.state_dict() for name, part in self._parts.items() if part is not None}
-        content |= {"epoch": self.epoch, "best_epoch": self.best_epoch, "best_macro_f1": self.best_macro_f1}
-        content |= {"best": self.best, "seconds": self.seconds, "origin": self.origin}
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        write_bytes(path, buffer.getvalue())
-
-    def restore(self, path: Path) -> None:
-        content = read_checkpoint(path)
-        for name, part in self._parts.items():
-            if part is not None:
-                part.load_state_dict(content[name])
-        for name in ("epoch", "best_epoch", "best_macro_f1", "best", "seconds", "origin"):
-            setattr(self, name, content[name])
-
-    def result(self) -> Fitted:
-        return Fitted(self.best, self.origin, self.best_epoch, self.best_macro_f1, self.seconds)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a run's checkpoint. Raises RunError when it is absent or damaged."""
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise RunError(f"{path.parent} holds no checkpoint: the run ended before its first epoch did; start it again") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise RunError(f"the checkpoint {path} cannot be read ({error}); start the run again") from error
-    return content
-
-
-def best_of_checkpoint(path: Path) -> Fitted:
-    """Return the best epoch so far of a run. Raises RunError when there is none."""
-    content = read_checkpoint(path)
-    return Fitted(content["best"], content["origin"], content["best_epoch"], content["best_macro_f1"], content["seconds"])
 
 
 def _freeze(network: nn.Module, recipe: Recipe) -> list[nn.Module]:

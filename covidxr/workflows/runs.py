@@ -88,7 +88,7 @@ def store_run(folder: Path, model_id: str, root: Path | None = None) -> ModelCar
 
     Raises RunError when the run has no finished epoch, ModelError when there is a model of that id already.
     """
-    from covidxr.models.training import best_of_checkpoint
+    from covidxr.models.checkpoints import best_of_checkpoint
 
     root = root or weights_folder()
     store.new_model_folder(root, model_id)  # before minutes are spent on it

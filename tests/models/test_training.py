@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import torch
 from covidxr.data.phantom import render_phantom
 from covidxr.errors import ConfigError, RunError
 from covidxr.models import training
+from covidxr.models.checkpoints import Fitted, best_of_checkpoint
 from covidxr.models.recipes import RECIPES, recipe
-from covidxr.models.training import Cancelled, Fitted, TrainingData, best_of_checkpoint, fit
+from covidxr.models.training import Cancelled, TrainingData, fit
 from covidxr.records import CLASS_NAMES, Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -84,6 +86,18 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(data: TrainingData, tmp
     assert equal(whole, resumed)
     assert events[-1]["val_loss"] == whole_events[-1]["val_loss"]
     assert equal(best_of_checkpoint(tmp_path / "checkpoint"), whole)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:999]), lambda path: path.unlink()])
+def test_without_the_last_checkpoint_the_one_before_serves(
+    data: TrainingData, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    whole, _ = run(small(epochs=3), data, tmp_path / "whole")
+    run(small(epochs=2), data, tmp_path)
+    damage(tmp_path / "checkpoint")
+    resumed, events = run(small(epochs=3), data, tmp_path)
+    assert [e["epoch"] for e in events] == [2, 3]
+    assert equal(whole, resumed)
 
 
 @pytest.mark.slow

@@ -1,0 +1,116 @@
+"""What a run keeps on disk to go on after its last finished epoch."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle  # for the name of its error; nothing is unpickled
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from covidxr.errors import RunError
+from covidxr.models.architectures import StateDict
+from covidxr.storage import write_bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """The weights of the best epoch, and what it took to find them."""
+
+    weights: StateDict
+    origin: str
+    best_epoch: int
+    best_macro_f1: float
+    seconds: float
+
+
+class RunState:
+    """Everything that a run needs to go on after its last finished epoch."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        average: nn.Module | None,
+        optimizer: torch.optim.Optimizer,
+        schedule: LRScheduler | None,
+        origin: str,
+    ) -> None:
+        self._parts: dict[str, Any] = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
+        self.origin = origin
+        self.epoch = self.best_epoch = 0
+        self.best_macro_f1 = -1.0
+        self.best: StateDict = {}
+        self.seconds = 0.0
+
+    @property
+    def epochs_since_best(self) -> int:
+        """Epochs since the best one."""
+        return self.epoch - self.best_epoch
+
+    def finish_epoch(self, epoch: int, macro_f1: float, judge: nn.Module, seconds: float) -> None:
+        """Count an epoch, and keep the weights of `judge` if it is the best so far."""
+        self.epoch = epoch
+        self.seconds += seconds
+        if macro_f1 > self.best_macro_f1:
+            self.best_epoch, self.best_macro_f1 = epoch, macro_f1
+            self.best = {k: v.detach().cpu().clone() for k, v in judge.state_dict().items()}
+
+    def save(self, path: Path) -> None:
+        """Write everything, atomically; the checkpoint before is kept beside it."""
+        content = {name: part.state_dict() for name, part in self._parts.items() if part is not None}
+        content |= {"epoch": self.epoch, "best_epoch": self.best_epoch, "best_macro_f1": self.best_macro_f1}
+        content |= {"best": self.best, "seconds": self.seconds, "origin": self.origin}
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        if path.exists():
+            os.replace(path, previous(path))
+        write_bytes(path, buffer.getvalue())
+
+    def restore(self, path: Path) -> None:
+        """Take everything up again. Raises RunError when no checkpoint can be read."""
+        content = read_checkpoint(path)
+        for name, part in self._parts.items():
+            if part is not None:
+                part.load_state_dict(content[name])
+        for name in ("epoch", "best_epoch", "best_macro_f1", "best", "seconds", "origin"):
+            setattr(self, name, content[name])
+
+    def result(self) -> Fitted:
+        """Return the best epoch so far."""
+        return Fitted(self.best, self.origin, self.best_epoch, self.best_macro_f1, self.seconds)
+
+
+def previous(path: Path) -> Path:
+    """Where the last checkpoint but one is kept: a disk may fail while the last is written."""
+    return path.with_name(f"{path.name}.previous")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a run's last checkpoint, or the one before if that is gone or damaged. Raises RunError when neither can be read."""
+    try:
+        return _read_one(path)
+    except RunError:
+        if not previous(path).exists():
+            raise
+        return _read_one(previous(path))
+
+
+def _read_one(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise RunError(f"{path.parent} holds no checkpoint: the run ended before its first epoch did; start it again") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise RunError(f"the checkpoint {path} cannot be read ({error}); start the run again") from error
+    return content
+
+
+def best_of_checkpoint(path: Path) -> Fitted:
+    """Return the best epoch so far of a run. Raises RunError when there is none."""
+    content = read_checkpoint(path)
+    return Fitted(content["best"], content["origin"], content["best_epoch"], content["best_macro_f1"], content["seconds"])
