@@ -13,8 +13,9 @@ with page("pages/compare.py", "Compare", PURPOSE):
     if len(cards) > 1:
         dataset = choose_dataset(cards[0])
         metrics_table(cards)
-        paired_tests(cards)
-        section = st.segmented_control(
-            "Section", list(SECTIONS), default="Confusion matrices", required=True, key="contrast", label_visibility="collapsed"
-        )
-        SECTIONS[section](cards, dataset)
+        # What lies side by side below would be counted on different pictures.
+        if paired_tests(cards):
+            section = st.segmented_control(
+                "Section", list(SECTIONS), default="Confusion matrices", required=True, key="contrast", label_visibility="collapsed"
+            )
+            SECTIONS[section](cards, dataset)

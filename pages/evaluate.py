@@ -3,8 +3,8 @@
 import streamlit as st
 
 from covidxr.app import numbers
-from covidxr.app.frame import page
-from covidxr.app.sections import CHART, SECTIONS, metric
+from covidxr.app.frame import literal, page
+from covidxr.app.sections import SECTIONS, chart, metric
 from covidxr.app.viewer import choose_dataset, gallery
 from covidxr.app.widgets import choose_model, ink, test_size
 from covidxr.figures import confusion_figure
@@ -34,45 +34,44 @@ def choose_cell(card: ModelCard) -> tuple[int, int] | None:
     share = st.segmented_control(
         "Show", list(SHARES), default="counts", format_func=SHARES.get, required=True, key="share", label_visibility="collapsed"
     )
-    # A chart's selection cannot be taken back but by a new chart.
-    key = f"confusion {card.model_id} {st.session_state.get('confusion', 0)}"
-    points = st.session_state.get(key, {}).get("selection", {}).get("points", [])
-    cell = tuple(points[0]["customdata"]) if points else None
+    # Kept apart from the chart, which begins anew, without its selection, when the cell is outlined.
+    model_id, cell = st.session_state.get("cell", (None, None))
+    cell = cell if model_id == card.model_id else None
     right = sum(figures.confusion_matrix[k][k] for k in range(len(card.class_names)))
     st.plotly_chart(
         confusion_figure(figures.confusion_matrix, card.class_names, share, cell, ink=ink()),
-        config=CHART,
-        key=key,
-        on_select="rerun",
+        config=chart(f"{card.model_id}-confusion"),
+        key="confusion",
+        on_select=lambda: keep_cell(card),
         selection_mode="points",
         alt=f"Confusion matrix: {right:,} of {figures.n:,} pictures called right",
     )
     if cell is None:
         st.caption("Click a cell to see its pictures.")
     else:
-        st.button("Back to all errors", on_click=show_all_errors, type="tertiary", icon=":material/arrow_back:")
+        st.button(
+            "Back to all errors", on_click=st.session_state.pop, args=("cell",), type="tertiary", icon=":material/arrow_back:"
+        )
     return cell
 
 
-def show_all_errors() -> None:
-    """Let go of the chosen cell."""
-    st.session_state["confusion"] = st.session_state.get("confusion", 0) + 1
+def keep_cell(card: ModelCard) -> None:
+    """Remember the cell that was clicked."""
+    points = st.session_state["confusion"].selection.points
+    if points:
+        st.session_state["cell"] = (card.model_id, tuple(points[0]["customdata"]))
 
 
 def pictures(card: ModelCard, cell: tuple[int, int] | None) -> list[int]:
-    """Return the test samples of a cell, or all errors, the least probable truth first, and say what they are."""
-    part = numbers.test_predictions(card)
+    """Say which test samples these are, a cell's or all errors, and return their rows, the worst first."""
+    chosen = numbers.rows_of_cell(card, cell)
     if cell is None:
-        chosen = [i for i in range(len(part)) if part.y_true[i] != part.y_pred[i]]
-        title = f"All {len(chosen):,} errors, the worst first"
+        st.subheader(f"All {len(chosen):,} errors, the worst first", anchor=False)
     else:
-        true, called = cell
-        chosen = [i for i in range(len(part)) if (part.y_true[i], part.y_pred[i]) == cell]
-        names = [display_name(card.class_names[k]) for k in cell]
-        how = "called right, the least sure first" if true == called else f"called {names[1]}, the worst first"
-        title = f"{len(chosen):,} {'picture' if len(chosen) == 1 else 'pictures'} of {names[0]} {how}"
-    st.subheader(title, anchor=False)
-    return sorted(chosen, key=lambda i: part.y_score[i, part.y_true[i]])
+        true, called = (literal(display_name(card.class_names[k])) for k in cell)
+        how = "called right, the least sure first" if true == called else f"called {called}, the worst first"
+        st.subheader(f"{len(chosen):,} {'picture' if len(chosen) == 1 else 'pictures'} of {true} {how}", anchor=False)
+    return chosen
 
 
 with page("pages/evaluate.py", "Evaluate", PURPOSE):

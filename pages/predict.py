@@ -26,7 +26,7 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
     # The verdict comes first: on a phone the columns stand below one another.
     left, middle, right = st.columns([4, 5, 5], gap="medium")
     with left:
-        st.subheader(verdict(case.prediction), anchor=False)
+        st.subheader(literal(verdict(case.prediction)), anchor=False)
         if card.synthetic:
             st.warning("This model learned from synthetic phantoms: what it says of a real radiograph means nothing.")
         elif picture.synthetic:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from covidxr import workflows
 from covidxr.cli import app, main
+from covidxr.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RUNNER = CliRunner()
@@ -172,3 +173,12 @@ def test_train_stores_a_model_that_resume_does_not_train_again(
     code, out, _ = covidxr(*words, "--model-id", "third", "--json")
     assert code == 2
     assert "already holds a run" in json.loads(out)["error"]
+
+
+def test_a_prevalence_that_cannot_be_read_is_refused() -> None:
+    for text, sentence in (("COVID", "expected --prevalence CLASS=SHARE"), ("Flu=0.1", "no class Flu"), ("COVID=7", "prevalence")):
+        result = RUNNER.invoke(app, ["evaluate", "phantom-cnn", "--prevalence", text])
+        assert isinstance(result.exception, ConfigError)
+        assert sentence in str(result.exception)
+    said = RUNNER.invoke(app, ["evaluate", "phantom-cnn", "--prevalence", "COVID=0.02"]).stdout
+    assert "COVID at a prevalence of 2.0 %: PPV" in said or "COVID at a prevalence of 2.0%: PPV" in said

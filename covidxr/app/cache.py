@@ -11,7 +11,7 @@ from PIL import Image
 
 from covidxr import workflows
 from covidxr.errors import ImageError
-from covidxr.figures import fit_screen
+from covidxr.figures import MODEL_COLOURS, fit_screen
 from covidxr.models.store import LoadedModel
 from covidxr.records import Attribution, CasePrediction, GreyImage, ModelCard, display_name
 
@@ -64,7 +64,7 @@ def phantom(class_name: str, seed: int) -> Picture:
 # A parameter whose name begins with an underscore is no part of the key: the hashes stand for what it holds.
 
 
-@st.cache_resource(max_entries=3, show_spinner="Loading the model: a few seconds, once…")
+@st.cache_resource(max_entries=len(MODEL_COLOURS), show_spinner="Loading the model: a few seconds, once…")
 def _load(model_id: str, weights_sha256: str) -> LoadedModel:
     return workflows.load_model(model_id)
 

@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+import numpy as np
 import streamlit as st
 
 from covidxr.app import numbers
 from covidxr.app.cache import Case, Picture, explain, judge
 from covidxr.app.frame import literal, show_error
-from covidxr.app.sections import CHART, choose_class, draw_curves
+from covidxr.app.sections import chart, choose_class, draw_curves
 from covidxr.app.viewer import gallery, read_sample
-from covidxr.app.widgets import SUFFIXES, ink, no_models, stored_models, verdict
+from covidxr.app.widgets import SUFFIXES, heat_caption, ink, no_models, stored_models, verdict
 from covidxr.data.dataset import Dataset
 from covidxr.errors import ConfigError
 from covidxr.evaluation.comparison import Comparison, write_p
@@ -25,6 +26,7 @@ from covidxr.figures import (
     heat_overlay,
     learning_figure,
     percent,
+    points,
     probability_bars,
 )
 from covidxr.models.recipes import STUDY_ACCURACY
@@ -62,10 +64,9 @@ def metrics_table(cards: Sequence[ModelCard]) -> None:
         shares |= {"Calibration error": figures.ece}
         words = {title: percent(share) for title, share in shares.items()}
         rows.append({"Model": card.model_id, "n": f"{figures.n:,}", **words})
-    for card in cards:
-        if card.recipe.name in STUDY_ACCURACY and not card.synthetic:
-            published = f"{STUDY_ACCURACY[card.recipe.name] * 100:.1f} %"
-            rows.append({"Model": f"{card.recipe.name} (study)", "n": "3,175", "Accuracy": published})
+    for name in dict.fromkeys(card.recipe.name for card in cards if not card.synthetic):
+        if name in STUDY_ACCURACY:
+            rows.append({"Model": f"{name} (study)", "n": "3,175", "Accuracy": f"{STUDY_ACCURACY[name] * 100:g} %"})
     columns = {title: [row.get(title, "-") for row in rows] for title in rows[0]}
     st.dataframe(columns, hide_index=True, height="content", alt="The models' figures on test with 95 % intervals, and the study's")
     if len(rows) > len(cards):
@@ -77,15 +78,16 @@ def metrics_table(cards: Sequence[ModelCard]) -> None:
         st.caption("95 % intervals in brackets.")
 
 
-def paired_tests(cards: Sequence[ModelCard]) -> None:
-    """Say of every pair which one makes fewer errors and whether that is more than chance."""
+def paired_tests(cards: Sequence[ModelCard]) -> bool:
+    """Say of every pair which one makes fewer errors, and whether chance explains it; return whether all have the same samples."""
     try:
         compared = numbers.comparison(cards, False)
     except ConfigError as error:
         show_error(str(error))
-        if not st.toggle("Compare on the pictures that all of them share", key="intersect"):
-            return
-        compared = numbers.comparison(cards, True)
+        shared = _on_shared_samples(cards)
+        if shared is None or not st.toggle(f"Compare on the {shared.n:,} test pictures that all of them share", key="intersect"):
+            return False
+        compared = shared
     # The pairs of the first model are the question that was asked; the others stand behind.
     st.markdown("\n".join(f"- {literal(pair.sentence)}." for pair in compared.pairs if pair.a == cards[0].model_id))
     with st.expander("All pairs, with macro-F1 and the AUROC of each class", icon=":material/balance:"):
@@ -97,6 +99,15 @@ def paired_tests(cards: Sequence[ModelCard]) -> None:
         f"McNemar's test (mid-p) on the same {compared.n:,} test pictures, corrected for {len(compared.pairs)} "
         f"{'pair' if len(compared.pairs) == 1 else 'pairs'} by Holm.{notes}"
     )
+    return not any(compared.dropped.values())
+
+
+def _on_shared_samples(cards: Sequence[ModelCard]) -> Comparison | None:
+    """Compare on what all have; None where that cannot be done either: other classes, other labels, nothing shared."""
+    try:
+        return numbers.comparison(cards, True)
+    except ConfigError:
+        return None
 
 
 def _pairs_table(compared: Comparison) -> None:
@@ -105,21 +116,20 @@ def _pairs_table(compared: Comparison) -> None:
         "First": [pair.a for pair in compared.pairs],
         "Second": [pair.b for pair in compared.pairs],
         "Accuracy": [_difference(pair.accuracy_difference, pair.p_holm) for pair in compared.pairs],
-        "Macro-F1": [_difference(pair.macro_f1_difference, None) for pair in compared.pairs],
+        "Macro-F1": [_difference(pair.macro_f1_difference, pair.macro_f1_p_holm) for pair in compared.pairs],
     }
     for name in compared.class_names:
         found = [pair.auroc.get(name) for pair in compared.pairs]
         columns[f"AUROC {display_name(name)}"] = [_difference(x.difference, x.p_holm) if x else "-" for x in found]
     st.dataframe(columns, hide_index=True, alt="Differences of every pair of models with 95 % intervals and corrected p values")
     st.caption(
-        "Percentage points, the first model less the second, with 95 % intervals: paired bootstrap for accuracy and macro-F1, "
-        "DeLong for AUROC; p corrected by Holm over all pairs, those of AUROC over all pairs and classes."
+        "Percentage points, the first model less the second. 95 % intervals, not corrected: paired bootstrap for accuracy and "
+        "macro-F1, DeLong for AUROC. p, corrected by Holm over all pairs, for AUROC also over classes: McNemar, bootstrap, DeLong."
     )
 
 
-def _difference(points: Interval, p: float | None) -> str:
-    text = f"{points.estimate * 100:+.1f} ({points.low * 100:+.1f} to {points.high * 100:+.1f})"
-    return text if p is None else f"{text}, {write_p(p)}"
+def _difference(difference: Interval, p: float | None) -> str:
+    return points(difference) if p is None else f"{points(difference)}, {write_p(p)}"
 
 
 def matrices(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
@@ -127,14 +137,19 @@ def matrices(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
     tables = {card.model_id: numbers.evaluation(card).figures.confusion_matrix for card in cards}
     names = cards[0].class_names
     st.plotly_chart(
-        confusion_grid(tables, names, ink()), config=CHART, key="grid", alt="Confusion matrices side by side, % of the truth"
+        confusion_grid(tables, names, ink()),
+        config=chart("confusion-matrices"),
+        key="grid",
+        alt="Confusion matrices side by side, % of the truth",
     )
     left, right = st.columns([2, 3], gap="medium")
     with left:
         a, b = choose_pair(cards, "difference")
         st.caption("What the second model calls more often than the first is orange, less often blue.")
     figure = difference_figure(tables[a.model_id], tables[b.model_id], a.model_id, b.model_id, names, ink())
-    right.plotly_chart(figure, config=CHART, key="difference matrix", alt=f"{b.model_id} minus {a.model_id}, points of the truth")
+    right.plotly_chart(
+        figure, config=chart("difference"), key="difference matrix", alt=f"{b.model_id} minus {a.model_id}, points of the truth"
+    )
 
 
 def curves(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
@@ -152,7 +167,7 @@ def learning(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
     measures: tuple[Measure, Measure] = ("accuracy", "macro_f1")
     for place, measure in zip(st.columns(2, gap="medium"), measures, strict=True):
         figure = learning_figure(histories, measure, ink())
-        place.plotly_chart(figure, config=CHART, key=f"all {measure}", alt=f"Validation {measure} by epoch")
+        place.plotly_chart(figure, config=chart(f"learning-{measure}"), key=f"all {measure}", alt=f"Validation {measure} by epoch")
 
 
 def choose_pair(cards: Sequence[ModelCard], key: str) -> tuple[ModelCard, ModelCard]:
@@ -170,22 +185,22 @@ def disagreements(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
         a, b = choose_pair(cards, "part")
     part, other = numbers.test_predictions(a), numbers.test_predictions(b)
     place = numbers.rows(b)
-    shared = [(i, place[sample]) for i, sample in enumerate(part.samples) if sample in place]
-    kinds: dict[tuple[bool, bool], list[tuple[float, str]]] = {}
-    for i, j in shared:
-        right = bool(part.y_pred[i] == part.y_true[i]), bool(other.y_pred[j] == other.y_true[j])
-        gap = part.y_score[i, part.y_true[i]] - other.y_score[j, other.y_true[j]]
-        kinds.setdefault(right, []).append((abs(float(gap)), part.samples[i]))
+    order = np.array([place[sample] for sample in part.samples])
+    truth = part.y_true
+    right_a, right_b = part.y_pred == truth, other.y_pred[order] == truth
+    gap = np.abs(part.y_score[np.arange(len(truth)), truth] - other.y_score[order, truth])
+    found = {
+        kind: np.flatnonzero((right_a == kind[0]) & (right_b == kind[1])) for kind in ((True, False), (False, True), (False, False))
+    }
     titles = {
         (True, False): f"{a.model_id} right, {b.model_id} wrong",
         (False, True): f"{b.model_id} right, {a.model_id} wrong",
         (False, False): "Both wrong",
     }
     with second:
-        kind = st.radio(
-            "Pictures", list(titles), format_func=lambda k: f"{literal(titles[k])} ({len(kinds.get(k, [])):,})", key="kind"
-        )
-    samples = [sample for _, sample in sorted(kinds.get(kind, []), key=lambda entry: (-entry[0], entry[1]))]
+        kind = st.radio("Pictures", list(titles), format_func=lambda k: f"{literal(titles[k])} ({len(found[k]):,})", key="kind")
+    widest_first = found[kind][np.argsort(-gap[found[kind]], kind="stable")]
+    samples = [part.samples[i] for i in widest_first]
     gallery([a, b], samples, dataset, f"{a.model_id} {b.model_id} {kind}")
 
 
@@ -219,14 +234,20 @@ def one_picture(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
         if not isinstance(case, Case):
             continue
         with place:
-            st.markdown(f"**{literal(card.model_id)}**  \n{verdict(case.prediction)}")
-            overlay = heat_overlay(case.image, explain(card, picture, target).heat, 0.6)
-            st.image(overlay, width="stretch", alt=f"Heat map of {card.model_id} for {display_name(target)}")
+            st.markdown(f"**{literal(card.model_id)}**  \n{literal(verdict(case.prediction))}")
+            attribution = explain(card, picture, target)
+            overlay = heat_overlay(case.image, attribution.heat, 0.6)
+            st.image(
+                overlay,
+                caption=heat_caption(attribution),
+                width="stretch",
+                alt=f"Heat map of {card.model_id} for {display_name(target)}",
+            )
             figure = probability_bars(case.prediction.probabilities, ink())
             st.plotly_chart(figure, config={"displayModeBar": False}, key=f"bars {card.model_id}", alt=verdict(case.prediction))
     st.caption(
-        f"Grad-CAM for {display_name(target)}. All maps use one colour scale, from no weight (dark) to the most in that model's "
-        "own map (pale yellow): they show where each looked, not how much it found."
+        "All maps use one colour scale, from no weight (dark) to the most in that model's own map (pale yellow): they show where "
+        "each looked, not how much it found."
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
 from covidxr import workflows
@@ -21,7 +23,7 @@ from covidxr.evaluation.calibration import (
 )
 from covidxr.evaluation.comparison import Comparison
 from covidxr.evaluation.curves import Points, precision_recall_points, roc_points
-from covidxr.records import Interval, ModelCard, Predictions, ThresholdFigures
+from covidxr.records import Interval, Labels, ModelCard, Predictions, ThresholdFigures
 from covidxr.workflows import ModelEvaluation
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -51,6 +53,22 @@ def rows(card: ModelCard) -> dict[str, int]:
     return {sample: row for row, sample in enumerate(test_predictions(card).samples)}
 
 
+def rows_of_cell(card: ModelCard, cell: tuple[int, int] | None) -> list[int]:
+    """Return the test samples of a (true, called) cell, or all errors, the least probable truth first."""
+    part = test_predictions(card)
+    truth, called = part.y_true, part.y_pred
+    mask = truth != called if cell is None else (truth == cell[0]) & (called == cell[1])
+    chosen = np.flatnonzero(mask)
+    worst_first: list[int] = chosen[np.argsort(part.y_score[chosen, truth[chosen]], kind="stable")].tolist()
+    return worst_first
+
+
+def scores_of(card: ModelCard, sample: str) -> npt.NDArray[np.float64]:
+    """Return a test sample's calibrated probabilities, (C,)."""
+    scores: npt.NDArray[np.float64] = test_predictions(card).y_score[rows(card)[sample]]
+    return scores
+
+
 @_kept(8, "Working out the figures and their intervals: a second or two, once…")
 def evaluation(card: ModelCard) -> ModelEvaluation:
     """Return all figures of a model on its test split."""
@@ -66,7 +84,9 @@ def comparison(cards: Sequence[ModelCard], intersect: bool) -> Comparison:
 @_kept(32)
 def reliability(card: ModelCard, class_index: int) -> tuple[ReliabilityCurve, ReliabilityCurve]:
     """Return one class's reliability on test before and after temperature scaling."""
-    before, after = (reliability_curve(part.y_true, part.y_score, class_index) for part in _test_samples(card))
+    before, after = (
+        reliability_curve(part.y_true, part.y_score, class_index, groups=_groups(card, part)) for part in _test_samples(card)
+    )
     return before, after
 
 
@@ -87,8 +107,11 @@ def precision_recall(card: ModelCard, class_index: int) -> Points:
 def at_threshold(card: ModelCard, class_index: int, threshold: float) -> ThresholdFigures:
     """Return what a threshold on one class's calibrated probability does on test."""
     part = test_predictions(card)
-    groups = part.groups if card.split.protocol == "grouped" else None
-    return figures_at_threshold(part.y_true, part.y_score, class_index, threshold, groups)
+    return figures_at_threshold(part.y_true, part.y_score, class_index, threshold, _groups(card, part))
+
+
+def _groups(card: ModelCard, part: Predictions) -> Labels | None:
+    return part.groups if card.split.protocol == "grouped" else None
 
 
 def at_prevalence(figures: ThresholdFigures, prevalence: float) -> tuple[Interval | None, Interval | None]:
@@ -109,7 +132,8 @@ def predictions_csv(card: ModelCard, rows: Iterable[int]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["sample", "y_true", "y_pred", *part.class_names])
+    called = part.y_pred
     for i in rows:
-        names = (part.class_names[part.y_true[i]], part.class_names[part.y_pred[i]])
+        names = (part.class_names[part.y_true[i]], part.class_names[called[i]])
         writer.writerow([part.samples[i], *names, *(f"{p:.6f}" for p in part.y_score[i])])
     return text.getvalue()

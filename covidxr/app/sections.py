@@ -25,8 +25,6 @@ from covidxr.figures import (
 from covidxr.records import Interval, ModelCard, display_name
 from covidxr.reports.model_card import shortcut_sentences
 
-CHART = {"displaylogo": False, "modeBarButtons": [["toImage"]], "toImageButtonOptions": {"format": "svg"}}
-"""Charts keep one button: the picture as a file."""
 _RULES = {"youden": "Balanced (Youden)", "sensitivity": "Sensitivity of 95 % or more", "ppv": "PPV of 80 % or more"}
 _HELP = {
     "Sensitivity": "Of the pictures with the class, the share that was called so.",
@@ -37,6 +35,12 @@ _HELP = {
     "AUROC": "Chance that a picture with the class gets a higher probability for it than one without; 50 % is a coin's.",
     "AUPRC": "PPV averaged over all sensitivities (average precision).",
 }
+
+
+def chart(name: str) -> dict[str, object]:
+    """Leave a chart one button: the picture as a file of that name."""
+    file = {"format": "svg", "filename": name}
+    return {"displaylogo": False, "modeBarButtons": [["toImage"]], "toImageButtonOptions": file}
 
 
 def maybe(interval: Interval | None) -> str:
@@ -67,7 +71,7 @@ def by_class(card: ModelCard) -> None:
     _table(columns, "Each class against the rest, with 95 % intervals")
     for name, figures in classes.items():
         if figures.note:
-            st.caption(f"{display_name(name)}: {literal(figures.note)}.")
+            st.caption(literal(f"{display_name(name)}: {figures.note}."))
     st.caption("95 % intervals in brackets. PPV and NPV hold for the test set's mix of classes; see Threshold for another.")
 
 
@@ -112,7 +116,7 @@ def draw_curves(entries: Sequence[tuple[str, ModelCard, int, str]]) -> None:
             if area:
                 lines.append(Curve(name, *points(card, k), colour, f"{label} {percent(area)}"))
         said = "; ".join(f"{display_name(line.name)} {line.label}" for line in lines)
-        place.plotly_chart(draw(lines, ink()), config=CHART, key=label, alt=f"Curves over all thresholds: {said}")
+        place.plotly_chart(draw(lines, ink()), config=chart(label), key=label, alt=f"Curves over all thresholds: {said}")
 
 
 def calibration(card: ModelCard) -> None:
@@ -136,7 +140,9 @@ def calibration(card: ModelCard) -> None:
     before, scaled = numbers.reliability(card, k)
     name = card.class_names[k]
     alt = f"Reliability of the probability of {display_name(name)}: stated against observed, before and after"
-    right.plotly_chart(reliability_figure(before, scaled, name, ink()), config=CHART, key="reliability", alt=alt)
+    right.plotly_chart(
+        reliability_figure(before, scaled, name, ink()), config=chart(f"{card.model_id}-reliability"), key="reliability", alt=alt
+    )
 
 
 def threshold(card: ModelCard) -> None:
@@ -155,7 +161,7 @@ def threshold(card: ModelCard) -> None:
         share = float(np.mean(numbers.test_predictions(card).y_true == k) * 100)
         prevalence = st.number_input(
             "Prevalence where it is used (%)", 0.0, 100.0, round(share, 1), 1.0, key=f"prevalence {card.model_id} {name}",
-            help=f"The share of patients who have the class. In the test set it is {share:.1f} %; in most clinics it is lower.",
+            help=f"The share of patients who have the class. In the test set it is {share:.1f} %; a clinic has its own.",
         )  # fmt: skip
     # A slider left alone stands for the operating point itself, whose digits it cannot show.
     exact = chosen if cut == round(chosen * 100, 1) else cut / 100
@@ -168,15 +174,18 @@ def threshold(card: ModelCard) -> None:
             {"Sensitivity": figures.sensitivity, "Specificity": figures.specificity, "PPV": ppv, "NPV": npv}.items(),
             strict=True,
         ):
-            metric(place, title, figure, _HELP[title].split(", in the")[0])
+            metric(place, title, figure, _HELP[title].replace(", in the test set's mix of classes", ""))
         part = numbers.test_predictions(card)
         score, truth = part.y_score[:, k], part.y_true == k
         alt = f"Probabilities of {display_name(name)} for pictures with and without it; threshold {exact:.1%}"
         figure = threshold_figure(score[truth], score[~truth], exact, name, ink())
-        st.plotly_chart(figure, config=CHART, key="threshold", alt=alt)
+        st.plotly_chart(figure, config=chart(f"{card.model_id}-threshold"), key="threshold", alt=alt)
+    # One sentence escaped as a whole: the class is named by the card.
     st.caption(
-        f"Test split: {figures.positives:,} pictures of {display_name(name)}, {figures.negatives:,} others; {figures.called:,} are "
-        f"called {display_name(name)} at this threshold. PPV and NPV at {prevalence:g} % prevalence, by Bayes' theorem."
+        literal(
+            f"Test split: {figures.positives:,} pictures of {display_name(name)}, {figures.negatives:,} others; {figures.called:,} "
+            f"are called {display_name(name)} at this threshold. PPV and NPV at {prevalence:g} % prevalence, by Bayes' theorem."
+        )
     )
 
 
@@ -197,7 +206,12 @@ def training(card: ModelCard) -> None:
     measures: tuple[Measure, Measure] = ("loss", "accuracy")
     for place, measure in zip(st.columns(2, gap="medium"), measures, strict=True):
         figure = learning_figure({card.model_id: card.learning_curve}, measure, ink())
-        place.plotly_chart(figure, config=CHART, key=f"learning {measure}", alt=f"{measure} by epoch, training and validation")
+        place.plotly_chart(
+            figure,
+            config=chart(f"{card.model_id}-{measure}"),
+            key=f"learning {measure}",
+            alt=f"{measure} by epoch, training and validation",
+        )
     st.caption(literal(f"Epoch {card.best_epoch} is the model: the best macro-F1 on validation. It began with {card.init}."))
 
 

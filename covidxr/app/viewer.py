@@ -12,13 +12,15 @@ from covidxr import workflows
 from covidxr.app import numbers
 from covidxr.app.cache import Picture, explain
 from covidxr.app.frame import literal, show_error
+from covidxr.app.widgets import heat_caption
 from covidxr.data.dataset import Dataset
 from covidxr.errors import CovidxrError, DatasetError
 from covidxr.figures import fit_screen, heat_overlay, whole_percent
-from covidxr.records import GreyImage, ModelCard, display_name
+from covidxr.records import ModelCard, display_name
 
 PAGE_SIZE = 6
 TILE_EDGE = 512
+TABLE_ROWS = 100
 
 
 def choose_dataset(card: ModelCard) -> Dataset | None:
@@ -29,7 +31,7 @@ def choose_dataset(card: ModelCard) -> Dataset | None:
         key="dataset",
         persist_state="session",
         placeholder="COVID-19_Radiography_Dataset",
-        help=f"Where the pictures of {card.dataset_name} lie on this machine. Figures need no pictures, galleries do.",
+        help=f"Where the pictures of {literal(card.dataset_name)} lie on this machine. Figures need no pictures, galleries do.",
     )
     if not named and not card.synthetic:
         return None
@@ -83,51 +85,50 @@ def _tile(cards: Sequence[ModelCard], sample: str, dataset: Dataset, key: str) -
     name = sample.rpartition("/")[2].rpartition(".")[0]
     truth, sayings = _said(cards, sample)
     place = st.empty()
-    st.markdown(f"**{literal(name)}**  \nTruth: {display_name(truth)}")
+    st.markdown(f"**{literal(name)}**  \nTruth: {literal(truth)}")
     for card, saying in zip(cards, sayings, strict=True):
         st.caption(literal(saying if len(cards) == 1 else f"{card.model_id}: {saying}"))
     asked = st.toggle("Heat map", key=key)
     try:
         picture = read_sample(dataset, sample)
         image = workflows.read_picture(picture.content, sample)
-        alt = f"{name}, {display_name(truth)}; {sayings[0]}"
+        alt = f"{name}, {truth}; {sayings[0]}"
         if not asked:
             place.image(fit_screen(image, TILE_EDGE), width="stretch", output_format="PNG", alt=alt)
             return
         with place.container():
             for card in cards:
-                overlay, target = _overlay(card, picture, image, sample)
-                caption = f"{card.model_id}, for {display_name(target)}" if len(cards) > 1 else f"for {display_name(target)}"
-                st.image(overlay, caption=literal(caption), width="stretch", alt=f"{alt}; heat map for {display_name(target)}")
+                called = card.class_names[int(np.argmax(numbers.scores_of(card, sample)))]
+                attribution = explain(card, picture, called)
+                overlay = heat_overlay(fit_screen(image, TILE_EDGE), attribution.heat, 0.6)
+                caption = heat_caption(attribution) if len(cards) == 1 else f"{literal(card.model_id)}: {heat_caption(attribution)}"
+                st.image(overlay, caption=caption, width="stretch", alt=f"{alt}; heat map for {display_name(called)}")
     except CovidxrError as error:
         with place.container():
             show_error(str(error))
 
 
-def _overlay(card: ModelCard, picture: Picture, image: GreyImage, sample: str) -> tuple[np.ndarray, str]:
-    part = numbers.test_predictions(card)
-    target = part.class_names[part.y_pred[numbers.rows(card)[sample]]]
-    return heat_overlay(fit_screen(image, TILE_EDGE), explain(card, picture, target).heat, 0.6), target
-
-
 def _said(cards: Sequence[ModelCard], sample: str) -> tuple[str, list[str]]:
     """The true class of a test sample, and each model's probabilities in words, the highest first."""
-    sayings, truth = [], ""
+    part = numbers.test_predictions(cards[0])
+    truth = display_name(part.class_names[part.y_true[numbers.rows(cards[0])[sample]]])
+    sayings = []
     for card in cards:
-        part, row = numbers.test_predictions(card), numbers.rows(card)[sample]
-        truth = part.class_names[part.y_true[row]]
-        order = np.argsort(-part.y_score[row])
-        sayings.append(", ".join(f"{display_name(part.class_names[k])} {whole_percent(part.y_score[row, k])}" for k in order))
+        scores = numbers.scores_of(card, sample)
+        order = np.argsort(-scores)
+        said = ", ".join(f"{display_name(card.class_names[k])} {whole_percent(scores[k])}" for k in order)
         # A figure does not part from its sign.
-        sayings[-1] = sayings[-1].replace(" %", "\u00a0%")
+        sayings.append(said.replace(" %", "\u00a0%"))
     return truth, sayings
 
 
 def _table(cards: Sequence[ModelCard], samples: Sequence[str]) -> None:
-    said = [_said(cards, sample) for sample in samples]
+    said = [_said(cards, sample) for sample in samples[:TABLE_ROWS]]
     columns = {card.model_id: [sayings[i] for _, sayings in said] for i, card in enumerate(cards)}
     st.dataframe(
-        {"Picture": list(samples), "Truth": [display_name(truth) for truth, _ in said], **columns},
+        {"Picture": list(samples[:TABLE_ROWS]), "Truth": [truth for truth, _ in said], **columns},
         hide_index=True,
         alt="The pictures with their true class and what each model said",
     )
+    if len(samples) > TABLE_ROWS:
+        st.caption(f"The first {TABLE_ROWS} of {len(samples):,}; the download holds them all.")

@@ -59,6 +59,9 @@ def evaluate(
         Path | None, typer.Option(help="The model's dataset, to predict anew; without it, the stored predictions.")
     ] = None,
     split: Annotated[str, typer.Option(help="val or test.")] = "test",
+    prevalence: Annotated[
+        list[str] | None, typer.Option(help="CLASS=SHARE, such as COVID=0.02: PPV and NPV there as well; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print a model's figures with 95 % intervals.
@@ -68,7 +71,7 @@ def evaluate(
     from covidxr import workflows
     from covidxr.reports.model_card import shortcut_sentences
 
-    result = workflows.evaluate_model(model, data, split)
+    result = workflows.evaluate_model(model, data, split, dict(_class_share(text) for text in prevalence or ()))
 
     def show(console: Console) -> None:
         console.print(f"{model}, {split}, n = {result['n']:,}; every figure with its 95 % interval", markup=False)
@@ -76,8 +79,13 @@ def evaluate(
         for keys in (("sensitivity", "specificity", "ppv", "npv"), ("f1", "auroc", "auprc")):
             rows = [[name, f"{c['support']:,}", *(percent(c[k]) for k in keys)] for name, c in result["per_class"].items()]
             console.print(make_table("By class", ["class", "n", *keys], rows))
-        whole = ["accuracy", "balanced_accuracy", "macro_f1", "ece"]
-        console.print(make_table("Over all", whole, [[percent(result[k]) for k in whole]]))
+        rows = [[name, percent(result[name])] for name in ("accuracy", "balanced_accuracy", "macro_f1")]
+        rows += [[name, number(result[name])] for name in ("kappa", "mcc") if result[name]]
+        console.print(make_table("Over all", ["figure", "value"], rows))
+        for name, own in result["per_class"].items():
+            if own["prevalence"] is not None:
+                ppv, npv = percent(own["ppv_at_prevalence"]), percent(own["npv_at_prevalence"])
+                console.print(f"{name} at a prevalence of {own['prevalence']:.1%}: PPV {ppv}, NPV {npv}", markup=False)
         losses = {"nll": number, "brier": number, "ece": percent}
         before = [[name, write(result["uncalibrated"][name]), write(result[name])] for name, write in losses.items()]
         console.print(make_table(f"Temperature {result['temperature']:.2f}", ["calibration", "before", "after"], before))
@@ -92,10 +100,20 @@ def evaluate(
         sources = [[name, f"{own['n']:,}", percent(own["accuracy"])] for name, own in result["sources"].items()]
         if sources:
             console.print(make_table("By source", ["source", "n", "accuracy"], sources))
-        for sentence in shortcut_sentences(workflows.stored_predictions(model)[0]):
-            console.print(f"- {sentence}", markup=False, highlight=False)
+        if split == "test":
+            for sentence in shortcut_sentences(workflows.stored_predictions(model)[0]):
+                console.print(f"- {sentence}", markup=False, highlight=False)
 
     print_result(result, as_json, show)
+
+
+def _class_share(text: str) -> tuple[str, float]:
+    """Read CLASS=SHARE."""
+    name, _, share = text.rpartition("=")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise ConfigError(f"expected --prevalence CLASS=SHARE, such as COVID=0.02, got {text!r}") from None
 
 
 def compare(
@@ -109,6 +127,8 @@ def compare(
     Example: covidxr compare poster-resnet18-pretrained covidxr-resnet18
     """
     from covidxr import workflows
+    from covidxr.evaluation.comparison import write_p
+    from covidxr.figures import points
 
     result = workflows.compare_stored(model, split, intersect)
 
@@ -116,6 +136,11 @@ def compare(
         console.print(f"{split}, n = {result.n:,}", markup=False)
         for pair in result.pairs:
             console.print(pair.sentence, markup=False)
+            p = write_p(pair.macro_f1_p_holm)
+            console.print(f"  macro-F1 of {pair.a} less {pair.b}: {points(pair.macro_f1_difference)}, {p}", markup=False)
+            for name, area in pair.auroc.items():
+                tail = f", {write_p(area.p_holm)}" if area.p_holm is not None else f" ({area.note})"
+                console.print(f"  AUROC of {name}: {points(area.difference)}{tail}", markup=False)
         for note in result.notes:
             console.print(note, markup=False)
 

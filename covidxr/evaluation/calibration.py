@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from covidxr.errors import ConfigError
-from covidxr.evaluation.intervals import proportion_interval, ratio_interval, wilson_interval
+from covidxr.evaluation.intervals import proportion_interval, ratio_interval
 from covidxr.records import Interval, Labels, OperatingPoint, Scores, ThresholdFigures
 
 SMALLEST_PROBABILITY = 1e-12
@@ -109,10 +109,13 @@ class ReliabilityCurve:
     counts: tuple[int, ...]
 
 
-def reliability_curve(y_true: Labels, y_score: Scores, class_index: int, bins: int = 10) -> ReliabilityCurve:
-    """How often samples given a probability of one class in a bin are of that class, with Wilson intervals.
+def reliability_curve(
+    y_true: Labels, y_score: Scores, class_index: int, bins: int = 10, groups: Labels | None = None
+) -> ReliabilityCurve:
+    """How often samples given a probability of one class in a bin are of that class, with the interval of `proportion_interval`.
 
-    y_true: (N,).  y_score: (N, C).  Equal-width bins on [0, 1], closed on the right. ConfigError for an unknown class.
+    y_true: (N,).  y_score: (N, C).  groups: (N,) ids of samples that are not independent, or None.
+    Equal-width bins on [0, 1], closed on the right. ConfigError for an unknown class.
     DeGroot & Fienberg 1983, "The comparison and evaluation of forecasters", The Statistician 32:12.
     """
     truth, score = _one_class(y_true, y_score, class_index)
@@ -120,11 +123,12 @@ def reliability_curve(y_true: Labels, y_score: Scores, class_index: int, bins: i
         raise ConfigError(f"bins must be 1 or more, got {bins}")
     place = _bin(score, bins)
     counts = np.bincount(place, minlength=bins)
-    sums, hits = np.bincount(place, weights=score, minlength=bins), np.bincount(place, weights=truth, minlength=bins)
+    sums = np.bincount(place, weights=score, minlength=bins)
     held = np.flatnonzero(counts)
+    observed = (proportion_interval(truth[place == i], None if groups is None else groups[place == i]) for i in held)
     return ReliabilityCurve(
         mean_score=tuple(float(sums[i] / counts[i]) for i in held),
-        observed=tuple(wilson_interval(float(hits[i]), float(counts[i])) for i in held),
+        observed=tuple(interval for interval in observed if interval is not None),
         counts=tuple(int(counts[i]) for i in held),
     )
 

@@ -65,6 +65,7 @@ def confusion_figure(
     )
     # The nearest cell is meant wherever the pointer is, also beyond the reach of a marker in a wide chart.
     figure = drawn([heat, targets], ink, 348, 0, clickmode="event+select", dragmode=False, hovermode="closest", hoverdistance=-1)
+    figure.update_layout(margin={"b": 60})  # class names of two lines
     figure.update_xaxes(_class_axis("Called", ink, class_names, tickangle=0))
     figure.update_yaxes(_class_axis("Truth", ink, class_names, downward=True))
     colours = [[_text_colour(_SHARES, shares[i, j] / 100, ink) for j in range(size)] for i in range(size)]
@@ -236,7 +237,11 @@ def _heatmap(z: Matrix, **more: Any) -> go.Heatmap:
 
 
 def _class_axis(title: str, ink: str, class_names: Sequence[str], downward: bool = False, **more: Any) -> dict[str, Any]:
-    places = {"tickvals": list(range(len(class_names))), "ticktext": [two_lines(name) for name in class_names]}
+    places = {
+        "ticklabelstandoff": 4,
+        "tickvals": list(range(len(class_names))),
+        "ticktext": [two_lines(name) for name in class_names],
+    }
     # Named, since the markers over the cells would otherwise widen it.
     span = [-0.5, len(class_names) - 0.5]
     return axis(title, ink, showgrid=False, range=span[::-1] if downward else span, **places, **more)

@@ -18,6 +18,8 @@ OTHER_CLASS = "#999999"
 MODEL_COLOURS = ("#4C8DFF", "#A58E0C", "#00897B", "#C2185B", "#8E1EF5")
 """One colour a model, by its position: at least 3:1 against both grounds, apart for colour-blind people and from the classes."""
 MODEL_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+GROUNDS = ("#FCFCFB", "#0B0D0F")
+"""Of the light and the dark theme, as in .streamlit/config.toml."""
 NEUTRAL = "#858C94"
 """For what is there to compare with: chance, the ideal, the figures before."""
 
@@ -35,6 +37,11 @@ def percent(interval: Interval, n: int | None = None) -> str:
     """Write a share with its interval, and the number of samples behind it: `95.2 % (94.3-96.0), n = 2,433`."""
     text = f"{interval.estimate * 100:.1f} % ({interval.low * 100:.1f}-{interval.high * 100:.1f})"
     return text if n is None else f"{text}, n = {n:,}"
+
+
+def points(difference: Interval) -> str:
+    """Write a difference of two shares in percentage points: `+1.2 (-0.3 to +2.7)`."""
+    return f"{difference.estimate * 100:+.1f} ({difference.low * 100:+.1f} to {difference.high * 100:+.1f})"
 
 
 def whole_percent(probability: float) -> str:
@@ -119,7 +126,8 @@ def drawn(traces: Sequence[Any], ink: str, plot_height: int, legend_rows: int, *
     figure.update_layout(
         height=plot_height + below,
         margin={"l": 0, "r": 12, "t": 8, "b": below, "pad": 0},
-        paper_bgcolor=_CLEAR,
+        # The ground of the page, not none: a chart taken home keeps its text readable.
+        paper_bgcolor=GROUNDS[luminance(rgb(ink)) > 0.5],
         plot_bgcolor=_CLEAR,
         font={"color": ink, "size": TICK},
         # Dark on either ground: it lies on the colours of the chart, not on the page.

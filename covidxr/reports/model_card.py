@@ -85,14 +85,18 @@ def _shortcut_sentence(check: ShortcutCheck, accuracy: Interval) -> str:
         return f"{subject}: not measured, since {check.reason}."
     aside = f" ({check.reason})" if check.reason else ""
     if check.kind in ("border", "intensity"):
-        sees = "only the outer 6 % of the picture" if check.kind == "border" else "only 13 statistics of brightness, and no shape"
+        frame, tone = "only its frame, 6 % of the width on each side", "only 13 statistics of its brightness, and no shape"
+        sees = frame if check.kind == "border" else tone
         covid = f" and tells COVID from the rest with an AUROC of {percent(figures['COVID'])}" if "COVID" in figures else ""
         return (
-            f"A small model that sees {sees} calls {percent(figures['accuracy'])} of the test pictures right{covid}; "
+            f"A small model that sees of a picture {sees}, calls {percent(figures['accuracy'])} of the test pictures right{covid}; "
             f"this model, which sees all of it, calls {percent(accuracy)} right."
         )
     auroc = percent(figures["auroc"])
     if check.kind == "within-source":
         source, _, pair = subject.partition(": ")
         return f"Within the source {source}, where knowing it is no help, this model tells {pair} with an AUROC of {auroc}{aside}."
-    return f"From this model's inner features the source can be read with an AUROC of {auroc}: {subject}{aside}."
+    return (
+        f"This model's inner features tell the source with an AUROC of {auroc}, where chance is 50 %: {subject}{aside}. "
+        "Sources differ in their patients as well as their equipment: that the source can be read does not say that it is used."
+    )

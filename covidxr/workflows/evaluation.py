@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +46,14 @@ def stored_predictions(model_id: str) -> tuple[ModelCard, Predictions]:
     return store.read_card(folder), store.read_predictions(folder)
 
 
-def evaluate_stored(card: ModelCard, predictions: Predictions, split: str = "test") -> ModelEvaluation:
-    """Work out all figures of a model on a split of its predictions. Raises ConfigError for a split without predictions."""
-    figures = evaluate_predictions(card, predictions, split)
+def evaluate_stored(
+    card: ModelCard, predictions: Predictions, split: str = "test", prevalence: Mapping[str, float] | None = None
+) -> ModelEvaluation:
+    """Work out all figures of a model on a split of its predictions; prevalence as in `evaluate`.
+
+    Raises ConfigError for a split without predictions or a class that is not there.
+    """
+    figures = evaluate_predictions(card, predictions, split, prevalence)
     raw = evaluate(predictions, split, groups=_groups(card, predictions))
     part = predictions.take(split)
     score = apply_temperature(part.y_score, card.temperature)
@@ -65,9 +70,12 @@ def evaluate_stored(card: ModelCard, predictions: Predictions, split: str = "tes
     return ModelEvaluation(figures, uncalibrated, points, figures_by_source(part, _groups(card, part)))
 
 
-def evaluate_predictions(card: ModelCard, predictions: Predictions, split: str) -> Evaluation:
+def evaluate_predictions(
+    card: ModelCard, predictions: Predictions, split: str, prevalence: Mapping[str, float] | None = None
+) -> Evaluation:
     """Return the calibrated figures of a model on a split."""
-    return evaluate(predictions, split, temperature=card.temperature, groups=_groups(card, predictions))
+    groups = _groups(card, predictions)
+    return evaluate(predictions, split, temperature=card.temperature, groups=groups, prevalence=prevalence)
 
 
 def _groups(card: ModelCard, predictions: Predictions) -> Labels | None:
@@ -75,7 +83,9 @@ def _groups(card: ModelCard, predictions: Predictions) -> Labels | None:
     return predictions.groups if card.split.protocol == "grouped" else None
 
 
-def evaluate_model(model_id: str, data: Path | str | None = None, split: str = "test") -> dict[str, Any]:
+def evaluate_model(
+    model_id: str, data: Path | str | None = None, split: str = "test", prevalence: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Return a model's figures on a split as one JSON object, from its stored predictions, or anew when `data` is given.
 
     Raises DatasetError when the dataset, divided by the model's plan, is not the one the model was trained on.
@@ -92,18 +102,21 @@ def evaluate_model(model_id: str, data: Path | str | None = None, split: str = "
                 f"{card.split_fingerprint}): some of its {split} images may have trained the model"
             )
         predictions = predict_splits(model.network, card.preprocessing, divided, (split,))
-    result = asdict(evaluate_stored(card, predictions, split))
-    return {"model_id": model_id, **result.pop("figures"), **result, "shortcuts": [asdict(check) for check in card.shortcuts]}
+    result = asdict(evaluate_stored(card, predictions, split, prevalence))
+    audit = {"shortcuts": [asdict(check) for check in card.shortcuts]} if split == "test" else {}
+    return {"model_id": model_id, **result.pop("figures"), **result, **audit}
 
 
 def compare_stored(model_ids: Sequence[str], split: str = "test", intersect: bool = False) -> Comparison:
-    """Compare models pair by pair on the same samples, from their stored predictions.
+    """Compare models pair by pair on the same samples, from their stored predictions after temperature scaling.
 
     Raises ConfigError when fewer than two are named, or when their samples differ and `intersect` does not allow for it.
     """
     stored = [stored_predictions(model_id) for model_id in model_ids]
     groups = _groups(*stored[0]) if stored else None
-    entries = [(model_id, predictions) for model_id, (_, predictions) in zip(model_ids, stored, strict=True)]
+    # A temperature changes how the samples of one class rank: tempered, the AUROCs here are those of `evaluate_stored`.
+    tempered = [replace(p, y_score=apply_temperature(p.y_score, card.temperature)) for card, p in stored]
+    entries = list(zip(model_ids, tempered, strict=True))
     return compare(entries, intersect, split=split, groups=groups)
 
 

@@ -80,3 +80,15 @@ def test_models_of_other_samples_are_compared_only_when_asked(open_page, two_mod
     app.toggle(key="intersect").set_value(True).run()
     assert not app.exception
     assert "the same 23 test pictures" in texts(app)
+    assert not app.segmented_control, "matrices of different pictures do not stand side by side"
+
+
+def test_models_of_other_classes_are_refused(open_page, two_models, tmp_path):
+    root = shutil.copytree(two_models, tmp_path / "weights")
+    for file in ("card.json", "predictions.csv"):
+        path = root / "twin" / file
+        path.write_text(path.read_text("utf-8").replace("Viral Pneumonia", "Tuberculosis"), "utf-8")
+    app = open_page(PAGE, root)
+    assert not app.exception
+    assert "cannot be compared" in app.error[0].value.replace("\\", "")
+    assert not app.toggle

@@ -73,7 +73,7 @@ def test_errors_are_a_gallery_where_the_pictures_are_and_a_table_where_not(
     assert len(app.image) == min(len(wrong), 6)
     app.toggle[0].set_value(True).run()
     assert not app.exception
-    assert app.image[0].captions[0].startswith("for ")
+    assert "11 x 11 grid" in app.image[0].captions[0]
 
 
 def test_another_dataset_is_refused_in_a_sentence(open_page, phantom_model_folder, tmp_path):
@@ -94,16 +94,46 @@ def test_damaged_predictions_are_a_sentence(open_page, two_models, tmp_path):
     assert app.error
 
 
-def test_no_torch_is_loaded_until_a_heat_map_is_asked_for(repository, phantom_model_folder):
+def test_a_cell_of_another_model_is_not_taken_over(open_page, two_models, texts):
+    app = open_page(PAGE, two_models)
+    first, second = (entry.model_id for entry in store.list_models(two_models))
+    app.session_state["cell"] = (first, (0, 0))
+    app.run()
+    assert "of Normal called right" in texts(app)
+    app.segmented_control(key="section").set_value("Shortcuts").run()
+    assert "of Normal called right" in texts(app)
+    app.selectbox(key="model").set_value(second).run()
+    assert not app.exception
+    assert f"All {len(errors_of(two_models, second))} errors" in texts(app)
+
+
+def test_a_card_s_own_words_stay_text(open_page, phantom_model_folder, tmp_path, texts):
+    import shutil
+
+    hostile = "![x](https://evil.example/x.png)"
+    root = shutil.copytree(phantom_model_folder, tmp_path / "weights")
+    for file in ("card.json", "predictions.csv"):
+        path = root / "phantom-cnn" / file
+        path.write_text(path.read_text("utf-8").replace("COVID", hostile), "utf-8")
+    app = open_page(PAGE, root)
+    for section in SECTIONS:
+        app.segmented_control(key="section").set_value(section).run()
+        assert not app.exception
+        assert hostile not in texts(app), section
+
+
+def test_no_torch_is_loaded_until_a_heat_map_is_asked_for(repository, two_models, phantoms):
     code = f"""
 import json, sys
 from streamlit.testing.v1 import AppTest
 app = AppTest.from_file({str(repository / "streamlit_app.py")!r}, default_timeout=60).run()
-for path in ("pages/evaluate.py", "pages/compare.py"):
+for path, key in (("pages/evaluate.py", "section"), ("pages/compare.py", "contrast")):
     assert not app.switch_page(path).run().exception
+    for section in app.segmented_control(key=key).options:
+        assert not app.segmented_control(key=key).set_value(section).run().exception
 print(json.dumps("torch" in sys.modules))
 """
-    environment = os.environ | {"COVIDXR_WEIGHTS": str(phantom_model_folder)}
+    environment = os.environ | {"COVIDXR_WEIGHTS": str(two_models), "COVIDXR_DATASET": str(phantoms)}
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=repository, env=environment)
     assert json.loads(result.stdout.strip().splitlines()[-1]) is False

@@ -56,6 +56,9 @@ def test_a_clicked_cell_opens_exactly_its_pictures(server, tab, sideways, errors
         tab.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         tab.get_by_role("heading", name=re.compile(rf"^{n} pictures? of ")).wait_for()
         assert len(pictures_of(tab, n)) == n
+    tab.get_by_role("radio", name="Shortcuts", exact=True).click()
+    tab.get_by_text("only its frame").wait_for()
+    tab.get_by_role("heading", name=re.compile(rf"^{n} pictures? of ")).wait_for()
     tab.get_by_text("Heat map").first.click()
     tab.get_by_text(re.compile("^for (Normal|COVID|Viral Pneumonia|Lung opacity)$")).wait_for()
     tab.get_by_role("button", name="Back to all errors").click()

@@ -15,7 +15,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from covidxr.errors import ConfigError
-from covidxr.evaluation.comparison import Comparison, compare, delong_test, holm, mcnemar_mid_p, placements
+from covidxr.evaluation.comparison import Comparison, bootstrap_p, compare, delong_test, holm, mcnemar_mid_p, placements
 from covidxr.records import CLASS_NAMES, Predictions
 from covidxr.storage import from_json, to_json
 
@@ -261,3 +261,30 @@ def test_the_record_goes_to_json_and_back():
     assert plain["models"] == ["a", "b"]
     assert plain["n"] == 60
     assert {"a", "b", "mcnemar_p", "p_holm"} <= set(plain["pairs"][0])
+
+
+def test_the_bootstrap_p_is_the_level_at_which_the_interval_meets_nought():
+    differences = np.arange(1, 1000) / 1000 - 0.0305  # 30 of 999 replicates lie below 0
+    assert bootstrap_p(differences) == pytest.approx(2 * 31 / 1000)
+    assert bootstrap_p(-differences) == bootstrap_p(differences)
+    assert bootstrap_p(np.zeros(99)) == 1.0
+    assert bootstrap_p(np.ones(99)) == pytest.approx(0.02)
+
+
+def test_macro_f1_is_corrected_over_all_pairs():
+    y_true, right = np.tile(np.arange(4), 100), np.tile(np.arange(4), 100)
+    random = np.random.default_rng(0)
+
+    def model(errors):
+        y_pred = right.copy()
+        y_pred[random.choice(400, errors, replace=False)] += 1
+        scores = np.full((400, 4), 0.1)
+        scores[np.arange(400), y_pred % 4] = 0.7
+        return Predictions(tuple("abcd"), tuple(f"{i:03d}" for i in range(400)), ("test",) * 400, y_true, scores)
+
+    pairs = compare([("good", model(20)), ("fair", model(40)), ("poor", model(160))]).pairs
+    assert [pair.macro_f1_p_holm for pair in pairs] == holm([pair.macro_f1_p for pair in pairs])
+    far = next(pair for pair in pairs if (pair.a, pair.b) == ("good", "poor"))
+    assert far.macro_f1_p == pytest.approx(2 / 1001)
+    assert far.real
+    assert "more than chance explains (p < 0.001)" in far.sentence

@@ -60,11 +60,11 @@ def test_a_shortcut_is_said_in_plain_words() -> None:
     )
     card = replace(card_for(("a",) * 4), metrics={"accuracy": Interval(0.95, 0.94, 0.96)}, shortcuts=checks)
     border, intensity, within, probe, without = shortcut_sentences(card)
-    assert "only the outer 6 % of the picture calls 90.0 % (80.0-100.0) of the test pictures right" in border
+    assert "only its frame, 6 % of the width on each side, calls 90.0 % (80.0-100.0) of the test pictures right" in border
     assert "tells COVID from the rest with an AUROC of 50.0 % (40.0-60.0)" in border
     assert "this model, which sees all of it, calls 95.0 % (94.0-96.0) right" in border
     assert "COVID" not in intensity
     assert within.startswith("Within the source rsna, where knowing it is no help, this model tells Normal vs Lung opacity with")
     assert within.endswith("(few samples).")
-    assert probe.endswith("a vs b within Normal.")
+    assert "50.0 % (40.0-60.0), where chance is 50 %: a vs b within Normal." in probe
     assert without == "COVID: not measured, since it shares no source."

@@ -10,6 +10,7 @@ import pytest
 from covidxr import workflows
 from covidxr.errors import DatasetError
 from covidxr.evaluation.calibration import apply_temperature
+from covidxr.models import store
 
 
 def test_stored_predictions_and_a_fresh_look_give_the_same_figures(phantoms: Path) -> None:
@@ -58,3 +59,28 @@ def test_only_the_dataset_that_a_model_was_judged_on_is_taken(phantoms: Path, tm
     other = workflows.open_dataset(write_phantoms(tmp_path / "other", per_class=4, size=64))
     with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was judged on"):
         workflows.check_dataset(card, other)
+
+
+def test_a_comparison_is_of_the_aurocs_that_the_evaluation_shows(two_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(two_models))
+    card = two_models / "twin" / "card.json"
+    text = card.read_text("utf-8")
+    temperature = store.read_card(two_models / "twin").temperature
+    card.write_text(text.replace(f'"temperature": {temperature!r}', '"temperature": 9.0'), "utf-8")
+    try:
+        (pair,) = workflows.compare_stored(["phantom-cnn", "twin"]).pairs
+        shown = [workflows.evaluate_stored(*workflows.stored_predictions(name)).figures for name in ("phantom-cnn", "twin")]
+    finally:
+        card.write_text(text, "utf-8")
+    assert shown[1].temperature == 9.0
+    for name, area in pair.auroc.items():
+        expected = [figures.per_class[name].auroc for figures in shown]
+        assert [area.auroc_a, area.auroc_b] == pytest.approx([x.estimate for x in expected if x])
+
+
+def test_a_prevalence_reaches_the_figures() -> None:
+    found = workflows.evaluate_model("phantom-cnn", prevalence={"COVID": 0.02})["per_class"]["COVID"]
+    sensitivity, specificity = (found[name]["estimate"] for name in ("sensitivity", "specificity"))
+    called = sensitivity * 0.02 + (1 - specificity) * 0.98
+    assert found["prevalence"] == 0.02
+    assert found["ppv_at_prevalence"]["estimate"] == pytest.approx(sensitivity * 0.02 / called)
