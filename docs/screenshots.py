@@ -55,7 +55,7 @@ def open_evaluate(page: Page) -> None:
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.get_by_role("button", name="Back to all errors").wait_for()
     page.get_by_text("Heat map").first.click()
-    page.get_by_text("for ", exact=False).first.wait_for()
+    page.get_by_text("x 11 grid").first.wait_for()
 
 
 def open_compare(page: Page) -> None:

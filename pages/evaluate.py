@@ -6,7 +6,7 @@ from covidxr.app import numbers
 from covidxr.app.frame import literal, page
 from covidxr.app.sections import SECTIONS, chart, metric
 from covidxr.app.viewer import choose_dataset, gallery
-from covidxr.app.widgets import choose_model, ink, test_size
+from covidxr.app.widgets import choose_model, ink
 from covidxr.figures import confusion_figure
 from covidxr.records import ModelCard, display_name
 
@@ -50,7 +50,7 @@ def choose_cell(card: ModelCard) -> tuple[int, int] | None:
         st.caption("Click a cell to see its pictures.")
     else:
         st.button(
-            "Back to all errors", on_click=st.session_state.pop, args=("cell",), type="tertiary", icon=":material/arrow_back:"
+            "Back to all errors", on_click=st.session_state.pop, args=("cell", None), type="tertiary", icon=":material/arrow_back:"
         )
     return cell
 
@@ -94,6 +94,6 @@ with page("pages/evaluate.py", "Evaluate", PURPOSE):
             for label, name, content in (
                 ("All figures (JSON)", "figures.json", lambda: numbers.figures_json(card)),
                 ("These pictures (CSV)", "pictures.csv", lambda: numbers.predictions_csv(card, rows)),
-                ("All predictions (CSV)", "predictions.csv", lambda: numbers.predictions_csv(card, range(test_size(card)))),
+                ("All predictions (CSV)", "predictions.csv", lambda: numbers.predictions_csv(card, range(len(part)))),
             ):
                 st.download_button(label, content, f"{card.model_id}-{name}", on_click="ignore", icon=":material/download:")
