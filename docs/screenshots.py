@@ -1,4 +1,7 @@
-"""Make the pictures of the documentation anew: `python docs/screenshots.py ADDRESS` of a running app whose models know phantoms."""
+"""Make the pictures of the documentation anew: `python docs/screenshots.py ADDRESS [PAGE...]` of a running app.
+
+All pages but home need models and a dataset of phantoms: no radiograph of a patient may stand in a picture.
+"""
 
 import os
 import shutil
@@ -10,8 +13,8 @@ from playwright.sync_api import Page, sync_playwright
 FOLDER = Path(__file__).parent
 
 
-def main(address: str) -> None:
-    """Save every page, dark and light, and as a phone shows it."""
+def main(address: str, stems: list[str]) -> None:
+    """Save pages, dark and light, and as a phone shows it."""
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
@@ -22,9 +25,9 @@ def main(address: str) -> None:
         ):
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
             page.set_default_timeout(120_000)
-            for stem, fill in PAGES.items():
+            for stem in stems or PAGES:
                 page.goto(address if stem == "home" else f"{address}/{stem}")
-                fill(page)
+                PAGES[stem](page)
                 page.wait_for_timeout(2000)  # tables paint on a canvas, which cannot be asked whether it has done so
                 page.mouse.move(0, 0)
                 page.screenshot(path=FOLDER / f"{stem}-{name}.png")
@@ -49,6 +52,7 @@ def open_evaluate(page: Page) -> None:
     cells.nth(15).wait_for(state="attached")
     labels = [int(text.replace(",", "")) for text in page.locator(".annotation-text").all_text_contents()]
     worst = max((i for i in range(16) if i % 5), key=lambda i: labels[i])
+    page.get_by_test_id("stPlotlyChart").first.scroll_into_view_if_needed()
     box = cells.nth(worst).bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -67,4 +71,4 @@ def open_compare(page: Page) -> None:
 PAGES = {"home": open_home, "predict": open_predict, "evaluate": open_evaluate, "compare": open_compare}
 
 if __name__ == "__main__":
-    main(sys.argv[1].rstrip("/"))
+    main(sys.argv[1].rstrip("/"), sys.argv[2:])
