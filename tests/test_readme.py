@@ -34,7 +34,7 @@ def shortcut_row(model_id: str) -> str:
     return f"| `{model_id}` | " + " | ".join(percent(checks[subject].figures["auroc"]) for subject in subjects) + " |"
 
 
-BASELINES = {"border": "sees only the outer 6 %", "intensity": "sees only brightness statistics"}
+BASELINES = {"border": "sees only the frame", "intensity": "sees only brightness statistics"}
 
 
 def test_the_tables_hold_what_the_audit_found() -> None:
