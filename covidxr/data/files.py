@@ -36,7 +36,10 @@ class FolderFiles:
         return stamps
 
     def read(self, file: str) -> bytes:
-        """Return a file's bytes."""
+        """Return a file's bytes. Raises DatasetError for one that is gone or lies outside the folder."""
+        name = PurePosixPath(file)
+        if name.is_absolute() or ".." in name.parts:  # names may come from a model's predictions
+            raise DatasetError(f"{file!r} does not lie in {self._root}")
         try:
             return (self._root / file).read_bytes()
         except OSError as error:

@@ -145,3 +145,10 @@ def test_the_development_copy_has_the_counts_its_readme_gives(database: Path) ->
     assert dataset.class_counts() == {"Normal": 10_192, "COVID": 3_616, "Viral Pneumonia": 1_345, "Lung_Opacity": 1_064}
     assert dataset.sources()["Lung_Opacity"] == {"rsna": 1_064}
     assert sum(s.mask is not None for s in dataset.samples) == 4_385
+
+
+@pytest.mark.parametrize("file", ["../secret.png", "/etc/hostname", "Normal/../../secret.png"])
+def test_no_name_leads_out_of_the_folder(database_like: Path, file: str) -> None:
+    (database_like.parent / "secret.png").write_bytes(b"secret")
+    with pytest.raises(DatasetError, match="does not lie in"):
+        open_dataset(database_like).read(file)
