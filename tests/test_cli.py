@@ -51,6 +51,7 @@ def test_phantom_summary_and_split(tmp_path: Path) -> None:
     assert divided["fingerprint"] in out.read_text().splitlines()[0]
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_named_or_listed(tmp_path: Path) -> None:
     as_json("phantom", tmp_path / "p", "--per-class", 20, "--size", 96)
     (tmp_path / "p/COVID/images/COVID-1.png").write_bytes(b"x" * 50)

@@ -74,6 +74,7 @@ def test_the_measured_bars() -> None:
     assert store.read_card(ROOT / "covidxr-resnet18").metrics["macro_f1"].estimate >= 0.945
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_no_patient_and_no_twin_of_a_test_image_was_trained_on(database: Path) -> None:
     card = store.read_card(ROOT / "covidxr-resnet18")
@@ -86,6 +87,7 @@ def test_no_patient_and_no_twin_of_a_test_image_was_trained_on(database: Path) -
     assert not groups["train"] & (groups["val"] | groups["test"])
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("model_id", RECIPES)
 def test_the_weights_give_the_stored_predictions(database: Path, model_id: str) -> None:

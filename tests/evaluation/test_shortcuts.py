@@ -94,6 +94,7 @@ def test_a_planted_corner_gives_the_class_away():
     assert min(figure.estimate for figure in got.figures.values()) > 0.97
 
 
+@pytest.mark.slow
 def test_a_random_label_is_not_learnt_and_the_test_rows_are_not_seen():
     features, labels = border_features(pictures(360, 32)), np.random.default_rng(0).integers(0, 2, 360)
     train, test = np.arange(200), np.arange(200, 360)
@@ -106,6 +107,7 @@ def test_a_random_label_is_not_learnt_and_the_test_rows_are_not_seen():
     assert opposite["a"].estimate == pytest.approx(1 - figures["a"].estimate)
 
 
+@pytest.mark.slow
 def test_baselines_are_seeded_and_groups_widen_them():
     labels = np.random.default_rng(3).integers(0, 2, 260)
     features = (labels[:, None] + np.random.default_rng(4).normal(size=(260, 2))).astype(np.float32)

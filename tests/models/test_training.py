@@ -115,6 +115,7 @@ def test_it_stops_when_nothing_gets_better(data: TrainingData, tmp_path: Path) -
     assert len(events) == 3
 
 
+@pytest.mark.slow
 def test_frozen_stages_keep_weights_and_statistics(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tiny = TrainingData(

@@ -29,6 +29,7 @@ def test_a_run_becomes_a_model_with_all_that_a_card_must_hold(phantoms: Path) ->
     assert workflows.verify_models() == {"phantom-cnn": None}
 
 
+@pytest.mark.slow
 def test_the_audit_finds_phantoms_of_one_source_and_a_source_that_gives_the_class_away(phantoms: Path, tmp_path: Path) -> None:
     """Phantoms come from one place; here half of the Normal ones, which were made brighter, come from another."""
     import shutil
