@@ -23,7 +23,7 @@ from covidxr.evaluation.calibration import (
 )
 from covidxr.evaluation.comparison import Comparison
 from covidxr.evaluation.curves import Points, precision_recall_points, roc_points
-from covidxr.records import Interval, Labels, ModelCard, Predictions, ThresholdFigures
+from covidxr.records import Interval, ModelCard, Predictions, ThresholdFigures
 from covidxr.workflows import ModelEvaluation
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -84,9 +84,7 @@ def comparison(cards: Sequence[ModelCard], intersect: bool) -> Comparison:
 @_kept(32)
 def reliability(card: ModelCard, class_index: int) -> tuple[ReliabilityCurve, ReliabilityCurve]:
     """Return one class's reliability on test before and after temperature scaling."""
-    before, after = (
-        reliability_curve(part.y_true, part.y_score, class_index, groups=_groups(card, part)) for part in _test_samples(card)
-    )
+    before, after = (reliability_curve(part.y_true, part.y_score, class_index, groups=part.groups) for part in _test_samples(card))
     return before, after
 
 
@@ -107,11 +105,7 @@ def precision_recall(card: ModelCard, class_index: int) -> Points:
 def at_threshold(card: ModelCard, class_index: int, threshold: float) -> ThresholdFigures:
     """Return what a threshold on one class's calibrated probability does on test."""
     part = test_predictions(card)
-    return figures_at_threshold(part.y_true, part.y_score, class_index, threshold, _groups(card, part))
-
-
-def _groups(card: ModelCard, part: Predictions) -> Labels | None:
-    return part.groups if card.split.protocol == "grouped" else None
+    return figures_at_threshold(part.y_true, part.y_score, class_index, threshold, part.groups)
 
 
 def at_prevalence(figures: ThresholdFigures, prevalence: float) -> tuple[Interval | None, Interval | None]:

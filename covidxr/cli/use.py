@@ -69,6 +69,7 @@ def evaluate(
     Example: covidxr evaluate covidxr-resnet18 --json
     """
     from covidxr import workflows
+    from covidxr.models.store import model_folder, read_card
     from covidxr.reports.model_card import shortcut_sentences
 
     result = workflows.evaluate_model(model, data, split, dict(_class_share(text) for text in prevalence or ()))
@@ -101,7 +102,7 @@ def evaluate(
         if sources:
             console.print(make_table("By source", ["source", "n", "accuracy"], sources))
         if split == "test":
-            for sentence in shortcut_sentences(workflows.stored_predictions(model)[0]):
+            for sentence in shortcut_sentences(read_card(model_folder(workflows.weights_folder(), model))):
                 console.print(f"- {sentence}", markup=False, highlight=False)
 
     print_result(result, as_json, show)

@@ -79,7 +79,8 @@ class ZipFiles:
             if info.file_size > MAX_FILE_BYTES:
                 raise DatasetError(f"{file} in the zip has {info.file_size:,} bytes, more than the limit of {MAX_FILE_BYTES:,}")
             return self._zip.read(info)
-        # A damaged stream raises zlib.error or BadZipFile, an encrypted one RuntimeError, an unknown method NotImplementedError.
+        # zipfile has no error of its own for all of these: no such member is a KeyError, a damaged stream zlib.error or BadZipFile,
+        # an encrypted member RuntimeError, an unknown method NotImplementedError.
         except (KeyError, zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
             raise DatasetError(f"cannot read {file} from the zip: {error}") from error
 

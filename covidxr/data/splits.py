@@ -41,6 +41,11 @@ class Split:
         lines = sorted(f"{file}\t{name}" for file, name in zip(self.files, self.names, strict=True))
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
+    @property
+    def bound_groups(self) -> Groups | None:
+        """The groups, where the protocol keeps them together; None where it tears them apart and samples count as independent."""
+        return self.groups if self.plan.protocol == "grouped" else None
+
     def rows(self, name: str) -> npt.NDArray[np.int64]:
         """Return the positions of a split's samples."""
         return np.flatnonzero(self.names == name)

@@ -17,7 +17,7 @@ from covidxr.evaluation.comparison import Comparison, compare
 from covidxr.evaluation.metrics import Evaluation, evaluate
 from covidxr.evaluation.sources import SourceFigures, figures_by_source
 from covidxr.models import store
-from covidxr.records import Interval, Labels, ModelCard, Predictions, Preprocessing, ThresholdFigures
+from covidxr.records import Interval, ModelCard, Predictions, Preprocessing, ThresholdFigures
 from covidxr.workflows.datasets import SplitData, split_data
 from covidxr.workflows.models import load_model, weights_folder
 
@@ -54,12 +54,12 @@ def evaluate_stored(
     Raises ConfigError for a split without predictions or a class that is not there.
     """
     figures = evaluate_predictions(card, predictions, split, prevalence)
-    raw = evaluate(predictions, split, groups=_groups(card, predictions))
+    raw = evaluate(predictions, split, groups=predictions.groups)
     part = predictions.take(split)
     score = apply_temperature(part.y_score, card.temperature)
     points = {
         name: {
-            rule: figures_at_threshold(part.y_true, score, card.class_names.index(name), point.threshold, _groups(card, part))
+            rule: figures_at_threshold(part.y_true, score, card.class_names.index(name), point.threshold, part.groups)
             if point.threshold is not None
             else None
             for rule, point in rules.items()
@@ -67,20 +67,14 @@ def evaluate_stored(
         for name, rules in card.operating_points.items()
     }
     uncalibrated = {"nll": raw.nll, "brier": raw.brier, "ece": raw.ece}
-    return ModelEvaluation(figures, uncalibrated, points, figures_by_source(part, _groups(card, part)))
+    return ModelEvaluation(figures, uncalibrated, points, figures_by_source(part, part.groups))
 
 
 def evaluate_predictions(
     card: ModelCard, predictions: Predictions, split: str, prevalence: Mapping[str, float] | None = None
 ) -> Evaluation:
     """Return the calibrated figures of a model on a split."""
-    groups = _groups(card, predictions)
-    return evaluate(predictions, split, temperature=card.temperature, groups=groups, prevalence=prevalence)
-
-
-def _groups(card: ModelCard, predictions: Predictions) -> Labels | None:
-    """Groups to resample by; under the stratified protocol, which tears them apart, samples count as independent."""
-    return predictions.groups if card.split.protocol == "grouped" else None
+    return evaluate(predictions, split, temperature=card.temperature, groups=predictions.groups, prevalence=prevalence)
 
 
 def evaluate_model(
@@ -113,16 +107,14 @@ def compare_stored(model_ids: Sequence[str], split: str = "test", intersect: boo
     Raises ConfigError when fewer than two are named, or when their samples differ and `intersect` does not allow for it.
     """
     stored = [stored_predictions(model_id) for model_id in model_ids]
-    groups = _groups(*stored[0]) if stored else None
+    groups = stored[0][1].groups if stored else None
     # A temperature changes how the samples of one class rank: tempered, the AUROCs here are those of `evaluate_stored`.
     tempered = [replace(p, y_score=apply_temperature(p.y_score, card.temperature)) for card, p in stored]
     entries = list(zip(model_ids, tempered, strict=True))
     return compare(entries, intersect, split=split, groups=groups)
 
 
-def predict_splits(
-    network: nn.Module, preprocessing: Preprocessing, data: SplitData, splits: Iterable[str], temperature: float = 1.0
-) -> Predictions:
+def predict_splits(network: nn.Module, preprocessing: Preprocessing, data: SplitData, splits: Iterable[str]) -> Predictions:
     """Return a network's probabilities of the named splits' samples; the network must be in eval mode."""
     from covidxr.models.inference import predict_scores
 
@@ -130,11 +122,11 @@ def predict_splits(
     positions = np.concatenate([split.rows(name) for name in splits])
     files = [split.files[i] for i in positions]
     pixels = decode(data.dataset, preprocessing.image_size, skip_unreadable=True)
-    scores = predict_scores(network, pixels.array, pixels.rows(files), preprocessing, temperature, progress="predicting")
+    scores = predict_scores(network, pixels.array, pixels.rows(files), preprocessing, progress="predicting")
     names = tuple(str(name) for name in split.names[positions])
     source_of = {sample.file: sample.source for sample in data.dataset.samples}
     sources = tuple(source_of[file] or "unknown" for file in files) if any(source_of.values()) else None
-    labels, groups = split.labels[positions], split.groups[positions]
+    labels, groups = split.labels[positions], None if split.bound_groups is None else split.bound_groups[positions]
     return Predictions(data.dataset.class_names, tuple(files), names, labels, scores, groups, sources)
 
 

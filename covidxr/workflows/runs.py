@@ -130,10 +130,7 @@ def _audit_shortcuts(card: ModelCard, network: nn.Module, data: SplitData, predi
     small = decode(data.dataset, THUMBNAIL, skip_unreadable=True)
     thumbnails = small.array[small.rows(split.files)]
     train, test = split.rows("train"), split.rows("test")
-    groups = split.groups if card.split.protocol == "grouped" else None
-    if groups is None:
-        predictions = replace(predictions, groups=None)
-    known = (split.labels, train, test, card.class_names, groups)
+    known = (split.labels, train, test, card.class_names, split.bound_groups)
     border = shortcuts.baseline_check("border", shortcuts.border_features(thumbnails), *known)
     intensity = shortcuts.baseline_check("intensity", shortcuts.intensity_features(thumbnails), *known)
     return (border, intensity, *shortcuts.within_source_checks(predictions), *_probe_sources(card, network, data, predictions))

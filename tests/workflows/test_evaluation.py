@@ -11,6 +11,7 @@ from covidxr import workflows
 from covidxr.errors import DatasetError
 from covidxr.evaluation.calibration import apply_temperature
 from covidxr.models import store
+from covidxr.workflows.evaluation import predict_splits
 
 
 def test_stored_predictions_and_a_fresh_look_give_the_same_figures(phantoms: Path) -> None:
@@ -86,3 +87,13 @@ def test_a_prevalence_reaches_the_figures() -> None:
     called = sensitivity * 0.02 + (1 - specificity) * 0.98
     assert found["prevalence"] == 0.02
     assert found["ppv_at_prevalence"]["estimate"] == pytest.approx(sensitivity * 0.02 / called)
+
+
+def test_groups_are_told_only_where_the_split_keeps_them_together(phantoms: Path) -> None:
+    from covidxr.records import SplitPlan
+
+    model = workflows.load_model("phantom-cnn")
+    for protocol, bound in (("grouped", True), ("stratified", False)):
+        data = workflows.split_data(phantoms, SplitPlan(protocol))
+        predictions = predict_splits(model.network, model.card.preprocessing, data, ("test",))
+        assert (predictions.groups is not None) == bound
