@@ -85,7 +85,7 @@ def bare(steps: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="the database; without it, phantoms")
-    parser.add_argument("--images", type=int, default=640, help="images a round")
+    parser.add_argument("--images", type=int, default=1600, help="images a round")
     arguments = parser.parse_args()
     dataset = open_dataset(arguments.data or workflows.default_dataset())
     pixels = decode(dataset, RECIPE.image_size)

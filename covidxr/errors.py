@@ -23,3 +23,7 @@ class ModelError(CovidxrError):
 
 class RunError(CovidxrError):
     """A training run cannot be started, resumed or read."""
+
+
+class Cancelled(Exception):  # noqa: N818  (a request, not an error)
+    """The user asked a run to stop; what its last checkpoint holds is kept."""

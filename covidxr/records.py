@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,11 @@ def display_name(class_name: str) -> str:
 def _require(condition: bool, sentence: str) -> None:
     if not condition:
         raise ConfigError(sentence)
+
+
+def _setting(title: str, help: str, default: Any = MISSING) -> Any:
+    """A field that people set: what it is called on screen, and what it does."""
+    return field(default=default, metadata={"title": title, "help": help})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +103,13 @@ class Preprocessing:
 class Augmentation:
     """Random changes made to the training images; ranges are symmetric about no change."""
 
-    rotation_degrees: float = 0.0
-    horizontal_flip: bool = False
-    zoom: float = 0.0
-    shift: float = 0.0
-    contrast: float = 0.0
+    rotation_degrees: float = _setting("Rotation (degrees)", "Turns each training picture by up to this angle either way.", 0.0)
+    horizontal_flip: bool = _setting(
+        "Flip left and right", "Mirrors half of the training pictures; the heart then lies right.", False
+    )
+    zoom: float = _setting("Zoom", "Enlarges or shrinks each training picture by up to this share.", 0.0)
+    shift: float = _setting("Shift", "Moves each training picture by up to this share of its edge.", 0.0)
+    contrast: float = _setting("Contrast", "Changes contrast and brightness of each training picture by up to this share.", 0.0)
 
     def __post_init__(self) -> None:
         _require(0 <= self.rotation_degrees <= 180, f"rotation_degrees must lie between 0 and 180, got {self.rotation_degrees}")
@@ -121,27 +128,41 @@ class Recipe:
     """Everything that decides how a model is trained, but the data."""
 
     name: str
-    architecture: str
-    init: Literal["random", "imagenet"]
-    image_size: int
-    epochs: int
-    batch_size: int
-    optimizer: Literal["sgd", "adam", "adamw"]
-    learning_rate: float
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "one-cycle"] = "constant"
-    label_smoothing: float = 0.0
-    class_balance: float = 0.0
-    """Loss weight of a class is its share of the training samples to the power of minus this: 0 is none, 1 is full balance."""
-    ema_decay: float = 0.0
-    """Decay a step of the weights' exponential moving average, which is then the model; 0 is none."""
-    frozen_stages: int = 0
-    """How many of the first stages keep their initial weights and statistics."""
+    architecture: str = _setting("Network", "What is trained. The small CNN learns in minutes; a ResNet is far more accurate.")
+    init: Literal["random", "imagenet"] = _setting(
+        "Initial weights", "imagenet begins with a network that has learned from photographs: more accurate, and sooner so."
+    )
+    image_size: int = _setting(
+        "Picture size (px)", "Edge to which pictures are reduced. Twice the edge costs four times the time and shows finer detail."
+    )
+    epochs: int = _setting("Epochs", "How often the network sees every training picture.")
+    batch_size: int = _setting("Batch size", "Pictures in one step of learning. Larger needs more memory.")
+    optimizer: Literal["sgd", "adam", "adamw"] = _setting("Optimizer", "The rule by which a step changes the weights.")
+    learning_rate: float = _setting("Learning rate", "How far a step changes the weights; too large diverges, too small crawls.")
+    momentum: float = _setting("Momentum", "Share of the last step that the next one keeps; sgd alone uses it.", 0.9)
+    weight_decay: float = _setting("Weight decay", "Pulls the weights towards zero, against learning pictures by heart.", 0.0)
+    schedule: Literal["constant", "one-cycle"] = _setting(
+        "Schedule",
+        "constant keeps the learning rate; one-cycle raises it to the value given, then lets it fall to almost nothing.",
+        "constant",
+    )
+    label_smoothing: float = _setting("Label smoothing", "Share of certainty taken from each label, against overconfidence.", 0.0)
+    class_balance: float = _setting(
+        "Class balance",
+        "A rare class counts more: its share of the training pictures, to the power of minus this. 0 is none, 1 full balance.",
+        0.0,
+    )
+    ema_decay: float = _setting(
+        "Weight averaging", "Decay a step of the weights' moving average, which then is the model, such as 0.99. 0 is none.", 0.0
+    )
+    frozen_stages: int = _setting(
+        "Frozen stages",
+        "How many of the network's first stages keep their initial weights and statistics: faster, for less to learn.",
+        0,
+    )
     augmentation: Augmentation = field(default_factory=Augmentation)
-    patience: int = 5
-    """Epochs without a better validation macro-F1 after which training stops."""
-    seed: int = 0
+    patience: int = _setting("Patience", "Epochs without a better macro-F1 on validation after which training stops.", 5)
+    seed: int = _setting("Training seed", "The same seed trains the same network, bit for bit, on the same machine.", 0)
 
     def __post_init__(self) -> None:
         Preprocessing(image_size=self.image_size)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn
 from scipy.spatial import cKDTree
+
+from covidxr.data.dataset import Dataset
+from covidxr.data.pixels import Pixels, cached_at
+from covidxr.storage import write_bytes
 
 THUMBNAIL = 64
 """Edge in pixels at which pictures are compared."""
@@ -39,3 +45,23 @@ def near_duplicates(thumbnails: npt.NDArray[np.uint8], min_correlation: float = 
     )
     pairs = candidates[correlation >= min_correlation]
     return np.array(sorted(map(tuple, pairs.tolist())), dtype=np.int64).reshape(-1, 2)
+
+
+def find_twins(dataset: Dataset, thumbnails: Pixels) -> npt.NDArray[np.int64]:
+    """Return the near-duplicates of a dataset, (P, 2) positions of samples, sorted.
+
+    thumbnails: the dataset's images at `THUMBNAIL`. The search takes seconds, so its result lies beside them in the cache.
+    """
+    place = cached_at(dataset, THUMBNAIL) / f"twins-{MIN_CORRELATION}.npy"
+    try:
+        pairs = np.load(place, allow_pickle=False)
+    except (OSError, ValueError):
+        pairs = near_duplicates(thumbnails.array)
+        content = io.BytesIO()
+        np.save(content, pairs)
+        write_bytes(place, content.getvalue())
+    position = np.full(len(thumbnails.array), -1)
+    position[thumbnails.rows([sample.file for sample in dataset.samples])] = np.arange(len(dataset.samples))
+    twins = np.sort(position[pairs], axis=1)
+    twins = twins[twins[:, 0] >= 0]
+    return np.asarray(twins[np.lexsort((twins[:, 1], twins[:, 0]))], dtype=np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,17 +47,25 @@ def cache_folder() -> Path:
     return Path(os.environ.get("COVIDXR_CACHE") or platformdirs.user_cache_dir("covidxr"))
 
 
-def decode(dataset: Dataset, size: int, skip_unreadable: bool = False, folder: Path | None = None) -> Pixels:
+def cached_at(dataset: Dataset, size: int) -> Path:
+    """Return where the decoded images of a dataset lie, or will lie."""
+    return cache_folder() / f"{dataset.fingerprint}-{dataset.state}-{size}px-v{_VERSION}"
+
+
+def decode(
+    dataset: Dataset, size: int, skip_unreadable: bool = False, watch: Callable[[int, int], None] = lambda done, total: None
+) -> Pixels:
     """Return the dataset's images at (size, size), from the cache if it is whole and current, else decoded on all cores.
 
+    watch: told after each image how many of how many are decoded; what it raises ends the decoding.
     Raises DatasetError naming the first image that cannot be read, unless `skip_unreadable`.
     """
-    place = (folder or cache_folder()) / f"{dataset.fingerprint}-{dataset.state}-{size}px-v{_VERSION}"
+    place = cached_at(dataset, size)
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
         pixels = _load(place, dataset, size)
         if pixels is None:
-            _build(place, dataset, size)
+            _build(place, dataset, size, watch)
             pixels = _load(place, dataset, size)
     if pixels is None:
         raise DatasetError(f"the decoded pixels in {place} cannot be read back; is the disk full?")
@@ -81,7 +89,7 @@ def _load(place: Path, dataset: Dataset, size: int) -> Pixels | None:
     return Pixels(files, array, skipped) if whole and {*files, *(f for f, _ in skipped)} == expected else None
 
 
-def _build(place: Path, dataset: Dataset, size: int) -> None:
+def _build(place: Path, dataset: Dataset, size: int, watch: Callable[[int, int], None]) -> None:
     """Decode every image; the cache appears under its name only when it is complete."""
     names = [s.file for s in dataset.samples] + [f for f, _ in dataset.skipped]
     with dataset.files() as files, new_folder(place) as folder:
@@ -98,14 +106,18 @@ def _build(place: Path, dataset: Dataset, size: int) -> None:
         # Pillow decodes and resizes without holding the interpreter's lock, so threads use all cores.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             decoded = pool.map(decode_one, names, chunksize=32)
-            for file, result in zip(
-                names, tqdm(decoded, total=len(names), desc=f"decoding to {size} px", disable=None), strict=True
-            ):
-                if isinstance(result, str):
-                    unreadable[file] = result
-                else:
-                    array[len(kept)] = result
-                    kept.append(file)
+            progress = tqdm(decoded, total=len(names), desc=f"decoding to {size} px", disable=None)
+            try:
+                for done, (file, result) in enumerate(zip(names, progress, strict=True), start=1):
+                    watch(done, len(names))
+                    if isinstance(result, str):
+                        unreadable[file] = result
+                    else:
+                        array[len(kept)] = result
+                        kept.append(file)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # or thousands of images would be decoded first
+                raise
         array.flush()
         if unreadable:
             np.save(folder / "pixels.npy", np.array(array[: len(kept)]))

@@ -20,18 +20,15 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from covidxr.errors import ConfigError
+from covidxr.errors import Cancelled, ConfigError, RunError
 from covidxr.models.architectures import architecture, build_network, load_imagenet
 from covidxr.models.checkpoints import Fitted, RunState, previous
 from covidxr.models.inference import predict_scores
 from covidxr.models.preprocessing import apply_changes, draw_changes, normalise, to_unit
 from covidxr.records import Labels, Preprocessing, Recipe, Scores
 
+_TELL_SECONDS = 2.0
 Report = Callable[[dict[str, Any]], None]
-
-
-class Cancelled(Exception):  # noqa: N818  (a request, not an error)
-    """The user asked the run to stop; what the last checkpoint holds is kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +74,8 @@ def fit(
 ) -> Fitted:
     """Train by a recipe, going on from `checkpoint` where it exists; returns the best epoch by validation macro-F1.
 
-    report: receives one JSON-ready dict an epoch.  cancelled: asked after every step; raises Cancelled when it says yes.
+    report: receives one JSON-ready dict an epoch and, every few seconds, one on its steps so far (of this process alone).
+    cancelled: asked after every step; raises Cancelled when it says yes.
     Every random choice depends on (seed, epoch) alone, so an interrupted run ends as an uninterrupted one does.
     """
     if recipe.batch_size > len(data.train_rows):
@@ -92,6 +90,8 @@ def fit(
         load_imagenet(network, recipe.architecture, init_file) if recipe.init == "imagenet" and not resuming else "random weights"
     )
     network = network.to(memory_format=torch.channels_last)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":  # torch has no such layer for the CPU: there each process is alone
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     frozen = _freeze(network, recipe)
     optimizer = _make_optimizer(network, recipe)
     steps = len(data.train_rows) // recipe.batch_size
@@ -100,6 +100,7 @@ def fit(
     state = RunState(network, average, optimizer, schedule, origin)
     if resuming:
         state.restore(checkpoint)
+    _check_same_epoch(state.epoch, fabric)
     wrapped, wrapped_optimizer = fabric.setup(network, optimizer)
     if average is not None:
         average.to(fabric.device)
@@ -114,14 +115,18 @@ def fit(
         wrapped.train()
         for module in frozen:
             module.eval()
-        total_loss, correct = 0.0, 0
+        total = torch.zeros(2, dtype=torch.float64)  # loss and right answers, over the steps
+        told_step, told_time = 0, started
         label = f"epoch {epoch}/{recipe.epochs}"
         quiet = None if fabric.is_global_zero else True
-        for grey, y in tqdm(_batches(data, recipe, epoch, fabric), total=steps, desc=label, disable=quiet):
+        batches = tqdm(_batches(data, recipe, epoch, fabric), total=steps, desc=label, disable=quiet)
+        for step, (grey, y) in enumerate(batches, start=1):
             x = normalise(grey, preprocessing).to(fabric.device)  # (B, 3, S, S)
             y = y.to(fabric.device)
             logits = wrapped(x)  # (B, C)
-            loss = F.cross_entropy(logits.float(), y, weight=weights, label_smoothing=recipe.label_smoothing)
+            # The mean over the samples, not over their weights: so the shares of several processes add up to the global batch.
+            losses = F.cross_entropy(logits.float(), y, weights, label_smoothing=recipe.label_smoothing, reduction="none")
+            loss = losses.mean()
             wrapped_optimizer.zero_grad()
             fabric.backward(loss)
             wrapped_optimizer.step()
@@ -129,11 +134,20 @@ def fit(
                 schedule.step()
             if average is not None:
                 average.update_parameters(network)
-            total_loss += loss.item()
-            correct += int((logits.argmax(dim=1) == y).sum())
+            total += torch.stack([loss.detach(), (logits.argmax(dim=1) == y).float().mean()]).cpu()
             if cancelled():
                 raise Cancelled
+            now = time.monotonic()
+            if step == 1 or now - told_time >= _TELL_SECONDS:
+                speed = (step - told_step) * recipe.batch_size / (now - told_time)
+                mean_loss = float(total[0] / step)
+                report(
+                    {"event": "steps", "epoch": epoch, "epochs": recipe.epochs, "step": step, "steps": steps}
+                    | {"train_loss": mean_loss, "images_per_second": speed}
+                )
+                told_step, told_time = step, now
         trained = time.monotonic()
+        train_loss, train_accuracy = (_sum_over_processes(total, fabric) / (steps * fabric.world_size)).tolist()
         judge.eval()
         scores = _validate(judge, data, preprocessing, fabric)
         y_true = data.labels[data.val_rows]
@@ -146,8 +160,8 @@ def fit(
                     "event": "epoch",
                     "epoch": epoch,
                     "epochs": recipe.epochs,
-                    "train_loss": total_loss / steps,
-                    "train_accuracy": correct * fabric.world_size / (steps * recipe.batch_size),
+                    "train_loss": train_loss,
+                    "train_accuracy": train_accuracy,
                     "val_loss": float(-np.log(scores[np.arange(len(y_true)), y_true].clip(1e-12)).mean()),
                     "val_accuracy": float((scores.argmax(axis=1) == y_true).mean()),
                     "val_macro_f1": macro_f1,
@@ -224,8 +238,18 @@ def _validate(judge: nn.Module, data: TrainingData, preprocessing: Preprocessing
     mine = np.arange(fabric.global_rank, len(data.val_rows), fabric.world_size)
     scores = torch.zeros(len(data.val_rows), len(data.class_names), dtype=torch.float64)
     scores[mine] = torch.from_numpy(predict_scores(judge, data.pixels, data.val_rows[mine], preprocessing))
-    if fabric.world_size > 1:
-        summed = fabric.all_reduce(scores.to(fabric.device), reduce_op="sum")
-        assert isinstance(summed, Tensor)  # a tensor goes in, so one comes out; the signature also allows collections
-        scores = summed.cpu()
-    return scores.numpy()
+    return _sum_over_processes(scores, fabric).numpy()
+
+
+def _sum_over_processes(values: Tensor, fabric: Fabric) -> Tensor:
+    summed = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
+    assert isinstance(summed, Tensor)  # a tensor goes in, so one comes out; the signature also allows collections
+    return summed.cpu()
+
+
+def _check_same_epoch(epoch: int, fabric: Fabric) -> None:
+    """Raise RunError when not every process found the checkpoint of the same epoch: they would train past one another."""
+    epochs = fabric.all_gather(torch.tensor([epoch]))
+    assert isinstance(epochs, Tensor)
+    if bool((epochs != epoch).any()):
+        raise RunError("the machines found different checkpoints: --run-dir must name a folder that they all share")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import covidxr
 from covidxr.data.dataset import Dataset, open_dataset
-from covidxr.data.duplicates import THUMBNAIL, near_duplicates
+from covidxr.data.duplicates import THUMBNAIL, find_twins
 from covidxr.data.phantom import write_phantoms
 from covidxr.data.pixels import cache_folder, decode
 from covidxr.data.splits import Split, group_samples, split_dataset
@@ -28,13 +29,16 @@ def default_dataset() -> Path:
     return folder if folder.exists() else write_phantoms(folder)
 
 
-def split_data(path: Path | str, plan: SplitPlan, skip_unreadable: bool = False) -> SplitData:
+def split_data(
+    path: Path | str, plan: SplitPlan, skip_unreadable: bool = False, watch: Callable[[int, int], None] = lambda done, total: None
+) -> SplitData:
     """Open a dataset, find its patients and twins, and divide it.
 
+    watch: told how many images of how many are decoded, where they have to be.
     Raises DatasetError for a wrong folder, a missing class or, unless `skip_unreadable`, an image that cannot be read.
     """
     dataset = open_dataset(path)
-    thumbnails = decode(dataset, THUMBNAIL, skip_unreadable)
+    thumbnails = decode(dataset, THUMBNAIL, skip_unreadable, watch)
     dataset = dataset.without(thumbnails.skipped)
-    twins = near_duplicates(thumbnails.array[thumbnails.rows([s.file for s in dataset.samples])])
-    return SplitData(dataset, split_dataset(dataset, plan, group_samples(dataset.samples, twins)))
+    groups = group_samples(dataset.samples, find_twins(dataset, thumbnails))
+    return SplitData(dataset, split_dataset(dataset, plan, groups))

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from covidxr.data.duplicates import MIN_CORRELATION, THUMBNAIL, near_duplicates
+from covidxr.data import duplicates
+from covidxr.data.dataset import open_dataset
+from covidxr.data.duplicates import MIN_CORRELATION, THUMBNAIL, find_twins, near_duplicates
 from covidxr.data.images import fit_to_square
 from covidxr.data.phantom import render_phantom
+from covidxr.data.pixels import decode
 from covidxr.records import CLASS_NAMES
 
 
@@ -62,3 +68,22 @@ def test_it_finds_exactly_the_pairs_that_a_full_comparison_finds() -> None:
 def test_nothing_alike_gives_no_pairs() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (10, THUMBNAIL, THUMBNAIL)).astype(np.uint8)
     assert near_duplicates(noise).shape == (0, 2)
+
+
+def test_twins_are_searched_once_and_named_by_position(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path / "cache"))
+    copy = Path(shutil.copytree(phantoms, tmp_path / "copy"))
+    for number, twin in ((3, 900), (8, 901)):
+        shutil.copy(copy / f"COVID/images/COVID-{number}.png", copy / f"COVID/images/COVID-{twin}.png")
+    dataset = open_dataset(copy)
+    thumbnails = decode(dataset, THUMBNAIL)
+
+    twins = find_twins(dataset, thumbnails)
+    named = [(Path(dataset.samples[a].file).stem, Path(dataset.samples[b].file).stem) for a, b in twins.tolist()]
+    assert {("COVID-3", "COVID-900"), ("COVID-8", "COVID-901")} <= set(named)
+    fewer = dataset.without([("Normal/images/Normal-1.png", "left out"), ("COVID/images/COVID-3.png", "left out")])
+    rows = thumbnails.rows([sample.file for sample in fewer.samples])
+    expected = near_duplicates(thumbnails.array[rows])
+    monkeypatch.setattr(duplicates, "near_duplicates", lambda *_: pytest.fail("searched again"))
+    assert np.array_equal(find_twins(dataset, thumbnails), twins)
+    assert np.array_equal(find_twins(fewer, thumbnails), expected)
