@@ -27,6 +27,8 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     datasets.phantom,
     training.train,
     training.resume,
+    training.store,
+    training.runs,
     training.recipes,
     training.reproduce,
     use.models,

@@ -1,4 +1,4 @@
-"""Commands that train: train, resume, recipes, reproduce."""
+"""Commands that train: train, resume, store, runs, recipes, reproduce."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import inspect
 import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +19,10 @@ from covidxr.records import Augmentation, Recipe, SplitPlan
 
 if TYPE_CHECKING:
     from covidxr.runs.journal import RunFolder
+    from covidxr.workflows import Estimate
+
+Store = Annotated[bool, typer.Option("--store/--no-store", help="Judge the finished run on test and store it as a model.")]
+AtOnce = Annotated[bool, typer.Option("--at-once", help="Do not wait until the runs before it on this device have ended.")]
 
 
 def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -32,7 +35,7 @@ def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     for field in own:
         hint = hints[field.name]
         kind = hint if hint in (int, float, bool) else str
-        option = typer.Option(help="Recipe field; without it, the recipe's own value.", show_default=False)
+        option = typer.Option(help=field.metadata["help"], show_default=False, rich_help_panel="Fields of the recipe")
         added.append(
             inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])
         )
@@ -47,10 +50,13 @@ def train(
     data: Data = None,
     run_dir: Annotated[Path | None, typer.Option(help="Folder of the run; without it runs/<recipe>-<time>.")] = None,
     model_id: Annotated[str | None, typer.Option(help="Name of the finished model; without it, the run folder's name.")] = None,
-    init_file: Annotated[Path | None, typer.Option("--init", help="Safetensors file of ImageNet weights.")] = None,
+    init: Annotated[str | None, typer.Option(help="random, imagenet, or a safetensors file of ImageNet weights.")] = None,
     protocol: Protocol = "grouped",
     split_seed: Seed = 0,
     skip_unreadable: Skip = False,
+    make_model: Store = True,
+    at_once: AtOnce = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say what time and disk it would take, and do no more.")] = False,
     as_json: Json = False,
     **changes: object,
 ) -> None:
@@ -61,22 +67,34 @@ def train(
     from covidxr import workflows
     from covidxr.models.recipes import recipe as named
     from covidxr.runs.journal import RunConfig
+    from covidxr.runs.launcher import new_run
 
-    given = {k: v for k, v in changes.items() if v is not None} | ({"init": "imagenet"} if init_file else {})
+    given = {k: v for k, v in changes.items() if v is not None}
+    init_file = None if init in (None, "random", "imagenet") else Path(str(init)).resolve()
+    if init is not None:
+        given["init"] = "random" if init == "random" else "imagenet"
     chosen = named(recipe).override(**given)
+    if init_file and not init_file.is_file():
+        raise ConfigError(f"--init must be random, imagenet or a safetensors file; there is no file {init_file}")
     if run_dir is None and "RANK" in os.environ:
         raise ConfigError("under torchrun --run-dir must name the run's folder, the same for every process")
-    folder = run_dir or Path("runs") / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
-    new_model_folder(workflows.weights_folder(), model_id or folder.name)
-    plan = SplitPlan(protocol, split_seed)  # type: ignore[arg-type]
+    folder = run_dir or new_run(workflows.runs_folder(), recipe).path
     source = (data or workflows.default_dataset()).expanduser().resolve()
-    config = RunConfig(chosen, plan, str(source), str(init_file.resolve()) if init_file else None, skip_unreadable)
-    _finish(workflows.train(config, folder), model_id, as_json)
+    plan = SplitPlan(protocol, split_seed)  # type: ignore[arg-type]
+    config = RunConfig(chosen, plan, str(source), str(init_file) if init_file else None, skip_unreadable)
+    if estimate:
+        _print_estimate(workflows.estimate(config, folder), as_json)
+        return
+    if make_model:
+        new_model_folder(workflows.weights_folder(), model_id or folder.name)
+    _finish(workflows.train(config, folder, at_once), model_id, make_model, as_json)
 
 
 def resume(
     run_dir: Annotated[Path, typer.Argument(help="Folder of the run.")],
     model_id: Annotated[str | None, typer.Option(help="Name of the finished model; without it, the run folder's name.")] = None,
+    make_model: Store = True,
+    at_once: AtOnce = False,
     as_json: Json = False,
 ) -> None:
     """Go on with an interrupted run after its last finished epoch.
@@ -85,32 +103,124 @@ def resume(
     """
     from covidxr import workflows
 
-    new_model_folder(workflows.weights_folder(), model_id or run_dir.name)
-    _finish(workflows.resume(run_dir), model_id, as_json)
+    if make_model:
+        new_model_folder(workflows.weights_folder(), model_id or run_dir.name)
+    _finish(workflows.resume(run_dir, at_once), model_id, make_model, as_json)
 
 
-def _finish(run: RunFolder, model_id: str | None, as_json: bool) -> None:
+def _print_estimate(estimate: Estimate, as_json: bool) -> None:
+    from covidxr.figures import data_size, duration
+
+    result = {**asdict(estimate), "seconds": estimate.seconds, "fits": estimate.fits}
+
+    def show(console: Console) -> None:
+        decoding = f", and {duration(estimate.decode_seconds)} to decode the pictures, once" if estimate.decode_seconds else ""
+        console.print(
+            f"about {duration(estimate.seconds)}: {estimate.epochs} epochs of {duration(estimate.seconds_an_epoch)} each{decoding}"
+        )
+        for size, what, free in (
+            (estimate.run_bytes, "the run", estimate.free_bytes),
+            (estimate.cache_bytes, "decoded pictures", estimate.cache_free_bytes),
+        ):
+            console.print(f"disk for {what}: {data_size(size)}; {data_size(free)} are free")
+
+    print_result(result, as_json, show)
+
+
+def _finish(run: RunFolder, model_id: str | None, make_model: bool, as_json: bool) -> None:
     from covidxr import workflows
 
     if not workflows.is_main_process():
         return
     skipped: list[list[str]] = next((event["skipped"] for event in reversed(run.events()) if event["event"] == "dataset"), [])
     result: dict[str, Any] = {"run": str(run.path), "status": run.status(), "skipped": skipped}
-    if result["status"] == "finished":
-        card = workflows.store_run(run.path, model_id or run.path.name)
-        result |= {
-            "model_id": card.model_id,
-            "best_epoch": card.best_epoch,
-            "metrics": {k: asdict(i) for k, i in card.metrics.items()},
-        }
+    if result["status"] == "finished" and make_model:
+        result |= _store(run.path, model_id)
 
     def show(console: Console) -> None:
         console.print(f"run {result['run']}: {result['status']}", markup=False)
         for file, reason in skipped:
             console.print(f"skipped {file}: {reason}", markup=False)
         if "metrics" in result:
-            accuracy, macro_f1 = (percent(result["metrics"][key]) for key in ("accuracy", "macro_f1"))
-            console.print(f"model {result['model_id']}: accuracy on test {accuracy}, macro-F1 {macro_f1}", markup=False)
+            _show_model(result, console)
+
+    print_result(result, as_json, show)
+
+
+def _store(run_dir: Path, model_id: str | None) -> dict[str, Any]:
+    from covidxr import workflows
+
+    card = workflows.store_run(run_dir, model_id or run_dir.name)
+    metrics = {k: asdict(i) for k, i in card.metrics.items()}
+    return {"model_id": card.model_id, "best_epoch": card.best_epoch, "metrics": metrics}
+
+
+def _show_model(result: dict[str, Any], console: Console) -> None:
+    accuracy, macro_f1 = (percent(result["metrics"][key]) for key in ("accuracy", "macro_f1"))
+    console.print(f"model {result['model_id']}: accuracy on test {accuracy}, macro-F1 {macro_f1}", markup=False)
+
+
+def store(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    model_id: Annotated[str | None, typer.Option(help="Name of the model; without it, the run folder's name.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a model of a run's best epoch: judge it once on test, and write weights, card and predictions.
+
+    Example: covidxr store runs/poster-cnn-20261122-191048 --model-id my-cnn
+    """
+    result = _store(run_dir, model_id)
+    print_result(result, as_json, lambda console: _show_model(result, console))
+
+
+def runs(
+    run_dir: Annotated[list[Path] | None, typer.Argument(help="Folders of runs; without any, all of runs/.")] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Write their curves there, as TensorBoard event files.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List runs and how they stand, or export their curves to TensorBoard.
+
+    Example: covidxr runs --tensorboard events
+    """
+    from covidxr import workflows
+    from covidxr.runs import launcher, snapshot
+    from covidxr.runs.journal import RunFolder
+
+    folders = [RunFolder(path) for path in run_dir] if run_dir else launcher.list_runs(workflows.runs_folder())
+    for folder in folders if run_dir else ():
+        folder.config()
+    written = workflows.export_tensorboard(folders, tensorboard) if tensorboard else {}
+    taken = [snapshot.take(folder) for folder in folders]
+    result = {
+        "runs": [
+            {
+                "run": str(run.path),
+                "name": run.name,
+                "status": run.status,
+                "reason": run.reason,
+                "epochs": len(run.epochs),
+                "best_epoch": run.best.epoch if run.best else None,
+                "best_macro_f1": run.best.val_macro_f1 if run.best else None,
+                "model_id": run.model_id,
+            }
+            for run in taken
+        ]
+    }
+
+    def show(console: Console) -> None:
+        rows = [
+            [
+                run.name,
+                f"{run.status}: {run.reason}" if run.reason else run.status,
+                str(len(run.epochs)),
+                f"{run.best.val_macro_f1:.1%} in epoch {run.best.epoch}" if run.best else "-",
+                run.model_id or "-",
+            ]
+            for run in taken
+        ]
+        console.print(make_table("Runs, the newest first", ["run", "state", "epochs", "best macro-F1 on val", "model"], rows))
+        for name, epochs in written.items():
+            console.print(f"{name}: {epochs} epochs written to {tensorboard}", markup=False)
 
     print_result(result, as_json, show)
 

@@ -102,6 +102,9 @@ def _build(place: Path, dataset: Dataset, size: int, watch: Callable[[int, int],
 
         unreadable: dict[str, str] = {}
         array = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(names), size, size))
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error now; later, writing to the map would kill the process
+            with (folder / "pixels.npy").open("r+b") as reserved:
+                os.posix_fallocate(reserved.fileno(), 0, (folder / "pixels.npy").stat().st_size)
         kept: list[str] = []
         # Pillow decodes and resizes without holding the interpreter's lock, so threads use all cores.
         with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -10,7 +10,17 @@ from covidxr.figures.charts import (
 from covidxr.figures.confusion import Share, confusion_figure, confusion_grid, difference_figure
 from covidxr.figures.curves import Curve, precision_recall_figure, roc_figure
 from covidxr.figures.pictures import INFERNO, SCREEN_EDGE, fit_screen, heat_overlay
-from covidxr.figures.style import CLASS_COLOURS, MODEL_COLOURS, MODEL_DASHES, OTHER_CLASS, percent, points, whole_percent
+from covidxr.figures.style import (
+    CLASS_COLOURS,
+    MODEL_COLOURS,
+    MODEL_DASHES,
+    OTHER_CLASS,
+    data_size,
+    duration,
+    percent,
+    points,
+    whole_percent,
+)
 
 __all__ = [
     "CLASS_COLOURS",
@@ -24,7 +34,9 @@ __all__ = [
     "Share",
     "confusion_figure",
     "confusion_grid",
+    "data_size",
     "difference_figure",
+    "duration",
     "fit_screen",
     "heat_overlay",
     "learning_figure",

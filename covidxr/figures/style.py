@@ -71,6 +71,22 @@ def pictures(count: float) -> str:
     return "1 picture" if count == 1 else f"{count:,.0f} pictures"
 
 
+def duration(seconds: float) -> str:
+    """Write a length of time as people say it: `40 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def data_size(size: float) -> str:
+    """Write a number of bytes: `340 kB`, `268 MB`, `79 GB`."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}" if size < 10 * scale else f"{size / scale:,.0f} {unit}"
+    return f"{size / 1e3:.0f} kB"
+
+
 def luminance(colour: Colour) -> float:
     """Relative luminance in [0, 1] as the WCAG defines it."""
     share = colour / 255

@@ -91,7 +91,7 @@ def fit(
     )
     network = network.to(memory_format=torch.channels_last)
     if fabric.world_size > 1 and fabric.device.type == "cuda":  # torch has no such layer for the CPU: there each process is alone
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     frozen = _freeze(network, recipe)
     optimizer = _make_optimizer(network, recipe)
     steps = len(data.train_rows) // recipe.batch_size

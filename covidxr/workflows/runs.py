@@ -1,29 +1,39 @@
-"""Runs: training, going on, and making a model of a finished one."""
+"""Runs: training, going on, and the study again."""
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import nullcontext
-from dataclasses import asdict, replace
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from covidxr.data.duplicates import THUMBNAIL
-from covidxr.data.pixels import decode
+from covidxr.data.pixels import cache_folder, decode
 from covidxr.data.splits import write_split
-from covidxr.errors import CovidxrError, RunError
+from covidxr.errors import Cancelled, CovidxrError, RunError
 from covidxr.models import store
-from covidxr.records import EpochFigures, Interval, Labels, ModelCard, Predictions, Scores, ShortcutCheck, SplitPlan
-from covidxr.reports.model_card import draft_card
-from covidxr.runs.journal import RunConfig, RunFolder
-from covidxr.workflows.datasets import SplitData, split_data
-from covidxr.workflows.evaluation import evaluate_predictions, predict_splits
-from covidxr.workflows.models import weights_folder
+from covidxr.records import SplitPlan
+from covidxr.runs.journal import RunConfig, RunFolder, boot_id
+from covidxr.runs.queue import turn
+from covidxr.workflows.datasets import split_data
+from covidxr.workflows.storing import store_run
 
 if TYPE_CHECKING:
-    from torch import nn
+    from covidxr.models.checkpoints import Fitted
+
+_TELL_SECONDS = 2.0
+
+
+class _Interrupted(BaseException):
+    """SIGTERM came; not an Exception, lest a library take it for an error of its own."""
 
 
 def is_main_process() -> bool:
@@ -31,138 +41,130 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def train(config: RunConfig, folder: Path) -> RunFolder:
-    """Start a run in a folder and train until it is finished, cancelled or failed. Raises RunError when the folder holds a run."""
+def runs_folder() -> Path:
+    """Return where runs lie unless they are told otherwise: COVIDXR_RUNS, else `runs/` in the working folder."""
+    return Path(os.environ.get("COVIDXR_RUNS") or "runs").resolve()
+
+
+def train(config: RunConfig, folder: Path, at_once: bool = False) -> RunFolder:
+    """Start a run in a folder and train until it is finished, cancelled or failed. Raises RunError when the folder holds a run.
+
+    Runs of one device train one after another; `at_once` does not wait for its turn. A job that torchrun restarts after it lost
+    a worker goes on from the last checkpoint.
+    """
     run = RunFolder(folder)
+    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0 and (folder / "config.json").exists()
     with run.hold() if is_main_process() else nullcontext():
-        if is_main_process():
+        if is_main_process() and not restarted:
             run.create(config)
-        _train(run, config)
+        _train(run, config, at_once)
     return run
 
 
-def resume(folder: Path) -> RunFolder:
+def resume(folder: Path, at_once: bool = False) -> RunFolder:
     """Go on with a run after its last finished epoch. Raises RunError when it is going on already, or is no run."""
     run = RunFolder(folder)
     config = run.config()
     with run.hold() if is_main_process() else nullcontext():
-        _train(run, config)
+        _train(run, config, at_once)
     return run
 
 
-def _train(run: RunFolder, config: RunConfig) -> None:
-    from covidxr.models.training import Cancelled, TrainingData, fit
-
+def _train(run: RunFolder, config: RunConfig, at_once: bool) -> None:
     report = run.report if is_main_process() else lambda event: None
-    report({"event": "started"})
+    alone = at_once or "RANK" in os.environ  # torchrun is told what to use, and its processes cannot wait one by one
+    run.cancel.unlink(missing_ok=True)
+
+    def wait(behind: str) -> None:
+        if behind:
+            report({"event": "queued", "behind": behind})
+        _heed_cancel(run)
+
     try:
-        data = split_data(config.data, config.plan, config.skip_unreadable)
-        dataset, split = data.dataset, data.split
-        report({"event": "dataset", "n": len(dataset.samples), "skipped": [list(entry) for entry in dataset.skipped]})
-        pixels = decode(dataset, config.recipe.image_size, config.skip_unreadable)
-        if is_main_process():
-            run.cancel.unlink(missing_ok=True)
-            write_split(split, dataset.class_names, run.split)
-        rows = pixels.rows(split.files)
-        labels = np.zeros(len(pixels.files), dtype=np.int64)
-        labels[rows] = split.labels
-        fitted = fit(
-            config.recipe,
-            TrainingData(pixels.array, labels, rows[split.rows("train")], rows[split.rows("val")], dataset.class_names),
-            run.checkpoint,
-            report,
-            run.cancel.exists,
-            Path(config.init_file) if config.init_file else None,
-        )
+        with _sigterm_interrupts():
+            report({"event": "launched", "boot": boot_id()})
+            with nullcontext() if alone else turn(_queue_folder(), run.path.name, wait):
+                report({"event": "started"})
+                fitted = _fit(run, config, report)
     except (Cancelled, KeyboardInterrupt):
         report({"event": "cancelled"})
+    except _Interrupted:
+        report({"event": "interrupted", "reason": "the system asked its process to end, as it does on a shutdown"})
+        raise RunError(f"the run {run.path} was asked to end; go on with `covidxr resume {run.path}`") from None
     except CovidxrError as error:
         report({"event": "failed", "reason": str(error)})
+        raise
+    except Exception as error:
+        if _disk_full(error):
+            report({"event": "interrupted", "reason": f"the disk is full ({error}); make room, then resume"})
+            raise RunError(f"the disk is full ({error}); make room, then go on with `covidxr resume {run.path}`") from error
+        report({"event": "failed", "reason": f"an error that nobody foresaw, {type(error).__name__}: {error}; the log says more"})
         raise
     else:
         report({"event": "finished", "best_epoch": fitted.best_epoch, "best_macro_f1": fitted.best_macro_f1})
 
 
-def store_run(folder: Path, model_id: str, root: Path | None = None) -> ModelCard:
-    """Make a model of a run's best epoch: judge the weights as they are stored on val and test, and write card and predictions.
+def _fit(run: RunFolder, config: RunConfig, report: Callable[[dict[str, Any]], None]) -> Fitted:
+    """Read the dataset, divide and decode it, and train."""
+    from covidxr.models.training import TrainingData, fit
 
-    Raises RunError when the run has no finished epoch, ModelError when there is a model of that id already.
-    """
-    from covidxr.models.checkpoints import best_of_checkpoint
+    told = time.monotonic()
 
-    root = root or weights_folder()
-    store.new_model_folder(root, model_id)  # before minutes are spent on it
-    run = RunFolder(folder)
-    config, fitted = run.config(), best_of_checkpoint(run.checkpoint)
-    data = split_data(config.data, config.plan, config.skip_unreadable)
-    weights = store.to_half(fitted.weights)
-    card = draft_card(model_id, config.recipe, data.dataset, data.split, fitted.origin, fitted.best_epoch, fitted.seconds)
-    card = replace(card, learning_curve=tuple(_epoch_figures(event) for event in run.epochs()))
-    network = store.restore_network(card, weights)
-    predictions = predict_splits(network, card.preprocessing, data, ("val", "test"))
-    card = replace(_judge(card, predictions), shortcuts=_audit_shortcuts(card, network, data, predictions))
-    store.save_model(root, card, weights, predictions)
-    return store.read_card(root / model_id)
+    def watch(done: int, total: int) -> None:
+        nonlocal told
+        _heed_cancel(run)
+        if time.monotonic() - told >= _TELL_SECONDS:
+            told = time.monotonic()
+            report({"event": "decoding", "done": done, "total": total})
 
-
-def _epoch_figures(event: dict[str, Any]) -> EpochFigures:
-    return EpochFigures(**{field: event[field] for field in EpochFigures.__dataclass_fields__})
-
-
-def _judge(card: ModelCard, predictions: Predictions) -> ModelCard:
-    """Fit the temperature and choose the operating points on val, and write the figures on test into the card."""
-    from covidxr.evaluation.calibration import apply_temperature, fit_temperature, operating_points
-
-    val = predictions.take("val")
-    temperature = fit_temperature(val.y_true, val.y_score)
-    points = operating_points(val.y_true, apply_temperature(val.y_score, temperature), val.class_names)
-    card = replace(card, temperature=temperature, operating_points=points)
-    figures = asdict(evaluate_predictions(card, predictions, "test"))
-    metrics = {k: Interval(**v) for k, v in figures.items() if isinstance(v, dict) and set(v) == {"estimate", "low", "high"}}
-    return replace(card, metrics=metrics)
+    data = split_data(config.data, config.plan, config.skip_unreadable, watch)
+    dataset, split = data.dataset, data.split
+    pixels = decode(dataset, config.recipe.image_size, config.skip_unreadable, watch)
+    report({"event": "dataset", "n": len(dataset.samples), "skipped": [list(entry) for entry in dataset.skipped]})
+    if is_main_process():
+        write_split(split, dataset.class_names, run.split)
+    rows = pixels.rows(split.files)
+    labels = np.zeros(len(pixels.files), dtype=np.int64)
+    labels[rows] = split.labels
+    return fit(
+        config.recipe,
+        TrainingData(pixels.array, labels, rows[split.rows("train")], rows[split.rows("val")], dataset.class_names),
+        run.checkpoint,
+        report,
+        run.cancel.exists,
+        Path(config.init_file) if config.init_file else None,
+    )
 
 
-def _audit_shortcuts(card: ModelCard, network: nn.Module, data: SplitData, predictions: Predictions) -> tuple[ShortcutCheck, ...]:
-    """Ask whether a picture's origin, and not what it shows, could carry the figures: baselines, contrasts, features."""
-    from covidxr.evaluation import shortcuts
-
-    split = data.split
-    small = decode(data.dataset, THUMBNAIL, skip_unreadable=True)
-    thumbnails = small.array[small.rows(split.files)]
-    train, test = split.rows("train"), split.rows("test")
-    known = (split.labels, train, test, card.class_names, split.bound_groups)
-    border = shortcuts.baseline_check("border", shortcuts.border_features(thumbnails), *known)
-    intensity = shortcuts.baseline_check("intensity", shortcuts.intensity_features(thumbnails), *known)
-    return (border, intensity, *shortcuts.within_source_checks(predictions), *_probe_sources(card, network, data, predictions))
+def _heed_cancel(run: RunFolder) -> None:
+    if run.cancel.exists():
+        raise Cancelled
 
 
-def _probe_sources(card: ModelCard, network: nn.Module, data: SplitData, predictions: Predictions) -> tuple[ShortcutCheck, ...]:
-    """Ask the penultimate features for the source, within each class that comes from several.
+def _queue_folder() -> Path:
+    """One queue a device: what Fabric picks is the machine's only one, or the one that CUDA_VISIBLE_DEVICES leaves it."""
+    return cache_folder() / "queue" / f"{platform.node()}-{os.environ.get('CUDA_VISIBLE_DEVICES', '').replace('/', '-')}"
 
-    The probe learns on val, whose pictures the network was not trained on, and is judged on test.
-    """
-    from covidxr.evaluation.shortcuts import source_probe
-    from covidxr.models.architectures import architecture
-    from covidxr.models.inference import penultimate_features
 
-    several = [name for name, tally in data.dataset.sources().items() if len(tally) > 1]
-    if predictions.sources is None or not several:
-        why = "the dataset names no sources" if predictions.sources is None else "no class comes from more than one source"
-        return (ShortcutCheck("source-from-features", "any class", 0, {}, why),)
-    pixels, head = decode(data.dataset, card.preprocessing.image_size, skip_unreadable=True), architecture(card.architecture).head
+def _disk_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
-    def part(name: str, split: str) -> tuple[Scores, tuple[str, ...], Labels | None]:
-        own = predictions.take(split)
-        own = own.where(own.y_true == card.class_names.index(name))
-        features = penultimate_features(network, head, pixels.array, pixels.rows(own.samples), card.preprocessing)
-        return features, own.sources or (), own.groups
 
-    checks = []
-    for name in several:
-        features_fit, sources_fit, _ = part(name, "val")
-        features_test, sources_test, groups = part(name, "test")
-        checks.append(source_probe(features_fit, sources_fit, features_test, sources_test, name, groups))
-    return tuple(checks)
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Raise _Interrupted when the system asks the process to end; only the main thread may say so."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise _Interrupted
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def reproduce(

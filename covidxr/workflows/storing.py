@@ -1,0 +1,114 @@
+"""From a run to a model: its best epoch, judged once on test, audited, described and stored."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from covidxr.data.duplicates import THUMBNAIL
+from covidxr.data.pixels import decode
+from covidxr.errors import CovidxrError
+from covidxr.models import store
+from covidxr.records import Interval, Labels, ModelCard, Predictions, Scores, ShortcutCheck
+from covidxr.reports.model_card import draft_card
+from covidxr.runs.journal import RunConfig, RunFolder
+from covidxr.runs.snapshot import epoch_figures
+from covidxr.workflows.datasets import SplitData, split_data
+from covidxr.workflows.evaluation import evaluate_predictions, predict_splits
+from covidxr.workflows.models import weights_folder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from covidxr.models.checkpoints import Fitted
+
+
+def store_run(folder: Path, model_id: str, root: Path | None = None) -> ModelCard:
+    """Make a model of a run's best epoch: judge the weights as they are stored on val and test, and write card and predictions.
+
+    Raises RunError when the run has no finished epoch, ModelError when there is a model of that id already.
+    """
+    from covidxr.models.checkpoints import best_of_checkpoint
+
+    root = root or weights_folder()
+    store.new_model_folder(root, model_id)  # before minutes are spent on it
+    run = RunFolder(folder)
+    config, fitted = run.config(), best_of_checkpoint(run.checkpoint)
+    with run.hold():
+        run.report({"event": "storing"})
+        try:
+            card = _store(run, config, fitted, model_id, root)
+        except CovidxrError as error:
+            run.report({"event": "storing", "reason": str(error)})
+            raise
+        run.report({"event": "stored", "model_id": model_id})
+    return card
+
+
+def _store(run: RunFolder, config: RunConfig, fitted: Fitted, model_id: str, root: Path) -> ModelCard:
+    data = split_data(config.data, config.plan, config.skip_unreadable)
+    weights = store.to_half(fitted.weights)
+    card = draft_card(model_id, config.recipe, data.dataset, data.split, fitted.origin, fitted.best_epoch, fitted.seconds)
+    card = replace(card, learning_curve=tuple(epoch_figures(event) for event in run.epochs()))
+    network = store.restore_network(card, weights)
+    predictions = predict_splits(network, card.preprocessing, data, ("val", "test"))
+    card = replace(_judge(card, predictions), shortcuts=_audit_shortcuts(card, network, data, predictions))
+    store.save_model(root, card, weights, predictions)
+    return store.read_card(root / model_id)
+
+
+def _judge(card: ModelCard, predictions: Predictions) -> ModelCard:
+    """Fit the temperature and choose the operating points on val, and write the figures on test into the card."""
+    from covidxr.evaluation.calibration import apply_temperature, fit_temperature, operating_points
+
+    val = predictions.take("val")
+    temperature = fit_temperature(val.y_true, val.y_score)
+    points = operating_points(val.y_true, apply_temperature(val.y_score, temperature), val.class_names)
+    card = replace(card, temperature=temperature, operating_points=points)
+    figures = asdict(evaluate_predictions(card, predictions, "test"))
+    metrics = {k: Interval(**v) for k, v in figures.items() if isinstance(v, dict) and set(v) == {"estimate", "low", "high"}}
+    return replace(card, metrics=metrics)
+
+
+def _audit_shortcuts(card: ModelCard, network: nn.Module, data: SplitData, predictions: Predictions) -> tuple[ShortcutCheck, ...]:
+    """Ask whether a picture's origin, and not what it shows, could carry the figures: baselines, contrasts, features."""
+    from covidxr.evaluation import shortcuts
+
+    split = data.split
+    small = decode(data.dataset, THUMBNAIL, skip_unreadable=True)
+    thumbnails = small.array[small.rows(split.files)]
+    train, test = split.rows("train"), split.rows("test")
+    known = (split.labels, train, test, card.class_names, split.bound_groups)
+    border = shortcuts.baseline_check("border", shortcuts.border_features(thumbnails), *known)
+    intensity = shortcuts.baseline_check("intensity", shortcuts.intensity_features(thumbnails), *known)
+    return (border, intensity, *shortcuts.within_source_checks(predictions), *_probe_sources(card, network, data, predictions))
+
+
+def _probe_sources(card: ModelCard, network: nn.Module, data: SplitData, predictions: Predictions) -> tuple[ShortcutCheck, ...]:
+    """Ask the penultimate features for the source, within each class that comes from several.
+
+    The probe learns on val, whose pictures the network was not trained on, and is judged on test.
+    """
+    from covidxr.evaluation.shortcuts import source_probe
+    from covidxr.models.architectures import architecture
+    from covidxr.models.inference import penultimate_features
+
+    several = [name for name, tally in data.dataset.sources().items() if len(tally) > 1]
+    if predictions.sources is None or not several:
+        why = "the dataset names no sources" if predictions.sources is None else "no class comes from more than one source"
+        return (ShortcutCheck("source-from-features", "any class", 0, {}, why),)
+    pixels, head = decode(data.dataset, card.preprocessing.image_size, skip_unreadable=True), architecture(card.architecture).head
+
+    def part(name: str, split: str) -> tuple[Scores, tuple[str, ...], Labels | None]:
+        own = predictions.take(split)
+        own = own.where(own.y_true == card.class_names.index(name))
+        features = penultimate_features(network, head, pixels.array, pixels.rows(own.samples), card.preprocessing)
+        return features, own.sources or (), own.groups
+
+    checks = []
+    for name in several:
+        features_fit, sources_fit, _ = part(name, "val")
+        features_test, sources_test, groups = part(name, "test")
+        checks.append(source_probe(features_fit, sources_fit, features_test, sources_test, name, groups))
+    return tuple(checks)
