@@ -13,6 +13,7 @@ with page("pages/home.py", "covidxr", PURPOSE):
     cards = [entry.card for entry in entries if entry.card]
 
     st.page_link("pages/predict.py", label="**Predict:** drop a radiograph, read what a model finds", icon=":material/radiology:")
+    st.page_link("pages/train.py", label="**Train:** start a run and watch it learn", icon=":material/model_training:")
     st.page_link("pages/evaluate.py", label="**Evaluate:** click through a model's errors on test", icon=":material/grid_on:")
     st.page_link("pages/compare.py", label="**Compare:** see which differences are real", icon=":material/compare:")
 
@@ -21,7 +22,7 @@ with page("pages/home.py", "covidxr", PURPOSE):
         st.dataframe(
             {
                 "Model": [card.model_id for card in cards],
-                "Network": [architecture_title(card) for card in cards],
+                "Network": [architecture_title(card.architecture) for card in cards],
                 "Trained on": [training_data(card) for card in cards],
                 "Accuracy": [percent(card.metrics["accuracy"], test_size(card)) for card in cards],
                 "Macro-F1": [percent(card.metrics["macro_f1"]) if "macro_f1" in card.metrics else "not measured" for card in cards],

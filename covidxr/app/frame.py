@@ -37,7 +37,8 @@ def page(path: str, title: str, purpose: str) -> Iterator[None]:
 
 def show_error(sentence: str) -> None:
     """Show what went wrong and how to mend it."""
-    st.error(literal(sentence[:1].upper() + sentence[1:]), icon=":material/error:")
+    a_name = "_" in sentence.split(" ", 1)[0]  # of a setting, which is spelt as it is
+    st.error(literal(sentence if a_name else sentence[:1].upper() + sentence[1:]), icon=":material/error:")
 
 
 def literal(text: str) -> str:

@@ -44,13 +44,14 @@ def choose_dataset(card: ModelCard) -> Dataset | None:
 
 
 def _open(card: ModelCard, path: str) -> Dataset:
-    dataset = _opened(path)
+    dataset = opened_dataset(path)
     workflows.check_dataset(card, dataset)
     return dataset
 
 
 @st.cache_resource(max_entries=4, ttl=600, show_spinner="Opening the dataset…")
-def _opened(path: str) -> Dataset:
+def opened_dataset(path: str) -> Dataset:
+    """Return the dataset at a path, listed but not decoded. Raises DatasetError."""
     return workflows.open_dataset(path)
 
 

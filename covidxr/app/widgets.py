@@ -11,12 +11,12 @@ from covidxr.app.cache import Case
 from covidxr.app.frame import literal, show_error
 from covidxr.errors import ImageError
 from covidxr.figures import percent, whole_percent
+from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.models.store import ModelEntry
 from covidxr.records import Attribution, CasePrediction, ModelCard, display_name
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff"]
 """Names of files that the pages take; what is in them decides whether they are read."""
-_ARCHITECTURES = {"poster_cnn": "Small CNN of the study", "resnet18": "ResNet-18", "efficientnet_b0": "EfficientNet-B0"}
 _MEANINGS = {
     "Normal": "Normal: no lung disease was recorded for pictures of this class.",
     "COVID": "COVID: pictures of patients with a COVID-19 infection.",
@@ -63,9 +63,9 @@ def stored_models() -> tuple[ModelEntry, ...]:
     return workflows.list_models()
 
 
-def architecture_title(card: ModelCard) -> str:
+def architecture_title(architecture: str) -> str:
     """Return a network's name as people write it."""
-    return _ARCHITECTURES.get(card.architecture, card.architecture)
+    return ARCHITECTURE_TITLES.get(architecture, architecture)
 
 
 def training_data(card: ModelCard) -> str:
@@ -90,7 +90,7 @@ def choose_model() -> ModelCard | None:
     )
     card = cards[chosen]
     accuracy = percent(card.metrics["accuracy"], test_size(card))
-    st.sidebar.caption(f"{literal(architecture_title(card))}  \nTest accuracy {accuracy}")
+    st.sidebar.caption(f"{literal(architecture_title(card.architecture))}  \nTest accuracy {accuracy}")
     return card
 
 
@@ -151,7 +151,7 @@ def model_facts(card: ModelCard) -> None:
     split = grouped if card.split.protocol == "grouped" else "split at random within each class"
     size = card.preprocessing.image_size
     facts = {
-        "Network": f"{architecture_title(card)}; sees pictures at {size} x {size} pixels",
+        "Network": f"{architecture_title(card.architecture)}; sees pictures at {size} x {size} pixels",
         "Trained on": f"{training_data(card)}; {split}",
         "On test pictures": f"{figures}; 95 % intervals in brackets",
         "Meant for": card.intended_use,

@@ -49,7 +49,7 @@ class Dataset:
     @property
     def name(self) -> str:
         """What to call the dataset on screen."""
-        return PurePosixPath(self.prefix).name or self.path.stem
+        return PurePosixPath(self.prefix).name or (self.path.name if self.path.is_dir() else self.path.stem)
 
     def files(self) -> FolderFiles | ZipFiles:
         """Return access to the bytes of the dataset's files; close it, or use it in a `with`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -103,22 +104,35 @@ def reliability_figure(before: ReliabilityCurve, after: ReliabilityCurve, class_
     return figure
 
 
-def learning_figure(curves: Mapping[str, Sequence[EpochFigures]], measure: Measure, ink: str) -> go.Figure:
+_MOST_MARKED = 30
+"""Epochs up to which each is a marker; more would run into one another."""
+
+
+def learning_figure(
+    curves: Mapping[str, Sequence[EpochFigures]], measure: Measure, ink: str, steps: Sequence[tuple[float, float]] = ()
+) -> go.Figure:
     """Draw a measure over the epochs: of one model on train and validation, of several on validation only.
 
     curves: model name -> its epochs, 1 to 5 models; one without epochs is left out and keeps its colour. Macro-F1 is known on
-    validation only. Raises ValueError for another measure, more models or no epochs at all.
+    validation only.  steps: (epochs done, training loss just then) of a run that is going on, for the loss of one.
+    Raises ValueError for another measure, more models or nothing to draw at all.
     """
     if measure not in _MEASURES:
         raise ValueError(f"measure must be loss, accuracy or macro_f1, got {measure!r}")
     if not 1 <= len(curves) <= len(MODEL_COLOURS):
         raise ValueError(f"expected 1 to {len(MODEL_COLOURS)} models, got {len(curves)}")
-    last = max((point.epoch for epochs in curves.values() for point in epochs), default=None)
-    if last is None:
-        raise ValueError("expected one epoch at least, got none")
-    first = min(point.epoch for epochs in curves.values() for point in epochs)
     alone = len(curves) == 1
+    if steps and (measure != "loss" or not alone):
+        raise ValueError("steps are drawn with the loss of one model only")
+    numbers = [point.epoch for epochs in curves.values() for point in epochs] + [math.ceil(place) for place, _ in steps]
+    if not numbers:
+        raise ValueError("expected one epoch at least, got none")
+    first, last = min(numbers), max(numbers)
     traces = []
+    if steps:
+        x, y = zip(*steps, strict=True)
+        line = {"color": NEUTRAL, "width": 1}
+        traces.append(go.Scatter(x=x, y=y, mode="lines", name="Training, as it goes", line=line, hoverinfo="skip"))
     for (name, epochs), colour, dash in zip(curves.items(), MODEL_COLOURS, MODEL_DASHES, strict=False):
         if not epochs:
             continue
@@ -128,9 +142,8 @@ def learning_figure(curves: Mapping[str, Sequence[EpochFigures]], measure: Measu
     figure = drawn(traces, ink, 260, len(traces), hovermode="closest")
     # Ten ticks at the most, on whole epochs; room on both sides makes a single one a point in the middle.
     step = -(-(last - first + 1) // 10)
-    figure.update_xaxes(
-        axis("Epoch", ink, range=[first - 0.5, last + 0.5], tick0=first, dtick=step, tickformat="d", showgrid=False)
-    )
+    left = first - 1 if steps else first - 0.5
+    figure.update_xaxes(axis("Epoch", ink, range=[left, last + 0.5], tick0=first, dtick=step, tickformat="d", showgrid=False))
     figure.update_yaxes(axis(_MEASURES[measure], ink, rangemode="tozero" if measure == "loss" else "normal"))
     return figure
 
@@ -196,7 +209,7 @@ def _learning(epochs: Sequence[EpochFigures], field: str, name: str, colour: str
     return go.Scatter(
         x=[point.epoch for point in epochs],
         y=[getattr(point, field) * (1 if loss else 100) for point in epochs],
-        mode="lines+markers",
+        mode="lines+markers" if len(epochs) <= _MOST_MARKED else "lines",
         name=name,
         line={"color": colour, "width": 2, "dash": dash},
         marker={"symbol": symbol, "size": 7},

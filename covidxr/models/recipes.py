@@ -60,6 +60,9 @@ RECIPES = {
     )
 }
 
+ARCHITECTURE_TITLES = {"poster_cnn": "Small CNN of the study", "resnet18": "ResNet-18", "efficientnet_b0": "EfficientNet-B0"}
+"""The networks that a recipe may name, as people write them; `covidxr.models.architectures` builds them."""
+
 STUDY_ACCURACY = {
     "poster-cnn": 0.80,
     "poster-cnn-augmented": 0.78,
@@ -67,6 +70,20 @@ STUDY_ACCURACY = {
     "poster-resnet18-pretrained": 0.9531,
 }
 """The study's recipes with the accuracy it published, on 21,165 images, a stratified split and 3,175 test images."""
+
+STUDY_SETTINGS = {
+    "architecture": "a small CNN of its own, and ResNet-18",
+    "init": "random for the CNN; both for ResNet-18",
+    "image_size": "128",
+    "epochs": "7 to 10 for the CNN; not said for ResNet-18",
+    "batch_size": "not said",
+    "optimizer": "sgd for the CNN, adam for ResNet-18",
+    "learning_rate": "0.01 for the CNN, 0.00003 for ResNet-18",
+    "momentum": "0.9 for the CNN",
+    "rotation_degrees": "small, not said how small",
+    "horizontal_flip": "yes",
+}
+"""What the study says of a recipe's fields, in words; of the others it says nothing."""
 
 
 def recipe(name: str) -> Recipe:

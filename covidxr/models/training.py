@@ -74,7 +74,7 @@ def fit(
 ) -> Fitted:
     """Train by a recipe, going on from `checkpoint` where it exists; returns the best epoch by validation macro-F1.
 
-    report: receives one JSON-ready dict an epoch and, every few seconds, one on its steps so far (of this process alone).
+    report: receives one JSON-ready dict an epoch and, every few seconds, one on its steps since the last (of this process alone).
     cancelled: asked after every step; raises Cancelled when it says yes.
     Every random choice depends on (seed, epoch) alone, so an interrupted run ends as an uninterrupted one does.
     """
@@ -107,6 +107,7 @@ def fit(
     weights = _class_weights(data, recipe.class_balance).to(fabric.device)
     judge = average.module if average is not None else network
     preprocessing = Preprocessing(image_size=recipe.image_size)
+    first_step = True
 
     for epoch in range(state.epoch + 1, recipe.epochs + 1):
         if state.epochs_since_best >= recipe.patience:
@@ -116,7 +117,7 @@ def fit(
         for module in frozen:
             module.eval()
         total = torch.zeros(2, dtype=torch.float64)  # loss and right answers, over the steps
-        told_step, told_time = 0, started
+        told_step, told_time, told_loss = 0, started, 0.0
         label = f"epoch {epoch}/{recipe.epochs}"
         quiet = None if fabric.is_global_zero else True
         batches = tqdm(_batches(data, recipe, epoch, fabric), total=steps, desc=label, disable=quiet)
@@ -138,14 +139,14 @@ def fit(
             if cancelled():
                 raise Cancelled
             now = time.monotonic()
-            if step == 1 or now - told_time >= _TELL_SECONDS:
+            if first_step or now - told_time >= _TELL_SECONDS:
                 speed = (step - told_step) * recipe.batch_size / (now - told_time)
-                mean_loss = float(total[0] / step)
+                recent_loss = (float(total[0]) - told_loss) / (step - told_step)
                 report(
                     {"event": "steps", "epoch": epoch, "epochs": recipe.epochs, "step": step, "steps": steps}
-                    | {"train_loss": mean_loss, "images_per_second": speed}
+                    | {"train_loss": recent_loss, "images_per_second": speed}
                 )
-                told_step, told_time = step, now
+                told_step, told_time, told_loss, first_step = step, now, float(total[0]), False
         trained = time.monotonic()
         train_loss, train_accuracy = (_sum_over_processes(total, fabric) / (steps * fabric.world_size)).tolist()
         judge.eval()

@@ -34,7 +34,7 @@ class Snapshot:
     config: RunConfig | None
     epochs: tuple[EpochFigures, ...]
     steps: tuple[tuple[float, float], ...]
-    """(epochs done, training loss so far in the epoch), as told every few seconds."""
+    """(epochs done, training loss since the one before), as told every few seconds."""
     progress: Progress | None
     images_per_second: float | None
     seconds: float

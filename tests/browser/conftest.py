@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,9 @@ ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync"
 ARGUMENTS += ("--disable-background-networking", "--disable-component-update")
 
 
-@pytest.fixture
-def server(two_models: Path, phantoms: Path, tmp_path: Path) -> Iterator[str]:
-    """Start the app with two phantom models and return its address; each test gets a server that no page was asked of yet."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+@contextmanager
+def serve(port: int, log: Path, **variables: Path) -> Iterator[str]:
+    """Run the app with some environment variables and yield its address."""
     command = [
         sys.executable,
         "-m",
@@ -37,16 +35,30 @@ def server(two_models: Path, phantoms: Path, tmp_path: Path) -> Iterator[str]:
         "--server.port",
         str(port),
     ]
-    environment = os.environ | {"COVIDXR_WEIGHTS": str(two_models), "COVIDXR_DATASET": str(phantoms)}
-    log = (tmp_path / "server.log").open("wb")
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        _wait(f"http://127.0.0.1:{port}/_stcore/health", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait(20)
-        log.close()
+    environment = os.environ | {name: str(value) for name, value in variables.items()}
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            _wait(f"http://127.0.0.1:{port}/_stcore/health", process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+            process.wait(20)
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def server(two_models: Path, phantoms: Path, tmp_path: Path, port: int) -> Iterator[str]:
+    """Start the app with two phantom models and return its address; each test gets a server that no page was asked of yet."""
+    with serve(port, tmp_path / "server.log", COVIDXR_WEIGHTS=two_models, COVIDXR_DATASET=phantoms) as address:
+        yield address
 
 
 def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
