@@ -62,13 +62,28 @@ def open_evaluate(page: Page) -> None:
     page.get_by_text("x 11 grid").first.wait_for()
 
 
+def open_train(page: Page) -> None:
+    """Start a run, unless one is going on already, and wait for its curves."""
+    page.get_by_text("New run").wait_for()
+    if not page.get_by_role("button", name="Cancel", exact=True).is_visible():
+        page.get_by_text("New run").click()
+        page.get_by_text("More settings").click()
+        for name, value in (("Epochs", "2000"), ("Batch size", "16"), ("Patience", "2000")):
+            page.get_by_role("spinbutton", name=name, exact=True).fill(value)
+            page.get_by_role("spinbutton", name=name, exact=True).press("Enter")
+            page.get_by_text(f"{value} --").wait_for()
+        page.get_by_role("button", name="Start training").click()
+    page.get_by_text("Epoch 2").first.wait_for()
+    page.locator(".js-plotly-plot .xtick").first.wait_for(state="attached")
+
+
 def open_compare(page: Page) -> None:
     """Wait for the paired tests and the matrices."""
     page.get_by_text("fewer").first.wait_for()
     page.locator(".js-plotly-plot .xtick").first.wait_for(state="attached")
 
 
-PAGES = {"home": open_home, "predict": open_predict, "evaluate": open_evaluate, "compare": open_compare}
+PAGES = {"home": open_home, "train": open_train, "predict": open_predict, "evaluate": open_evaluate, "compare": open_compare}
 
 if __name__ == "__main__":
     main(sys.argv[1].rstrip("/"), sys.argv[2:])

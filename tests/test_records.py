@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from covidxr.errors import ConfigError
-from covidxr.models.recipes import recipe
-from covidxr.records import Augmentation, CasePrediction, Predictions, Preprocessing, SplitFractions, SplitPlan, display_name
+from covidxr.models.recipes import STUDY_SETTINGS, recipe
+from covidxr.records import (
+    Augmentation,
+    CasePrediction,
+    Predictions,
+    Preprocessing,
+    Recipe,
+    SplitFractions,
+    SplitPlan,
+    display_name,
+)
 
 
 def make_predictions(**changes: object) -> Predictions:
@@ -94,3 +105,13 @@ def test_names_and_verdicts() -> None:
     assert display_name("Lung_Opacity") == "Lung opacity"
     assert display_name("COVID") == "COVID"
     assert CasePrediction("m", {"Normal": 0.2, "COVID": 0.8}).predicted == "COVID"
+
+
+def test_every_setting_has_a_title_of_its_own_and_says_what_it_does() -> None:
+    settings = [
+        f for f in (*dataclasses.fields(Recipe), *dataclasses.fields(Augmentation)) if f.name not in ("name", "augmentation")
+    ]
+    titles = [f.metadata["title"] for f in settings]
+    assert len(set(titles)) == len(titles)
+    assert all(f.metadata["help"].endswith(".") for f in settings)
+    assert set(STUDY_SETTINGS) <= {f.name for f in settings}

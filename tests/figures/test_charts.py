@@ -93,7 +93,18 @@ def test_epochs_are_whole_and_a_single_one_is_a_point_in_the_middle(count, step)
     figure = learning_figure({"a": epochs(count)}, "loss", INK)
     ticks = figure.layout.xaxis
     assert (ticks.tick0, ticks.dtick, tuple(ticks.range)) == (1, step, (0.5, count + 0.5))
-    assert all("markers" in trace.mode for trace in figure.data)
+    assert all(("markers" in trace.mode) == (count <= 30) for trace in figure.data)
+
+
+def test_the_loss_of_a_run_that_goes_on_is_drawn_within_its_epochs():
+    figure = learning_figure({"a": epochs(1)}, "loss", INK, [(0.5, 1.4), (1.25, 0.9)])
+    live = figure.data[0]
+    assert (live.name, list(live.x), list(live.y)) == ("Training, as it goes", [0.5, 1.25], [1.4, 0.9])
+    assert tuple(figure.layout.xaxis.range) == (0, 2.5)
+    assert [trace.name for trace in learning_figure({"a": []}, "loss", INK, [(0.1, 1.4)]).data] == ["Training, as it goes"]
+    for curves, measure in (({"a": epochs(1)}, "accuracy"), ({"a": epochs(1), "b": epochs(1)}, "loss")):
+        with pytest.raises(ValueError, match="steps are drawn with the loss of one model only"):
+            learning_figure(curves, measure, INK, [(0.5, 1.4)])
 
 
 def test_nonsense_about_learning_is_refused():

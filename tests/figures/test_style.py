@@ -11,7 +11,9 @@ from covidxr.figures import (
     Curve,
     confusion_figure,
     confusion_grid,
+    data_size,
     difference_figure,
+    duration,
     learning_figure,
     percent,
     precision_recall_figure,
@@ -143,3 +145,17 @@ def test_all_text_is_in_ink_on_a_clear_ground(name):
     assert inks == {INK}
     # Only the two charts with a crowded corner can be zoomed into.
     assert {axis.fixedrange for axis in axes} == {name not in ("roc", "precision_recall")}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (89, "89 s"), (90, "2 min"), (3599, "60 min"), (5400, "1 h 30 min"), (11_100, "3 h 05 min")]
+)
+def test_a_length_of_time_is_written_as_people_say_it(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(340_000, "340 kB"), (1e6, "1.0 MB"), (268e6, "268 MB"), (1.25e9, "1.2 GB"), (1.2e12, "1,200 GB")]
+)
+def test_a_number_of_bytes_has_a_unit_that_fits(size, text):
+    assert data_size(size) == text

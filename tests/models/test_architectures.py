@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from covidxr.errors import ConfigError, ModelError
 from covidxr.models import architectures
 from covidxr.models.architectures import ARCHITECTURES, architecture, build_network, load_imagenet
+from covidxr.models.recipes import ARCHITECTURE_TITLES
 
 
 def test_the_study_s_network_to_the_letter() -> None:
@@ -38,6 +39,10 @@ def test_every_row_of_the_table_holds(name: str) -> None:
     for stage in row.stages:
         for module in stage:
             network.get_submodule(module)
+
+
+def test_every_network_has_a_name_that_people_use() -> None:
+    assert list(ARCHITECTURE_TITLES) == list(ARCHITECTURES)
 
 
 def test_unknown_names_and_sizes_are_refused() -> None:
