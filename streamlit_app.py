@@ -6,6 +6,7 @@ import streamlit as st
 
 PAGES = (
     ("pages/home.py", "Home", ":material/home:"),
+    ("pages/dataset.py", "Dataset", ":material/dataset:"),
     ("pages/train.py", "Train", ":material/model_training:"),
     ("pages/evaluate.py", "Evaluate", ":material/grid_on:"),
     ("pages/compare.py", "Compare", ":material/compare:"),

@@ -25,7 +25,8 @@ GreyImage = npt.NDArray[np.uint8]
 """(H, W) grey values, 0 is black."""
 
 SplitName = Literal["train", "val", "test"]
-Protocol = Literal["grouped", "stratified"]
+Protocol = Literal["grouped", "stratified", "given"]
+"""How a dataset is divided; given is the split that the dataset's own table names."""
 
 
 def display_name(class_name: str) -> str:
@@ -71,14 +72,15 @@ class SplitFractions:
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """How the samples are divided: the protocol, the seed and the fractions."""
+    """How the samples are divided: the protocol, the seed and the fractions (the last two have no say under given)."""
 
     protocol: Protocol = "grouped"
     seed: int = 0
     fractions: SplitFractions = field(default_factory=SplitFractions)
 
     def __post_init__(self) -> None:
-        _require(self.protocol in ("grouped", "stratified"), f"protocol must be grouped or stratified, got {self.protocol!r}")
+        allowed = self.protocol in ("grouped", "stratified", "given")
+        _require(allowed, f"protocol must be given, grouped or stratified, got {self.protocol!r}")
         _require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
 
 
@@ -350,6 +352,10 @@ class ModelCard:
     weights_sha256: str = ""
     learning_curve: tuple[EpochFigures, ...] = ()
     shortcuts: tuple[ShortcutCheck, ...] = ()
+    excluded: tuple[tuple[str, str], ...] = ()
+    """Images of the dataset that were left out on purpose, each with the reason."""
+    external: str = ""
+    """Name of the external test set that these figures are of; empty for the model's own test split. Never stored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ from covidxr.app import numbers
 from covidxr.app.frame import literal, page
 from covidxr.app.sections import SECTIONS, chart, metric
 from covidxr.app.viewer import choose_dataset, gallery
-from covidxr.app.widgets import choose_model, ink
+from covidxr.app.widgets import choose_model, choose_test_set, ink
 from covidxr.figures import confusion_figure
 from covidxr.records import ModelCard, display_name
 
@@ -77,6 +77,7 @@ def pictures(card: ModelCard, cell: tuple[int, int] | None) -> list[int]:
 with page("pages/evaluate.py", "Evaluate", PURPOSE):
     card = choose_model()
     if card:
+        (card,) = choose_test_set([card])
         dataset = choose_dataset(card)
         headline(card)
         left, right = st.columns([5, 7], gap="medium")

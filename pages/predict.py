@@ -56,7 +56,7 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
 def work(card: ModelCard) -> None:
     """Take files or a phantom, judge them, and show one."""
     left, right = st.columns([2, 3], gap="medium")
-    files = left.file_uploader("Radiographs (PNG, JPEG or TIFF)", type=SUFFIXES, accept_multiple_files=True, key="files")
+    files = left.file_uploader("Radiographs (PNG, JPEG, TIFF or DICOM)", type=SUFFIXES, accept_multiple_files=True, key="files")
     chosen = [Picture.of(file.name, file.getvalue()) for file in files]
     with right:
         if not chosen:

@@ -64,7 +64,8 @@ def metrics_table(cards: Sequence[ModelCard]) -> None:
         shares |= {"Calibration error": figures.ece}
         words = {title: percent(share) for title, share in shares.items()}
         rows.append({"Model": card.model_id, "n": f"{figures.n:,}", **words})
-    for name in dict.fromkeys(card.recipe.name for card in cards if not card.synthetic):
+    own = [card for card in cards if not card.synthetic and not card.external]
+    for name in dict.fromkeys(card.recipe.name for card in own):
         if name in STUDY_ACCURACY:
             rows.append({"Model": f"{name} (study)", "n": "3,175", "Accuracy": f"{STUDY_ACCURACY[name] * 100:g} %"})
     columns = {title: [row.get(title, "-") for row in rows] for title in rows[0]}
@@ -207,7 +208,7 @@ def disagreements(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
 def one_picture(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
     """Send one picture through all models: probabilities and heat maps side by side."""
     left, right = st.columns(2, gap="medium")
-    file = left.file_uploader("A radiograph (PNG, JPEG or TIFF)", type=SUFFIXES, key="one file")
+    file = left.file_uploader("A radiograph (PNG, JPEG, TIFF or DICOM)", type=SUFFIXES, key="one file")
     samples = list(numbers.test_predictions(cards[0]).samples) if dataset else []
     hint = "Choose a picture" if samples else "Name the dataset in the sidebar"
     sample = right.selectbox("Or one of the test set", samples, None, key="one sample", placeholder=hint, disabled=not samples)

@@ -25,20 +25,23 @@ from covidxr.evaluation.comparison import Comparison
 from covidxr.evaluation.curves import Points, precision_recall_points, roc_points
 from covidxr.records import Interval, ModelCard, Predictions, ThresholdFigures
 from covidxr.workflows import ModelEvaluation
+from covidxr.workflows.evaluation import evaluation_json
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
 def _kept(entries: int, spinner: str | bool = False) -> Callable[[F], F]:
     """Keep a function's results; a card stands for the weights and predictions that it was stored with."""
-    identity: dict[str | type, Callable[[Any], Any]] = {ModelCard: lambda card: (card.model_id, card.weights_sha256, card.created)}
+    identity: dict[str | type, Callable[[Any], Any]] = {
+        ModelCard: lambda card: (card.model_id, card.weights_sha256, card.created, card.external, card.dataset_fingerprint)
+    }
     return st.cache_resource(max_entries=entries, show_spinner=spinner, hash_funcs=identity)  # type: ignore[return-value]
 
 
 @_kept(8)
 def _test_samples(card: ModelCard) -> tuple[Predictions, Predictions]:
     """What a model said of its test samples, before and after temperature scaling."""
-    raw = workflows.stored_predictions(card.model_id)[1].take("test")
+    raw = workflows.stored_predictions(card.model_id, card.external)[1].take("test")
     return raw, replace(raw, y_score=apply_temperature(raw.y_score, card.temperature))
 
 
@@ -72,13 +75,13 @@ def scores_of(card: ModelCard, sample: str) -> npt.NDArray[np.float64]:
 @_kept(8, "Working out the figures and their intervals: a second or two, once…")
 def evaluation(card: ModelCard) -> ModelEvaluation:
     """Return all figures of a model on its test split."""
-    return workflows.evaluate_stored(*workflows.stored_predictions(card.model_id))
+    return workflows.evaluate_stored(*workflows.stored_predictions(card.model_id, card.external))
 
 
 @_kept(8, "Testing every pair of models: a few seconds, once…")
 def comparison(cards: Sequence[ModelCard], intersect: bool) -> Comparison:
     """Return the paired tests between models. Raises ConfigError when their test samples differ and `intersect` is false."""
-    return workflows.compare_stored([card.model_id for card in cards], intersect=intersect)
+    return workflows.compare_stored([card.model_id for card in cards], intersect=intersect, external=cards[0].external)
 
 
 @_kept(32)
@@ -117,7 +120,8 @@ def at_prevalence(figures: ThresholdFigures, prevalence: float) -> tuple[Interva
 
 def figures_json(card: ModelCard) -> str:
     """Return what `covidxr evaluate --json` prints."""
-    return json.dumps(workflows.evaluate_model(card.model_id), indent=2, ensure_ascii=False, allow_nan=False)
+    figures = evaluation_json(*workflows.stored_predictions(card.model_id, card.external))
+    return json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def predictions_csv(card: ModelCard, rows: Iterable[int]) -> str:

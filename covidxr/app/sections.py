@@ -217,6 +217,9 @@ def training(card: ModelCard) -> None:
 
 def shortcuts(card: ModelCard) -> None:
     """Say in plain words whether where a picture is from could explain the figures."""
+    if card.external:
+        st.info("The shortcut audit was made on the model's own test pictures: choose them under “Judged on”.")
+        return
     if not card.shortcuts:
         st.info("No shortcut audit is stored with this model; train it again to get one.")
         return

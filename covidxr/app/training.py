@@ -11,20 +11,22 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import streamlit as st
 
 from covidxr import workflows
+from covidxr.app.datasets import plan, protocol_titles
 from covidxr.app.frame import literal
 from covidxr.app.runs import snapshots
 from covidxr.app.viewer import opened_dataset
 from covidxr.app.widgets import architecture_title
+from covidxr.data.dataset import find_dataset
+from covidxr.data.exclusions import read_exclusions
 from covidxr.errors import RunError
 from covidxr.figures import data_size, duration
 from covidxr.models.recipes import ARCHITECTURE_TITLES, RECIPES, STUDY_SETTINGS
-from covidxr.records import Augmentation, Protocol, Recipe, SplitPlan, display_name
+from covidxr.records import Augmentation, Recipe, SplitPlan, display_name
 from covidxr.runs import launcher
 from covidxr.runs.journal import RunConfig, RunFolder
 
 _FIRST = ("architecture", "init", "image_size", "epochs", "batch_size", "learning_rate")
 _AUGMENTATION = tuple(field.name for field in fields(Augmentation))
-_PROTOCOLS: dict[Protocol, str] = {"grouped": "Patients and near-duplicates together", "stratified": "At random, as in the study"}
 
 
 def new_run() -> None:
@@ -42,29 +44,31 @@ def new_run() -> None:
     with left:
         st.subheader("Data", anchor=False)
         data = st.text_input(
-            "Dataset folder or zip",
+            "Dataset folder, zip or name",
             os.environ.get("COVIDXR_DATASET", ""),
             key="dataset",
             persist_state="session",
             placeholder="Empty: synthetic phantoms, for trying things out",
-            help="The COVID-19 Radiography Database as downloaded, on the machine that runs this app.",
+            help="The COVID-19 Radiography Database as downloaded, on the machine that runs this app, or the name of an import.",
         )
+        division = plan()
+        titles = protocol_titles(opened_dataset(_data_path(data)))
         one, two = st.columns([3, 1])
         protocol = one.selectbox(
             "Split",
-            list(_PROTOCOLS),
-            format_func=_PROTOCOLS.__getitem__,
-            key="protocol",
-            persist_state="session",
+            list(titles),
+            list(titles).index(division.protocol) if division.protocol in titles else 0,
+            titles.__getitem__,
             help="Pictures of one patient on both sides of the split flatter a model. The study: at random.",
         )
-        split_seed = two.number_input(
-            "Split seed",
-            value=0,
-            step=1,
-            key="split seed",
+        seed_help = "Another seed draws another split; models of different splits cannot be compared."
+        split_seed = two.number_input("Split seed", value=division.seed, step=1, help=seed_help)
+        exclusions = st.text_input(
+            "Exclusion list",
+            key="exclusions",
             persist_state="session",
-            help="Another seed draws another split; models of different splits cannot be compared.",
+            placeholder="Empty: no picture is excluded",
+            help="A CSV `file,reason`, as the audit on the Dataset page makes one.",
         )
         skip = st.checkbox("Leave out pictures that cannot be read", key="skip", persist_state="session")
     with right:
@@ -94,8 +98,10 @@ def new_run() -> None:
     counts = ", ".join(f"{display_name(name)} {n:,}" for name, n in dataset.class_counts().items())
     kind = "synthetic phantoms" if dataset.synthetic else "pictures"
     left.caption(f"{literal(dataset.name)}: {len(dataset.samples):,} {kind} ({counts})")
-    config = RunConfig(base.override(**values), SplitPlan(protocol, split_seed), _data_path(data), _file_path(init_file), skip)
-    _start(config, ["--at-once"] if at_once else [])
+    new = st.session_state["plan"] = SplitPlan(protocol, split_seed, division.fractions)
+    excluded = read_exclusions(Path(exclusions)) if exclusions else ()
+    config = RunConfig(base.override(**values), new, _data_path(data), _file_path(init_file), skip, excluded)
+    _start(config, exclusions, ["--at-once"] if at_once else [])
 
 
 def _controls(record: type[Any], names: Iterable[str], base: Recipe, columns: int) -> dict[str, Any]:
@@ -130,7 +136,7 @@ def _control(field: Field[Any], hint: Any, value: Any, base: Recipe) -> Any:
 
 
 def _data_path(typed: str) -> str:
-    return str(Path(typed).expanduser().resolve()) if typed.strip() else str(workflows.default_dataset())
+    return str(find_dataset(typed.strip()).resolve()) if typed.strip() else str(workflows.default_dataset())
 
 
 def _file_path(typed: str) -> str | None:
@@ -142,7 +148,7 @@ def _file_path(typed: str) -> str | None:
     return str(path)
 
 
-def _start(config: RunConfig, more: Sequence[str]) -> None:
+def _start(config: RunConfig, exclusions: str, more: Sequence[str]) -> None:
     """Show the command line and what it would cost, and start it when asked to."""
     root = workflows.runs_folder()
     # The folder's name holds the time: it stays the same from one rerun to the next, until a run has taken it.
@@ -150,7 +156,7 @@ def _start(config: RunConfig, more: Sequence[str]) -> None:
     if recipe != config.recipe.name or planned.exists():
         planned = launcher.new_run(root, config.recipe.name).path
         st.session_state["planned"] = (config.recipe.name, planned)
-    arguments = [*workflows.train_arguments(config, planned), *more]
+    arguments = [*workflows.train_arguments(config, planned, exclusions), *more]
     st.markdown("**The command that this starts:**")
     st.code(launcher.command_line(arguments), language="bash", wrap_lines=True)
     with st.container(horizontal=True):

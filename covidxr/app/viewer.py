@@ -14,6 +14,7 @@ from covidxr.app.cache import Picture, explain
 from covidxr.app.frame import literal, show_error
 from covidxr.app.widgets import heat_caption
 from covidxr.data.dataset import Dataset
+from covidxr.data.imports import list_imports
 from covidxr.errors import CovidxrError, DatasetError
 from covidxr.figures import fit_screen, heat_overlay, whole_percent
 from covidxr.records import ModelCard, display_name
@@ -33,6 +34,8 @@ def choose_dataset(card: ModelCard) -> Dataset | None:
         placeholder="COVID-19_Radiography_Dataset",
         help=f"Where the pictures of {literal(card.dataset_name)} lie on this machine. Figures need no pictures, galleries do.",
     )
+    if card.external in list_imports():
+        named = card.external
     if not named and not card.synthetic:
         return None
     try:

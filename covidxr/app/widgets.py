@@ -15,7 +15,7 @@ from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.models.store import ModelEntry
 from covidxr.records import Attribution, CasePrediction, ModelCard, display_name
 
-SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff"]
+SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
 """Names of files that the pages take; what is in them decides whether they are read."""
 _MEANINGS = {
     "Normal": "Normal: no lung disease was recorded for pictures of this class.",
@@ -94,6 +94,33 @@ def choose_model() -> ModelCard | None:
     return card
 
 
+def choose_test_set(cards: Sequence[ModelCard]) -> list[ModelCard]:
+    """Let the reader choose, in the sidebar, on which pictures the models are judged: their own test splits, or an external set.
+
+    Return the cards as judged there. The choice is offered where all of the models were judged on one external set at least.
+    """
+    shared = set.intersection(*(set(workflows.external_tests(card.model_id)) for card in cards)) if cards else set()
+    if not shared:
+        return list(cards)
+    names = ["", *sorted(shared)]
+    chosen = st.sidebar.selectbox(
+        "Judged on",
+        names,
+        format_func=lambda name: f"External: {name}" if name else "Own test pictures",
+        key=f"test set {len(names)}",
+        help="External pictures come from elsewhere than those that the model was trained on.",
+    )
+    if not chosen:
+        return list(cards)
+    judged = [workflows.stored_external(card.model_id, chosen)[0] for card in cards]
+    st.info(
+        f"**External test set {literal(chosen)}**: {test_size(judged[0]):,} pictures from {literal(judged[0].dataset_name)}. "
+        "Thresholds and calibration stay those that were chosen on each model's own validation pictures.",
+        icon=":material/public:",
+    )
+    return judged
+
+
 def no_models(entries: Sequence[ModelEntry]) -> None:
     """Say that there is no model to use, why the stored ones cannot be, and how to get one."""
     st.info(
@@ -148,7 +175,8 @@ def model_facts(card: ModelCard) -> None:
     figures = f"accuracy {percent(card.metrics['accuracy'], test_size(card))}"
     if "macro_f1" in card.metrics:
         figures += f"; macro-F1, which weighs every class the same, {percent(card.metrics['macro_f1'])}"
-    split = grouped if card.split.protocol == "grouped" else "split at random within each class"
+    given = "split as the dataset's own table says"
+    split = {"grouped": grouped, "given": given}.get(card.split.protocol, "split at random within each class")
     size = card.preprocessing.image_size
     facts = {
         "Network": f"{architecture_title(card.architecture)}; sees pictures at {size} x {size} pixels",

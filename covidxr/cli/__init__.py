@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from covidxr import __version__
-from covidxr.cli import datasets, training, use
+from covidxr.cli import datasets, imports, training, use
 from covidxr.cli.output import fail
 from covidxr.errors import CovidxrError
 from covidxr.records import RESEARCH_ONLY
@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 dataset_app = typer.Typer(help="Look at a dataset and divide it.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
-_DATASET_COMMANDS: tuple[Callable[..., None], ...] = (datasets.summary, datasets.split)
+_DATASET_COMMANDS: tuple[Callable[..., None], ...] = (datasets.summary, datasets.audit, datasets.split)
 _COMMANDS: tuple[Callable[..., None], ...] = (
     datasets.phantom,
     training.train,
@@ -38,6 +38,8 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 )
 for command in _DATASET_COMMANDS:
     dataset_app.command()(command)
+dataset_app.command("import")(imports.import_)  # a keyword, so the function cannot have the command's name
+dataset_app.command()(imports.fetch)
 for command in _COMMANDS:
     app.command()(command)
 

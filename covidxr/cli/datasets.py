@@ -1,4 +1,4 @@
-"""Commands on datasets: phantom, dataset summary, dataset split."""
+"""Commands on datasets: phantom, dataset summary, dataset audit, dataset split."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from covidxr.cli.output import Data, Json, Protocol, Seed, Skip, make_table, print_result
+from covidxr.errors import ConfigError
 from covidxr.records import SplitFractions, SplitPlan
 
 
@@ -61,6 +62,63 @@ def summary(data: Data = None, skip_unreadable: Skip = False, as_json: Json = Fa
         console.print(make_table(f"{dataset.path}{note}: {len(dataset.samples):,} images", ["class", "images", "sources"], rows))
         for file, reason in dataset.skipped:
             console.print(f"skipped {file}: {reason}", markup=False)
+
+    print_result(result, as_json, show)
+
+
+def audit(
+    data: Data = None,
+    protocol: Protocol = "grouped",
+    seed: Seed = 0,
+    skip_unreadable: Skip = False,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write: every finding with its images.")] = None,
+    exclude_to: Annotated[Path | None, typer.Option(help="CSV file to write: images to leave out, for `train --exclude`.")] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Check whose images to leave out; may be repeated. Without it, those that need no look."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look for copies, leaks, faulty pictures, and properties that give the classes away.
+
+    Example: covidxr dataset audit --data COVID-19_Radiography_Dataset --exclude-to exclusions.csv
+    """
+    from covidxr import workflows
+    from covidxr.data.audit import ADVISED, exclusions, findings_csv
+    from covidxr.data.exclusions import write_exclusions
+    from covidxr.storage import write_text
+    from covidxr.workflows.audits import audit_dataset, audit_json
+
+    if exclude and not exclude_to:
+        raise ConfigError("--exclude chooses what goes into an exclusion list: name its file with --exclude-to")
+    audited = audit_dataset(data or workflows.default_dataset(), SplitPlan(protocol, seed), skip_unreadable)  # type: ignore[arg-type]
+    checks = {finding.check: finding for finding in audited.findings}
+    unknown = sorted(set(exclude or ()) - set(checks))
+    if unknown:
+        raise ConfigError(f"--exclude must be one of {', '.join(checks)}, got {', '.join(unknown)}")
+    result = audit_json(audited)
+    if out:
+        write_text(out, findings_csv(audited.findings, audited.dataset, audited.split))
+        result["out"] = str(out)
+    if exclude_to:
+        excluded = exclusions(checks[check] for check in exclude or ADVISED)
+        write_exclusions(exclude_to, excluded)
+        result |= {"exclude_to": str(exclude_to), "excluded": len(excluded)}
+
+    def show(console: Console) -> None:
+        note = " (synthetic phantoms, not radiographs)" if audited.dataset.synthetic else ""
+        rows = [[finding.check, f"{len(finding.files):,}", finding.sentence] for finding in audited.findings]
+        console.print(
+            make_table(f"{audited.dataset.path}{note}: {result['n']:,} images", ["check", "images", "what was found"], rows)
+        )
+        if audited.not_divided:
+            console.print(f"leaks were not looked for: {audited.not_divided}", markup=False)
+        rows = [[spurious.property, f"{spurious.auroc:.3f}", spurious.sentence] for spurious in audited.spurious]
+        console.print(make_table("What gives the classes away", ["property", "AUROC", "what it says"], rows))
+        for file, reason in audited.dataset.skipped:
+            console.print(f"skipped {file}: {reason}", markup=False)
+        if exclude_to:
+            console.print(f"{result['excluded']:,} images to leave out in {exclude_to}", markup=False)
 
     print_result(result, as_json, show)
 

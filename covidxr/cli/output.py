@@ -15,7 +15,12 @@ from rich.table import Table
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Data = Annotated[Path | None, typer.Option(help="Folder or zip of the database; without it, synthetic phantoms.")]
 Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read, and list them.")]
-Protocol = Annotated[str, typer.Option(help="grouped (patients and near-duplicates stay together) or stratified (the study's).")]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        help="grouped (patients and near-duplicates stay together), stratified (the study's) or given (the dataset's own)."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seed of the split.")]
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from covidxr.cli.output import Data, Json, Protocol, Seed, Skip, make_table, percent, print_result
 from covidxr.errors import ConfigError
 from covidxr.models.store import new_model_folder
-from covidxr.records import Augmentation, Recipe, SplitPlan
+from covidxr.records import Augmentation, Recipe, SplitFractions, SplitPlan
 
 if TYPE_CHECKING:
     from covidxr.runs.journal import RunFolder
@@ -53,6 +53,8 @@ def train(
     init: Annotated[str | None, typer.Option(help="random, imagenet, or a safetensors file of ImageNet weights.")] = None,
     protocol: Protocol = "grouped",
     split_seed: Seed = 0,
+    fractions: Annotated[str, typer.Option(help="Shares of training, validation and test.")] = "0.7/0.15/0.15",
+    exclude: Annotated[Path | None, typer.Option(help="CSV `file,reason` of images to leave out.")] = None,
     skip_unreadable: Skip = False,
     make_model: Store = True,
     at_once: AtOnce = False,
@@ -65,6 +67,8 @@ def train(
     Example: covidxr train --data COVID-19_Radiography_Dataset --recipe poster-cnn --epochs 3
     """
     from covidxr import workflows
+    from covidxr.data.dataset import find_dataset
+    from covidxr.data.exclusions import read_exclusions
     from covidxr.models.recipes import recipe as named
     from covidxr.runs.journal import RunConfig
     from covidxr.runs.launcher import new_run
@@ -79,9 +83,10 @@ def train(
     if run_dir is None and "RANK" in os.environ:
         raise ConfigError("under torchrun --run-dir must name the run's folder, the same for every process")
     folder = run_dir or new_run(workflows.runs_folder(), recipe).path
-    source = (data or workflows.default_dataset()).expanduser().resolve()
-    plan = SplitPlan(protocol, split_seed)  # type: ignore[arg-type]
-    config = RunConfig(chosen, plan, str(source), str(init_file) if init_file else None, skip_unreadable)
+    source = find_dataset(data or workflows.default_dataset()).resolve()
+    plan = SplitPlan(protocol, split_seed, _read_fractions(fractions))  # type: ignore[arg-type]
+    excluded = read_exclusions(exclude) if exclude else ()
+    config = RunConfig(chosen, plan, str(source), str(init_file) if init_file else None, skip_unreadable, excluded)
     if estimate:
         _print_estimate(workflows.estimate(config, folder), as_json)
         return
@@ -106,6 +111,14 @@ def resume(
     if make_model:
         new_model_folder(workflows.weights_folder(), model_id or run_dir.name)
     _finish(workflows.resume(run_dir, at_once), model_id, make_model, as_json)
+
+
+def _read_fractions(text: str) -> SplitFractions:
+    try:
+        train, val, test = (float(part) for part in text.split("/"))
+    except ValueError:
+        raise ConfigError(f"--fractions must be three shares such as 0.7/0.15/0.15, got {text!r}") from None
+    return SplitFractions(train, val, test)
 
 
 def _print_estimate(estimate: Estimate, as_json: bool) -> None:

@@ -62,9 +62,13 @@ def evaluate(
     prevalence: Annotated[
         list[str] | None, typer.Option(help="CLASS=SHARE, such as COVID=0.02: PPV and NPV there as well; may be repeated.")
     ] = None,
+    external: Annotated[
+        Path | None, typer.Option(help="Another dataset, to judge the model on and store what it said: folder, zip or import.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the external test; without it, the dataset's name.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Print a model's figures with 95 % intervals.
+    """Print a model's figures with 95 % intervals, on its own dataset or, with --external, on another.
 
     Example: covidxr evaluate covidxr-resnet18 --json
     """
@@ -72,10 +76,19 @@ def evaluate(
     from covidxr.models.store import model_folder, read_card
     from covidxr.reports.model_card import shortcut_sentences
 
-    result = workflows.evaluate_model(model, data, split, dict(_class_share(text) for text in prevalence or ()))
+    shares = dict(_class_share(text) for text in prevalence or ())
+    if external is None:
+        if name is not None:
+            raise ConfigError(f"--name {name} names an external test: name its dataset with --external as well")
+        result = workflows.evaluate_model(model, data, split, shares)
+    elif data is not None or split != "test":
+        raise ConfigError("--external judges another dataset, all of it or its own test split: leave out --data and --split")
+    else:
+        result = workflows.evaluate_external(model, external, name, shares)
 
     def show(console: Console) -> None:
-        console.print(f"{model}, {split}, n = {result['n']:,}; every figure with its 95 % interval", markup=False)
+        on = split if external is None else f"external test {result['external']} ({result['left_out']:,} pictures left out)"
+        console.print(f"{model}, {on}, n = {result['n']:,}; every figure with its 95 % interval", markup=False)
         # Two tables, since one would be cut off on a terminal of 80 columns.
         for keys in (("sensitivity", "specificity", "ppv", "npv"), ("f1", "auroc", "auprc")):
             rows = [[name, f"{c['support']:,}", *(percent(c[k]) for k in keys)] for name, c in result["per_class"].items()]
@@ -101,7 +114,7 @@ def evaluate(
         sources = [[name, f"{own['n']:,}", percent(own["accuracy"])] for name, own in result["sources"].items()]
         if sources:
             console.print(make_table("By source", ["source", "n", "accuracy"], sources))
-        if split == "test":
+        if split == "test" and external is None:
             for sentence in shortcut_sentences(read_card(model_folder(workflows.weights_folder(), model))):
                 console.print(f"- {sentence}", markup=False, highlight=False)
 

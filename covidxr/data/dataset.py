@@ -8,8 +8,8 @@ import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from covidxr.data.files import MAX_DEPTH, FolderFiles, ZipFiles, open_files
@@ -17,6 +17,13 @@ from covidxr.data.images import SUFFIXES
 from covidxr.data.phantom import MARKER
 from covidxr.errors import DatasetError
 from covidxr.records import CLASS_NAMES
+
+Origin = tuple[str | None, str | None, str | None]
+"""Source, patient and split of an image."""
+
+
+PUBLISHED_COUNTS = {"Normal": 10_192, "COVID": 3_616, "Viral Pneumonia": 1_345, "Lung_Opacity": 6_012}
+"""Pictures of each class in the whole database, as published and as the study used it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,8 @@ class Sample:
     source: str | None = None
     patient_id: str | None = None
     mask: str | None = None
+    split: str | None = None
+    """As the dataset's own table says, if it says so; not checked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,11 +54,17 @@ class Dataset:
     class_names: tuple[str, ...] = CLASS_NAMES
     skipped: tuple[tuple[str, str], ...] = ()
     """Files left out, each with the reason."""
+    title: str = ""
+    """The name that it was imported by; empty for the database's own layout, as are the next two."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """What each of its own labels was taken for."""
+    left_out: int = 0
+    """Pictures whose label was taken for none of the classes."""
 
     @property
     def name(self) -> str:
         """What to call the dataset on screen."""
-        return PurePosixPath(self.prefix).name or (self.path.name if self.path.is_dir() else self.path.stem)
+        return self.title or PurePosixPath(self.prefix).name or (self.path.name if self.path.is_dir() else self.path.stem)
 
     def files(self) -> FolderFiles | ZipFiles:
         """Return access to the bytes of the dataset's files; close it, or use it in a `with`."""
@@ -83,10 +98,15 @@ class Dataset:
 def open_dataset(path: Path | str) -> Dataset:
     """Find the class folders below `path` (a folder or a zip) and list their images; nothing is decoded yet.
 
-    `sources.csv` (`file,source,patient_id`), `<Class>.metadata.xlsx` and `<Class>/masks/` are used when present.
+    `sources.csv` (`file,source,patient_id[,split]`), `<Class>.metadata.xlsx` and `<Class>/masks/` are used when present. The file
+    of an import (`covidxr.data.imports`), or its bare name where no file has that name, opens what it describes.
     Raises DatasetError when the path is wrong or a class is missing.
     """
-    path = Path(path).expanduser()
+    path = find_dataset(path)
+    if path.suffix.lower() == ".json" and path.is_file():
+        from covidxr.data.imports import open_import, read_import  # here, since that file needs this one
+
+        return open_import(read_import(path))
     with open_files(path) as everything:
         stamps = everything.list()
     prefix = _find_prefix(stamps, path)
@@ -94,17 +114,36 @@ def open_dataset(path: Path | str) -> Dataset:
     images = _list_images(listing, path)
     with open_files(path, prefix) as files:
         origins = _read_origins(files, listing)
-    samples = tuple(
-        Sample(file, label, *origins.get(_stem(file), (None, None)), mask=_mask_of(file, listing)) for file, label in images
-    )
+    fingerprint, state = digests({file: listing[file] for file, _ in images})
+    samples = []
+    for file, label in images:
+        source, patient_id, split = origins.get(_stem(file), (None, None, None))
+        samples.append(Sample(file, label, source, patient_id, _mask_of(file, listing), split))
     return Dataset(
         path=path.resolve(),
         prefix=prefix,
-        samples=samples,
-        fingerprint=_digest(f"{file}\t{listing[file][0]}" for file, _ in images),
-        state=_digest(f"{file}\t{listing[file]}" for file, _ in images),
+        samples=tuple(samples),
+        fingerprint=fingerprint,
+        state=state,
         synthetic=MARKER in listing,
     )
+
+
+def find_dataset(path: Path | str) -> Path:
+    """Return where a dataset lies: the path as it is, or, for a bare name that no file here has, the file of that import."""
+    path = Path(path).expanduser()
+    if len(path.parts) != 1 or path.exists():
+        return path
+    from covidxr.data.imports import import_file  # here, since that file needs this one
+
+    imported = import_file(path.name)
+    return imported if imported.is_file() else path
+
+
+def digests(stamps: Mapping[str, tuple[int, int]]) -> tuple[str, str]:
+    """Return the fingerprint and the state of a dataset's files, {file: (bytes, time of change or CRC)}."""
+    fingerprint = _digest(f"{file}\t{length}" for file, (length, _) in stamps.items())
+    return fingerprint, _digest(f"{file}\t{stamp}" for file, stamp in stamps.items())
 
 
 def _digest(lines: Iterable[str]) -> str:
@@ -151,22 +190,23 @@ def _list_images(listing: Iterable[str], path: Path) -> list[tuple[str, int]]:
     missing = [name for i, name in enumerate(CLASS_NAMES) if i not in present]
     if missing:
         raise DatasetError(f"{path} has no images of {', '.join(missing)}: expected PNG or JPEG files in {missing[0]}/images")
-    return sorted(images, key=lambda image: (image[1], _natural(image[0])))
+    return sorted(images, key=lambda image: (image[1], natural(image[0])))
 
 
-def _natural(text: str) -> list[tuple[int, str]]:
+def natural(text: str) -> list[tuple[int, str]]:
+    """Return a key that sorts COVID-2 before COVID-10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
-def _read_origins(files: FolderFiles | ZipFiles, listing: Iterable[str]) -> dict[str, tuple[str | None, str | None]]:
-    """Return {image stem: (source, patient_id)} from sources.csv, else from the original's metadata sheets."""
+def _read_origins(files: FolderFiles | ZipFiles, listing: Iterable[str]) -> dict[str, Origin]:
+    """Return {image stem: origin} from sources.csv, else from the original's metadata sheets."""
     listing = set(listing)
     if "sources.csv" in listing:
         reader = csv.DictReader(io.StringIO(files.read("sources.csv").decode("utf-8-sig")))
         if not {"file", "source", "patient_id"} <= set(reader.fieldnames or ()):
             raise DatasetError(f"sources.csv must have the columns file, source, patient_id, got {reader.fieldnames}")
-        return {_stem(row["file"]): (row["source"] or None, row["patient_id"] or None) for row in reader}
-    origins: dict[str, tuple[str | None, str | None]] = {}
+        return {_stem(row["file"]): (row["source"] or None, row["patient_id"] or None, row.get("split") or None) for row in reader}
+    origins: dict[str, Origin] = {}
     for class_name in CLASS_NAMES:
         sheet = f"{class_name}.metadata.xlsx"
         if sheet in listing:
@@ -174,7 +214,7 @@ def _read_origins(files: FolderFiles | ZipFiles, listing: Iterable[str]) -> dict
     return origins
 
 
-def _read_sheet(content: bytes, name: str) -> dict[str, tuple[str | None, str | None]]:
+def _read_sheet(content: bytes, name: str) -> dict[str, Origin]:
     import pandas as pd  # imported late: it costs half a second and few datasets need it
 
     try:
@@ -185,7 +225,7 @@ def _read_sheet(content: bytes, name: str) -> dict[str, tuple[str | None, str | 
     if not {"FILE NAME", "URL"} <= set(table.columns):
         raise DatasetError(f"{name} must have the columns FILE NAME and URL, got {', '.join(table.columns)}")
     pairs = table[["FILE NAME", "URL"]].dropna(subset=["FILE NAME"]).fillna("").itertuples(index=False)
-    return {str(file).strip().lower(): (_source_of(str(url)), None) for file, url in pairs}
+    return {str(file).strip().lower(): (_source_of(str(url)), None, None) for file, url in pairs}
 
 
 def _source_of(url: str) -> str | None:

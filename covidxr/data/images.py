@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from covidxr.errors import ImageError
 from covidxr.records import GreyImage
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 MAX_PIXELS = 50_000_000
 """A full-size chest radiograph has 10-20 million pixels; more than this is a mistake or an attack."""
 MIN_EDGE = 32
@@ -21,21 +21,26 @@ _CURE = "save it again as an 8- or 16-bit PNG, JPEG or TIFF"
 
 
 def read_image(content: bytes, name: str) -> GreyImage:
-    """Decode a PNG, JPEG or TIFF file into grey values, (H, W) uint8, upright as its EXIF orientation says.
+    """Decode a PNG, JPEG, TIFF or DICOM file into grey values, (H, W) uint8, upright as its EXIF orientation says.
 
     Pictures of more than 8 bits are spread linearly from their darkest to their brightest value; transparency becomes black.
+    DICOM has rules of its own (`read_dicom`).
     The content decides, not the suffix. Raises ImageError, naming `name`, for anything that is not one picture of a sane size.
     """
     if not content:
         raise ImageError(f"cannot read {name}: the file is empty; export the picture again")
     if content[128:132] == b"DICM":
-        raise ImageError(f"cannot read {name}: DICOM files cannot be opened yet; export the picture as PNG and use that")
+        from covidxr.data.dicom import read_dicom  # here, since that file needs this one
+
+        return read_dicom(content, name)
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             _check_geometry(picture, name)
             return _to_grey(picture, name)
     except UnidentifiedImageError:
-        raise ImageError(f"cannot read {name}: it is not a PNG, JPEG or TIFF picture, whatever its name says; {_CURE}") from None
+        raise ImageError(
+            f"cannot read {name}: it is not a PNG, JPEG, TIFF or DICOM picture, whatever its name says; {_CURE}"
+        ) from None
     except Image.DecompressionBombError:
         raise ImageError(f"cannot read {name}: it has more than {MAX_PIXELS:,} pixels; reduce it first") from None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError, TypeError) as error:
@@ -43,12 +48,16 @@ def read_image(content: bytes, name: str) -> GreyImage:
         raise ImageError(f"cannot read {name}: the file is damaged or ends early ({error}); {_CURE}") from error
 
 
-def _check_geometry(picture: Image.Image, name: str) -> None:
-    width, height = picture.size
+def check_size(width: int, height: int, name: str) -> None:
+    """Raise ImageError, naming `name`, for a picture that is too large or too small to be a radiograph."""
     if width * height > MAX_PIXELS:
         raise ImageError(f"cannot read {name}: {width:,} x {height:,} pixels is over the limit of {MAX_PIXELS:,}; reduce it first")
     if min(width, height) < MIN_EDGE:
         raise ImageError(f"cannot read {name}: {width} x {height} pixels is too small; {MIN_EDGE} on the short side is the least")
+
+
+def _check_geometry(picture: Image.Image, name: str) -> None:
+    check_size(*picture.size, name)
     if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:
         raise ImageError(f"cannot read {name}: it holds {picture.n_frames} pictures; save the one you mean by itself")  # type: ignore[attr-defined]
 

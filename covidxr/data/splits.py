@@ -70,19 +70,37 @@ def group_samples(samples: Sequence[Sample], twins: npt.NDArray[np.int64]) -> Gr
 
 
 def split_dataset(dataset: Dataset, plan: SplitPlan, groups: Groups) -> Split:
-    """Divide a dataset by a plan. `groups` bind under the grouped protocol and are only recorded under the stratified one.
+    """Divide a dataset by a plan. `groups` bind under the grouped protocol and are only recorded under the others.
 
-    Raises DatasetError when a class is too small to stand in every split.
+    Raises DatasetError when a class does not stand in every split, or when the split is given and a sample has none.
     """
     labels = np.array([s.label for s in dataset.samples], dtype=np.int64)
-    units = groups if plan.protocol == "grouped" else np.arange(len(labels))
-    names = _assign(labels, units, plan.fractions, plan.seed)
+    if plan.protocol == "given":
+        names = _given(dataset)
+    else:
+        units = groups if plan.protocol == "grouped" else np.arange(len(labels))
+        names = _assign(labels, units, plan.fractions, plan.seed)
     split = Split(plan, tuple(s.file for s in dataset.samples), labels, names, groups)
     for name, counts in split.counts(dataset.class_names).items():
         empty = [class_name for class_name, n in counts.items() if n == 0]
         if empty:
-            raise DatasetError(f"the {name} split has no {', '.join(empty)}: too few images (or too few groups) to divide in three")
+            why = "too few images (or too few groups) to divide in three"
+            if plan.protocol == "given":
+                why = "the dataset's table gives it none; mend the table, or divide by the protocol grouped"
+            raise DatasetError(f"the {name} split has no {', '.join(empty)}: {why}")
     return split
+
+
+def _given(dataset: Dataset) -> npt.NDArray[np.str_]:
+    """Return the splits that the dataset's own table names."""
+    wrong = [sample for sample in dataset.samples if sample.split not in SPLITS]
+    if wrong:
+        found = f"the split {wrong[0].split!r}" if wrong[0].split else "no split"
+        raise DatasetError(
+            f"{len(wrong):,} of {len(dataset.samples):,} images have no split that can be followed, the first is {wrong[0].file} "
+            f"with {found}: the protocol given needs one of {', '.join(SPLITS)} for each; mend the table, or choose grouped"
+        )
+    return np.array([sample.split for sample in dataset.samples], dtype="<U5")
 
 
 def _assign(labels: Labels, units: Groups, fractions: SplitFractions, seed: int) -> npt.NDArray[np.str_]:
@@ -107,8 +125,19 @@ def _assign(labels: Labels, units: Groups, fractions: SplitFractions, seed: int)
     return names
 
 
+def straddlers(split: Split) -> npt.NDArray[np.bool_]:
+    """Return (N,) which samples outside train share a group, a patient or a near-duplicate, with one inside."""
+    trained = split.names == "train"
+    return np.asarray(~trained & np.isin(split.groups, split.groups[trained]), dtype=bool)
+
+
 def write_split(split: Split, class_names: Sequence[str], path: Path) -> None:
-    """Write `sample,label,group,split`, under a first line that holds the plan and the fingerprint."""
+    """Write a split as `split_csv` gives it."""
+    write_text(path, split_csv(split, class_names))
+
+
+def split_csv(split: Split, class_names: Sequence[str]) -> str:
+    """Return `sample,label,group,split` as CSV, under a first line that holds the plan and the fingerprint."""
     text = io.StringIO(newline="")
     plan = split.plan
     shares = f"{plan.fractions.train}/{plan.fractions.val}/{plan.fractions.test}"
@@ -117,4 +146,4 @@ def write_split(split: Split, class_names: Sequence[str], path: Path) -> None:
     writer.writerow(["sample", "label", "group", "split"])
     for file, label, group, name in zip(split.files, split.labels, split.groups, split.names, strict=True):
         writer.writerow([file, class_names[label], group, name])
-    write_text(path, text.getvalue())
+    return text.getvalue()

@@ -9,6 +9,7 @@ from covidxr.figures.charts import (
 )
 from covidxr.figures.confusion import Share, confusion_figure, confusion_grid, difference_figure
 from covidxr.figures.curves import Curve, precision_recall_figure, roc_figure
+from covidxr.figures.datasets import count_bars, map_figure
 from covidxr.figures.pictures import INFERNO, SCREEN_EDGE, fit_screen, heat_overlay
 from covidxr.figures.style import (
     CLASS_COLOURS,
@@ -34,12 +35,14 @@ __all__ = [
     "Share",
     "confusion_figure",
     "confusion_grid",
+    "count_bars",
     "data_size",
     "difference_figure",
     "duration",
     "fit_screen",
     "heat_overlay",
     "learning_figure",
+    "map_figure",
     "percent",
     "points",
     "precision_recall_figure",

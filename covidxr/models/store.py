@@ -43,9 +43,14 @@ class LoadedModel:
 
 def model_folder(root: Path, model_id: str) -> Path:
     """Return a model's folder. Raises ModelError for an id that is not a plain name."""
-    if not model_id or model_id.startswith(".") or not all(c.isalnum() or c in "-_." for c in model_id):
+    if not is_plain_name(model_id):
         raise ModelError(f"{model_id!r} is no model id: letters, digits, dots, - and _ make one")
     return root / model_id
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name can be that of a folder or a file, and of nothing beside or above it."""
+    return bool(name) and not name.startswith(".") and all(c.isalnum() or c in "-_." for c in name)
 
 
 def list_models(root: Path) -> tuple[ModelEntry, ...]:
@@ -89,22 +94,27 @@ def read_card(folder: Path) -> ModelCard:
 def read_predictions(folder: Path) -> Predictions:
     """Read a model's predictions on val and test. Raises ModelError when they are missing or damaged."""
     card = read_card(folder)
+    if not (folder / _PREDICTIONS).exists():
+        raise ModelError(f"the model {folder.name} has no {_PREDICTIONS}; evaluate it on its dataset again")
+    return read_table(folder / _PREDICTIONS, card.class_names, f"the predictions of {folder.name}")
+
+
+def read_table(path: Path, class_names: tuple[str, ...], what: str) -> Predictions:
+    """Read predictions from a CSV. Raises ModelError, calling them `what`, when they are missing or damaged."""
     try:
-        with (folder / _PREDICTIONS).open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         return Predictions(
-            card.class_names,
+            class_names,
             tuple(row["sample"] for row in rows),
             tuple(row["split"] for row in rows),
-            np.array([card.class_names.index(row["y_true"]) for row in rows], dtype=np.int64),
-            np.array([[float(row[name]) for name in card.class_names] for row in rows]).reshape(-1, len(card.class_names)),
+            np.array([class_names.index(row["y_true"]) for row in rows], dtype=np.int64),
+            np.array([[float(row[name]) for name in class_names] for row in rows]).reshape(-1, len(class_names)),
             np.array([int(row["group"]) for row in rows], dtype=np.int64) if rows and "group" in rows[0] else None,
             tuple(row["source"] for row in rows) if rows and "source" in rows[0] else None,
         )
-    except FileNotFoundError:
-        raise ModelError(f"the model {folder.name} has no {_PREDICTIONS}; evaluate it on its dataset again") from None
-    except (OSError, KeyError, ValueError, TypeError, ConfigError) as error:
-        raise ModelError(f"the predictions of {folder.name} cannot be read: {error!r}") from error
+    except (OSError, KeyError, ValueError, TypeError, csv.Error, ConfigError) as error:
+        raise ModelError(f"{what} cannot be read: {error!r}") from error
 
 
 def new_model_folder(root: Path, model_id: str) -> Path:
@@ -126,8 +136,8 @@ def save_model(root: Path, card: ModelCard, weights: dict[str, Tensor], predicti
     content = save(to_half(weights))
     with new_folder(folder) as new:
         write_bytes(new / _WEIGHTS, content)
-        write_text(new / _CARD, to_json(replace(card, weights_sha256=hashlib.sha256(content).hexdigest())))
-        write_text(new / _PREDICTIONS, _predictions_csv(predictions))
+        write_text(new / _CARD, to_json(replace(card, weights_sha256=hashlib.sha256(content).hexdigest(), external="")))
+        write_text(new / _PREDICTIONS, to_table(predictions))
     return folder
 
 
@@ -136,7 +146,8 @@ def to_half(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k: (v.half() if v.is_floating_point() and v.ndim > 1 else v).contiguous() for k, v in weights.items()}
 
 
-def _predictions_csv(predictions: Predictions) -> str:
+def to_table(predictions: Predictions) -> str:
+    """Return predictions as CSV: sample, split, y_true, a column for each class, and group and source where known."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     optional = {"group": predictions.groups, "source": predictions.sources}

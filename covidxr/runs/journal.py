@@ -37,6 +37,8 @@ class RunConfig:
     """Path of the dataset, absolute."""
     init_file: str | None = None
     skip_unreadable: bool = False
+    excluded: tuple[tuple[str, str], ...] = ()
+    """Images left out on purpose, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)

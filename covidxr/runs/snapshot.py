@@ -146,6 +146,7 @@ def settings(config: RunConfig) -> dict[str, str]:
     plan = config.plan
     shares = f"{plan.fractions.train:g} / {plan.fractions.val:g} / {plan.fractions.test:g}"
     values |= {"Dataset": config.data, "Split": plan.protocol, "Split seed": plan.seed, "Train / val / test": shares}
+    values["Pictures excluded"] = len(config.excluded)
     unreadable = "left out" if config.skip_unreadable else "end the run"
     values |= {"File of initial weights": config.init_file or "", "Unreadable pictures": unreadable}
     return {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}

@@ -10,32 +10,41 @@ from covidxr.workflows.evaluation import (
     compare_stored,
     evaluate_model,
     evaluate_stored,
+    evaluation_json,
     stored_predictions,
 )
+from covidxr.workflows.external import evaluate_external, external_tests, stored_external
 from covidxr.workflows.launches import export_tensorboard, train_arguments
 from covidxr.workflows.models import list_models, load_model, verify_models, weights_folder
+from covidxr.workflows.protocols import ProtocolEffect, measure_protocols, protocol_effect
 from covidxr.workflows.runs import is_main_process, reproduce, resume, runs_folder, train
 from covidxr.workflows.storing import store_run
 
 __all__ = [
     "Estimate",
     "ModelEvaluation",
+    "ProtocolEffect",
     "SplitData",
     "check_dataset",
     "compare_stored",
     "default_dataset",
     "estimate",
+    "evaluate_external",
     "evaluate_model",
     "evaluate_stored",
+    "evaluation_json",
     "explain_case",
     "export_tensorboard",
+    "external_tests",
     "is_main_process",
     "list_models",
     "load_model",
+    "measure_protocols",
     "open_dataset",
     "padding_sentence",
     "predict_case",
     "predict_paths",
+    "protocol_effect",
     "read_picture",
     "reproduce",
     "resume",
@@ -43,6 +52,7 @@ __all__ = [
     "sample_phantom",
     "split_data",
     "store_run",
+    "stored_external",
     "stored_predictions",
     "train",
     "train_arguments",

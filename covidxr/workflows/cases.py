@@ -100,6 +100,6 @@ def _contents(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     with open_files(source) as files:
         names = sorted(name for name in files.list() if name.lower().endswith(SUFFIXES))
         if not names:
-            raise ImageError(f"{source} holds no PNG, JPEG or TIFF files")
+            raise ImageError(f"{source} holds no PNG, JPEG, TIFF or DICOM files")
         for name in names:
             yield f"{source}/{name}", partial(files.read, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from covidxr.data.duplicates import THUMBNAIL, find_twins
 from covidxr.data.phantom import write_phantoms
 from covidxr.data.pixels import cache_folder, decode
 from covidxr.data.splits import Split, group_samples, split_dataset
+from covidxr.errors import DatasetError
 from covidxr.records import SplitPlan
 
 
@@ -30,15 +31,23 @@ def default_dataset() -> Path:
 
 
 def split_data(
-    path: Path | str, plan: SplitPlan, skip_unreadable: bool = False, watch: Callable[[int, int], None] = lambda done, total: None
+    path: Path | str,
+    plan: SplitPlan,
+    skip_unreadable: bool = False,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+    excluded: Sequence[tuple[str, str]] = (),
 ) -> SplitData:
-    """Open a dataset, find its patients and twins, and divide it.
+    """Open a dataset, leave out what is excluded, find its patients and twins, and divide it.
 
-    watch: told how many images of how many are decoded, where they have to be.
+    watch: told how many images of how many are decoded, where they have to be.  excluded: (file, reason) of images to leave out.
     Raises DatasetError for a wrong folder, a missing class or, unless `skip_unreadable`, an image that cannot be read.
     """
     dataset = open_dataset(path)
     thumbnails = decode(dataset, THUMBNAIL, skip_unreadable, watch)
     dataset = dataset.without(thumbnails.skipped)
+    unknown = {file for file, _ in excluded} - {sample.file for sample in dataset.samples}
+    if unknown:
+        raise DatasetError(f"{len(unknown)} files to be left out are not in {dataset.path}, the first is {min(unknown)}")
+    dataset = dataset.without(excluded)
     groups = group_samples(dataset.samples, find_twins(dataset, thumbnails))
     return SplitData(dataset, split_dataset(dataset, plan, groups))

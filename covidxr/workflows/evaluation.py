@@ -40,8 +40,15 @@ class ModelEvaluation:
     sources: dict[str, SourceFigures]
 
 
-def stored_predictions(model_id: str) -> tuple[ModelCard, Predictions]:
-    """Read a model's card and predictions; groups are there only where the split kept them together. Raises ModelError."""
+def stored_predictions(model_id: str, external: str = "") -> tuple[ModelCard, Predictions]:
+    """Read a model's card and predictions; groups are there only where the split kept them together. Raises ModelError.
+
+    external: name of an external test of the model, to read those predictions and the card as of them (`stored_external`).
+    """
+    if external:
+        from covidxr.workflows.external import stored_external  # here, since that file needs this one
+
+        return stored_external(model_id, external)
     folder = store.model_folder(weights_folder(), model_id)
     return store.read_card(folder), store.read_predictions(folder)
 
@@ -77,6 +84,12 @@ def evaluate_predictions(
     return evaluate(predictions, split, temperature=card.temperature, groups=predictions.groups, prevalence=prevalence)
 
 
+def split_metrics(card: ModelCard, predictions: Predictions, split: str = "test") -> dict[str, Interval]:
+    """Return the figures over all classes that a card holds, by name: accuracy, macro_f1, ece and so on."""
+    figures = asdict(evaluate_predictions(card, predictions, split))
+    return {k: Interval(**v) for k, v in figures.items() if isinstance(v, dict) and set(v) == {"estimate", "low", "high"}}
+
+
 def evaluate_model(
     model_id: str, data: Path | str | None = None, split: str = "test", prevalence: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
@@ -89,24 +102,33 @@ def evaluate_model(
     else:
         model = load_model(model_id)
         card = model.card
-        divided = split_data(data, card.split)
+        divided = split_data(data, card.split, excluded=card.excluded)
         if divided.split.fingerprint != card.split_fingerprint:
             raise DatasetError(
                 f"{data} is not the dataset that {model_id} was trained on (split {divided.split.fingerprint}, expected "
                 f"{card.split_fingerprint}): some of its {split} images may have trained the model"
             )
         predictions = predict_splits(model.network, card.preprocessing, divided, (split,))
+    return evaluation_json(card, predictions, split, prevalence)
+
+
+def evaluation_json(
+    card: ModelCard, predictions: Predictions, split: str = "test", prevalence: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """Return all figures of a model on a split of its predictions as one JSON object."""
     result = asdict(evaluate_stored(card, predictions, split, prevalence))
     audit = {"shortcuts": [asdict(check) for check in card.shortcuts]} if split == "test" else {}
-    return {"model_id": model_id, **result.pop("figures"), **result, **audit}
+    return {"model_id": card.model_id, **result.pop("figures"), **result, **audit}
 
 
-def compare_stored(model_ids: Sequence[str], split: str = "test", intersect: bool = False) -> Comparison:
+def compare_stored(model_ids: Sequence[str], split: str = "test", intersect: bool = False, external: str = "") -> Comparison:
     """Compare models pair by pair on the same samples, from their stored predictions after temperature scaling.
 
-    Raises ConfigError when fewer than two are named, or when their samples differ and `intersect` does not allow for it.
+    external: name of an external test that all of them have, to compare on; its split is test.
+    Raises ConfigError when fewer than two are named, or when their samples differ and `intersect` does not allow for it, and
+    ModelError when one has no external test of that name.
     """
-    stored = [stored_predictions(model_id) for model_id in model_ids]
+    stored = [stored_predictions(model_id, external) for model_id in model_ids]
     groups = stored[0][1].groups if stored else None
     # A temperature changes how the samples of one class rank: tempered, the AUROCs here are those of `evaluate_stored`.
     tempered = [replace(p, y_score=apply_temperature(p.y_score, card.temperature)) for card, p in stored]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from covidxr.errors import ConfigError
 from covidxr.models.recipes import recipe as named
-from covidxr.records import Augmentation, Recipe
+from covidxr.records import Augmentation, Recipe, SplitFractions
 from covidxr.runs.journal import RunConfig, RunFolder
 
 
-def train_arguments(config: RunConfig, run_dir: Path) -> list[str]:
-    """Return what to write after `covidxr` to start a run whose model is made later; the recipe's own values are left out."""
+def train_arguments(config: RunConfig, run_dir: Path, exclusions: str = "") -> list[str]:
+    """Return what to write after `covidxr` to start a run whose model is made later; the recipe's own values are left out.
+
+    exclusions: file that lists what `config.excluded` holds.
+    """
     base, chosen = named(config.recipe.name), config.recipe
     arguments = ["train", "--data", config.data, "--recipe", chosen.name]
     for field in (*fields(Recipe), *fields(Augmentation)):
@@ -28,7 +31,10 @@ def train_arguments(config: RunConfig, run_dir: Path) -> list[str]:
     if config.init_file or chosen.init != base.init:
         arguments += ["--init", config.init_file or chosen.init]
     arguments += ["--protocol", config.plan.protocol, "--split-seed", str(config.plan.seed)]
+    if config.plan.fractions != SplitFractions():
+        arguments += ["--fractions", "/".join(f"{share:g}" for share in astuple(config.plan.fractions))]
     arguments += ["--skip-unreadable"] if config.skip_unreadable else []
+    arguments += ["--exclude", exclusions] if exclusions else []
     return [*arguments, "--run-dir", str(run_dir), "--no-store"]
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from covidxr.data.dataset import find_dataset
 from covidxr.data.pixels import cache_folder, decode
 from covidxr.data.splits import write_split
 from covidxr.errors import Cancelled, CovidxrError, RunError
@@ -117,7 +118,7 @@ def _fit(run: RunFolder, config: RunConfig, report: Callable[[dict[str, Any]], N
             told = time.monotonic()
             report({"event": "decoding", "done": done, "total": total})
 
-    data = split_data(config.data, config.plan, config.skip_unreadable, watch)
+    data = split_data(config.data, config.plan, config.skip_unreadable, watch, config.excluded)
     dataset, split = data.dataset, data.split
     pixels = decode(dataset, config.recipe.image_size, config.skip_unreadable, watch)
     report({"event": "dataset", "n": len(dataset.samples), "skipped": [list(entry) for entry in dataset.skipped]})
@@ -181,7 +182,7 @@ def reproduce(
         run = RunFolder(folder / name)
         if not (folder / "weights" / name).exists():
             chosen = recipe(name).override(**({"epochs": epochs} if epochs else {}))
-            config = RunConfig(chosen, plan, str(data.resolve()), str(init_file.resolve()) if init_file else None)
+            config = RunConfig(chosen, plan, str(find_dataset(data).resolve()), str(init_file.resolve()) if init_file else None)
             run = resume(run.path) if run.status() != "new" else train(config, run.path)
             if run.status() != "finished":
                 raise RunError(f"the run {run.path} was {run.status()}; call reproduce again with the same folder to go on")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,12 @@ from covidxr.data.duplicates import THUMBNAIL
 from covidxr.data.pixels import decode
 from covidxr.errors import CovidxrError
 from covidxr.models import store
-from covidxr.records import Interval, Labels, ModelCard, Predictions, Scores, ShortcutCheck
+from covidxr.records import Labels, ModelCard, Predictions, Scores, ShortcutCheck
 from covidxr.reports.model_card import draft_card
 from covidxr.runs.journal import RunConfig, RunFolder
 from covidxr.runs.snapshot import epoch_figures
 from covidxr.workflows.datasets import SplitData, split_data
-from covidxr.workflows.evaluation import evaluate_predictions, predict_splits
+from covidxr.workflows.evaluation import predict_splits, split_metrics
 from covidxr.workflows.models import weights_folder
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def store_run(folder: Path, model_id: str, root: Path | None = None) -> ModelCar
 
 
 def _store(run: RunFolder, config: RunConfig, fitted: Fitted, model_id: str, root: Path) -> ModelCard:
-    data = split_data(config.data, config.plan, config.skip_unreadable)
+    data = split_data(config.data, config.plan, config.skip_unreadable, excluded=config.excluded)
     weights = store.to_half(fitted.weights)
     card = draft_card(model_id, config.recipe, data.dataset, data.split, fitted.origin, fitted.best_epoch, fitted.seconds)
-    card = replace(card, learning_curve=tuple(epoch_figures(event) for event in run.epochs()))
+    card = replace(card, learning_curve=tuple(epoch_figures(event) for event in run.epochs()), excluded=config.excluded)
     network = store.restore_network(card, weights)
     predictions = predict_splits(network, card.preprocessing, data, ("val", "test"))
     card = replace(_judge(card, predictions), shortcuts=_audit_shortcuts(card, network, data, predictions))
@@ -66,9 +66,7 @@ def _judge(card: ModelCard, predictions: Predictions) -> ModelCard:
     temperature = fit_temperature(val.y_true, val.y_score)
     points = operating_points(val.y_true, apply_temperature(val.y_score, temperature), val.class_names)
     card = replace(card, temperature=temperature, operating_points=points)
-    figures = asdict(evaluate_predictions(card, predictions, "test"))
-    metrics = {k: Interval(**v) for k, v in figures.items() if isinstance(v, dict) and set(v) == {"estimate", "low", "high"}}
-    return replace(card, metrics=metrics)
+    return replace(card, metrics=split_metrics(card, predictions))
 
 
 def _audit_shortcuts(card: ModelCard, network: nn.Module, data: SplitData, predictions: Predictions) -> tuple[ShortcutCheck, ...]:

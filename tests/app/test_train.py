@@ -87,7 +87,7 @@ def test_nonsense_is_refused_with_the_record_s_sentence(
 
 
 def test_a_dataset_that_is_not_there_is_refused(train: AppTest, texts: Callable[[AppTest], str]) -> None:
-    next(w for w in train.text_input if w.label == "Dataset folder or zip").set_value("/nowhere")
+    next(w for w in train.text_input if w.label == "Dataset folder, zip or name").set_value("/nowhere")
     train.run()
     assert "There is no folder or zip /nowhere" in texts(train).replace("\\", "")
 

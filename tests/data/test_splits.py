@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covidxr.data.dataset import Dataset, Sample
-from covidxr.data.splits import group_samples, split_dataset, write_split
+from covidxr.data.splits import Split, group_samples, split_dataset, straddlers, write_split
 from covidxr.errors import DatasetError
 from covidxr.records import CLASS_NAMES, SPLITS, SplitFractions, SplitPlan
 
@@ -102,3 +102,10 @@ def test_the_csv_holds_plan_fingerprint_and_every_sample(tmp_path: Path) -> None
     assert [r["sample"] for r in rows] == [s.file for s in dataset.samples]
     assert [r["split"] for r in rows] == split.names.tolist()
     assert rows[0] == {"sample": "Normal/images/0.png", "label": "Normal", "group": "0", "split": split.names[0]}
+
+
+def test_who_stands_on_both_sides_is_found() -> None:
+    groups = np.array([0, 0, 1, 1, 2, 3, 3])
+    names = np.array(["train", "test", "train", "val", "test", "val", "test"])
+    split = Split(SplitPlan("stratified"), tuple("abcdefg"), np.zeros(7, dtype=np.int64), names, groups)
+    assert straddlers(split).tolist() == [False, True, False, True, False, False, False]

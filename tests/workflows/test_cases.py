@@ -67,7 +67,7 @@ def test_files_folders_and_zips_are_predicted_and_a_bad_one_is_a_row(tmp_path: P
 def test_sources_that_hold_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="there is no file or folder"):
         workflows.predict_paths("phantom-cnn", [tmp_path / "absent"])
-    with pytest.raises(ImageError, match="holds no PNG, JPEG or TIFF files"):
+    with pytest.raises(ImageError, match="holds no PNG, JPEG, TIFF or DICOM files"):
         workflows.predict_paths("phantom-cnn", [tmp_path])
 
 

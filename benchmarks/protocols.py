@@ -1,0 +1,31 @@
+"""What dividing at random flatters: two models of one recipe, one of each protocol, set against each other.
+
+Prints one JSON object, and stores it beside the models, where the Dataset page reads it.
+
+    python benchmarks/protocols.py --data COVID-19_Radiography_Dataset --grouped MODEL --stratified MODEL
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from covidxr import workflows
+from covidxr.storage import to_json, write_text
+from covidxr.workflows.protocols import FILE
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--grouped", required=True, help="model trained under the grouped protocol")
+    parser.add_argument("--stratified", required=True, help="model of the same recipe under the stratified protocol")
+    arguments = parser.parse_args()
+    effect = workflows.measure_protocols(arguments.data, arguments.grouped, arguments.stratified)
+    write_text(workflows.weights_folder() / FILE, to_json(effect))
+    print(json.dumps({"benchmark": "protocols", **asdict(effect), "sentence": effect.sentence}))
+
+
+if __name__ == "__main__":
+    main()

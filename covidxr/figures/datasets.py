@@ -1,0 +1,83 @@
+"""Datasets in pictures: who is in them, from where, and how their pictures lie to one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+
+from covidxr.figures.style import CLASS_COLOURS, MODEL_COLOURS, OTHER_CLASS, axis, drawn, pictures
+from covidxr.records import display_name
+
+_PATTERNS = ("", "/", ".", "x", "\\")
+_SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up")
+
+
+def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool) -> go.Figure:
+    """Draw the number of pictures in rows (classes or splits), each made of the same parts (sources, splits, datasets).
+
+    counts: row -> part -> number, at most five parts. Raises ValueError for more parts or no rows.
+    """
+    parts = list(dict.fromkeys(part for row in counts.values() for part in row))
+    if not counts or not 1 <= len(parts) <= len(MODEL_COLOURS):
+        raise ValueError(f"expected rows of 1 to {len(MODEL_COLOURS)} parts, got {len(counts)} rows of {len(parts)} parts")
+    rows = [display_name(row) for row in counts]
+    bars = [
+        go.Bar(
+            name=display_name(part),
+            y=rows,
+            x=[row.get(part, 0) for row in counts.values()],
+            orientation="h",
+            marker={
+                "color": colour,
+                "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "rgba(0, 0, 0, 0.5)", "size": 7},
+                "line": {"width": 0},
+            },
+            customdata=[pictures(row.get(part, 0)) for row in counts.values()],
+            hovertemplate=f"%{{y}}, {display_name(part)}: %{{customdata}}<extra></extra>",
+            text=None if stacked else [f"{row.get(part, 0):,}" for row in counts.values()],
+            textposition="outside",
+            textfont={"color": ink},
+            cliponaxis=False,
+        )
+        for part, colour, pattern in zip(parts, MODEL_COLOURS, _PATTERNS, strict=False)
+    ]
+    height = 40 + len(rows) * (34 if stacked else 16 + 18 * len(parts))
+    figure = drawn(bars, ink, height, len(parts) if len(parts) > 1 else 0, barmode="stack" if stacked else "group", bargap=0.3)
+    most = max(sum(row.values()) if stacked else max(row.values()) for row in counts.values())
+    figure.update_xaxes(axis("Pictures", ink, range=[0, most * (1.02 if stacked else 1.18)], nticks=6))
+    figure.update_yaxes(axis("", ink, autorange="reversed", showgrid=False))
+    # In the order of the bars: the first on top.
+    figure.update_layout(legend_traceorder="normal")
+    return figure
+
+
+def map_figure(places: npt.NDArray[np.float64], names: Sequence[str], ink: str) -> go.Figure:
+    """Draw pictures as points, near where they are alike, in one colour a class (or source) each.
+
+    places: (N, 2) of no unit.  names: (N,) class or source of each; at most five different ones.
+    """
+    kinds = sorted(set(names), key=lambda name: (list(CLASS_COLOURS).index(name) if name in CLASS_COLOURS else 99, name))
+    if len(names) != len(places) or len(kinds) > len(MODEL_COLOURS):
+        raise ValueError(f"expected one of at most {len(MODEL_COLOURS)} names for each of {len(places)} points, got {len(kinds)}")
+    named = np.array(names)
+    points = []
+    for number, kind in enumerate(kinds):
+        own = places[named == kind]
+        colour = CLASS_COLOURS.get(kind, OTHER_CLASS) if kinds[0] in CLASS_COLOURS else MODEL_COLOURS[number]
+        points.append(
+            go.Scattergl(
+                x=own[:, 0],
+                y=own[:, 1],
+                mode="markers",
+                name=display_name(kind),
+                marker={"color": colour, "size": 5, "symbol": _SYMBOLS[number], "opacity": 0.75},
+                hovertemplate=f"{display_name(kind)}<extra></extra>",
+            )
+        )
+    figure = drawn(points, ink, 340, len(kinds), hovermode="closest")
+    figure.update_xaxes(axis("", ink, showticklabels=False, showgrid=False, fixedrange=False))
+    figure.update_yaxes(axis("", ink, showticklabels=False, showgrid=False, fixedrange=False))
+    return figure

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+from covidxr.data.dicom import read_dicom
+from covidxr.data.images import read_image
+from covidxr.errors import ImageError
+
+STORED = np.array([[0, 100, 200, 300], [400, 500, 600, 700], [800, 900, 1000, 1100], [1200, 1300, 1400, 1500]])
+RAMP = np.add.outer(np.arange(40), np.arange(60)) * 2
+
+
+def dicom(stored: np.ndarray[Any, Any] = STORED, bits: int = 16, **tags: Any) -> bytes:
+    """A DICOM file of grey values; a small pattern is repeated until it is 32 pixels wide, since smaller ones are refused."""
+    if min(stored.shape[:2]) < 32:
+        stored = np.tile(stored, (8, 8))
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = SecondaryCaptureImageStorage, "1.2.3", "CR"
+    dataset.Rows, dataset.Columns = stored.shape[:2]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = bits
+    dataset.HighBit, dataset.PixelRepresentation = bits - 1, 0
+    if stored.ndim == 3:
+        dataset.SamplesPerPixel, dataset.PlanarConfiguration, dataset.PhotometricInterpretation = 3, 0, "RGB"
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.PixelData = stored.astype(f"<{'i' if dataset.PixelRepresentation else 'u'}{bits // 8}").tobytes()
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def corner(content: bytes) -> list[list[int]]:
+    """The first 4 x 4 pixels of the picture."""
+    return read_dicom(content, "x")[:4, :4].tolist()  # type: ignore[no-any-return]
+
+
+def table(first: int, bits: int, values: list[int]) -> Dataset:
+    item = Dataset()
+    item.LUTDescriptor, item.LUTData = [len(values), first, bits], values
+    item["LUTDescriptor"].VR = item["LUTData"].VR = "US"
+    return item
+
+
+@pytest.fixture(scope="module")
+def files(database: Path) -> list[bytes]:
+    folder = database.parent / "dicom"
+    return [(folder / f"chest-cr-monochrome{n}.dcm").read_bytes() for n in (1, 2)]
+
+
+@pytest.mark.data
+def test_a_real_radiograph_in_monochrome_1_and_2(files: list[bytes]) -> None:
+    one, two = (read_image(content, "x") for content in files)
+    assert two.shape == (1024, 1024)
+    # Both files hold the same stored values, so one is the negative of the other.
+    assert np.array_equal(one, 255 - two)
+    # The same picture written the other way round is the same picture, to the pixel.
+    assert np.array_equal(read_image(dicom(255 - two, 8, PhotometricInterpretation="MONOCHROME1"), "x"), two)
+
+
+def test_eight_bits_without_a_window_stay_as_they_are() -> None:
+    assert np.array_equal(read_image(dicom(RAMP, 8), "x"), RAMP)
+    assert np.array_equal(read_dicom(dicom(RAMP, 8, RescaleSlope=1, RescaleIntercept=0), "x"), RAMP)
+    assert np.array_equal(read_dicom(dicom(255 - RAMP, 8, PhotometricInterpretation="MONOCHROME1"), "x"), RAMP)
+
+
+def test_a_window_worked_out_by_hand() -> None:
+    # PS3.3 C.11.2.1.2.1, centre 600.5, width 401: y = ((x - 600) / 400 + 0.5) * 255, so 400 is black, 800 white, and
+    # 500, 600, 700 stand a quarter, a half and three quarters between: 63.75, 127.5 (to the even 128), 191.25.
+    expected = [[0, 0, 0, 0], [0, 64, 128, 191], [255] * 4, [255] * 4]
+    assert corner(dicom(WindowCenter=600.5, WindowWidth=401)) == expected
+    assert corner(dicom(WindowCenter=[600.5, 0], WindowWidth=[401, 9])) == expected  # the first of several
+    inverted = [[255 - v for v in row] for row in expected]
+    inverted[1] = [255, 191, 128, 64]  # 1 - share is rounded, not 255 - value
+    assert corner(dicom(WindowCenter=600.5, WindowWidth=401, PhotometricInterpretation="MONOCHROME1")) == inverted
+    # Exact: y = (x - c) / w + 0.5, so 500 and 700 stand a quarter and three quarters between 400 and 800.
+    assert corner(dicom(WindowCenter=600, WindowWidth=400, VOILUTFunction="LINEAR_EXACT"))[1] == [0, 64, 128, 191]
+    # Sigmoid: 1 / (1 + exp(-4 (x - c) / w)) is 1/2 at the centre and 1 / (1 + e) = 0.2689 a quarter of the width below.
+    assert corner(dicom(WindowCenter=600, WindowWidth=400, VOILUTFunction="SIGMOID"))[1] == [30, 69, 128, 186]
+
+
+def test_the_rescale_comes_before_the_window() -> None:
+    # Values 2 x - 800: 400 -> 0 is black, 800 -> 800 is white.
+    content = dicom(RescaleSlope=2, RescaleIntercept=-800, WindowCenter=400.5, WindowWidth=801)
+    assert corner(content)[1:3] == [[0, 64, 128, 191], [255] * 4]
+
+
+def test_tables_are_followed_and_come_before_windows() -> None:
+    # 8 bits of output for more than 256 values of input; below and above the table stand its ends.
+    content = dicom(VOILUTSequence=[table(100, 8, [v // 5 for v in range(1001)])], WindowCenter=1, WindowWidth=1)
+    assert corner(content) == [[0, 0, 20, 40], [60, 80, 100, 120], [140, 160, 180, 200], [200] * 4]
+    ten = dicom(STORED // 100, VOILUTSequence=[table(0, 10, [v * 64 for v in range(16)])])
+    assert corner(ten)[3] == [round(v * 64 / 1023 * 255) for v in range(12, 16)]
+    # The modality's table first: it turns the values round, and the picture with them.
+    turned = dicom(STORED // 100, ModalityLUTSequence=[table(0, 16, list(range(1500, -1, -100)))])
+    assert corner(turned) == [[255 - v for v in row] for row in corner(dicom())]
+
+
+def test_deep_pictures_are_spread_and_padding_has_no_say() -> None:
+    assert corner(dicom()) == np.rint(STORED / 1500 * 255).astype(int).tolist()
+    # Without the two extremes the spread runs from 100 to 1400; padding is black in either kind.
+    inner = np.rint((STORED - 100) / 1300 * 255).clip(0, 255).astype(int)
+    inner[0, 0] = inner[3, 3] = 0
+    padded = STORED.copy()
+    padded[0, 0] = padded[3, 3] = 4000
+    assert corner(dicom(padded, PixelPaddingValue=4000)) == inner.tolist()
+    assert corner(dicom(padded, PixelPaddingValue=4095, PixelPaddingRangeLimit=3900)) == inner.tolist()
+    turned = corner(dicom(padded, PixelPaddingValue=4000, PhotometricInterpretation="MONOCHROME1"))
+    assert (turned[0][:2], turned[3][2:]) == ([0, 255], [0, 0])
+    signed = dicom(STORED - 1000, PixelRepresentation=1)
+    assert corner(signed) == corner(dicom())
+
+
+def test_colour_becomes_its_grey() -> None:
+    colour = np.zeros((40, 40, 3), dtype=np.uint8)
+    colour[..., 0] = 255
+    assert (read_dicom(dicom(colour, 8), "x") == 76).all()  # ITU-R 601: 0.299 * 255
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (dicom(NumberOfFrames=2), "holds 2 frames, and one is allowed"),
+        (dicom(STORED[:2, :2]), "16 x 16 pixels is too small; 32"),
+        (dicom(Rows=20_000, Columns=20_000), "over the limit of 50,000,000"),
+        (dicom(PhotometricInterpretation="PALETTE COLOR"), "PALETTE COLOR are not opened"),
+        (dicom(np.full((4, 4), 7), PixelPaddingValue=7), "every pixel has the padding value"),
+        (dicom(RescaleSlope="1e999", RescaleIntercept=0), "values that are not numbers"),
+        (dicom()[:-100], "damaged"),
+        (b"\0" * 128 + b"DICM" + b"\0" * 99, "holds no picture"),
+        (b"no preamble" * 99, "not a DICOM file"),
+    ],
+    ids=["frames", "tiny", "huge", "palette", "padding", "nan", "cut", "empty", "other"],
+)
+def test_bad_files_are_refused_by_name(content: bytes, sentence: str) -> None:
+    with pytest.raises(ImageError, match=sentence) as caught:
+        read_dicom(content, "scan.dcm")
+    assert "scan.dcm" in str(caught.value)
+
+
+def package_file(name: str) -> bytes:
+    """One of the files that are installed with pydicom."""
+    path = get_testdata_file(name, download=False)
+    assert isinstance(path, str)
+    return Path(path).read_bytes()
+
+
+def test_every_transfer_syntax_gives_the_same_picture() -> None:
+    plain = read_image(package_file("MR_small.dcm"), "x")
+    assert plain.std() > 10
+    for name in ("implicit", "bigendian", "RLE", "jpeg_ls_lossless", "jp2klossless"):  # all lossless
+        assert np.array_equal(read_image(package_file(f"MR_small_{name}.dcm"), name), plain)
+    colours = read_image(package_file("SC_rgb_rle.dcm"), "x").astype(int)
+    for name in ("SC_rgb_jpeg_dcmtk.dcm", "SC_rgb_dcmtk_+eb+cy+s2.dcm", "SC_ybr_full_422_uncompressed.dcm"):  # lossy
+        assert np.abs(read_image(package_file(name), name) - colours).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("reportsi.dcm", r"\(SR\) holds no picture"),
+        ("image_dfl.dcm", "deflated as a whole"),
+        ("MR_truncated.dcm", "less than expected"),
+        ("examples_ybr_color.dcm", "holds 30 frames"),
+        ("SC_rgb_rle_16bit.dcm", "in colour of 16 bits"),
+        ("JPGExtended.dcm", "12-bit precision"),  # no free decoder for it
+        ("JPEG-lossy.dcm", "damaged or of an unknown kind"),
+    ],
+)
+def test_files_that_are_no_radiograph_are_refused(name: str, sentence: str) -> None:
+    with pytest.raises(ImageError, match=sentence):
+        read_image(package_file(name), name)
+
+
+def test_the_content_decides_and_not_the_suffix() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(RAMP.astype(np.uint8)).save(buffer, format="PNG")
+    assert np.array_equal(read_image(buffer.getvalue(), "scan.dcm"), RAMP)
+    assert np.array_equal(read_image(dicom(RAMP, 8), "scan.png"), RAMP)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["MR_small_RLE", "MR_small_jpeg_ls_lossless", "MR_small_jp2klossless", "SC_rgb_jpeg_dcmtk", "CT_small"]),
+    st.booleans(),
+)
+def test_mutated_files_are_read_or_refused_never_more(seed: int, kind: str, header: bool) -> None:
+    rng = np.random.default_rng(seed)
+    content = bytearray(package_file(f"{kind}.dcm"))
+    for place in rng.integers(132, 2000 if header else len(content), size=rng.integers(1, 12)):
+        content[place] = rng.integers(0, 256)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom says at length what it forgives
+        try:
+            grey = read_image(bytes(content), "x")
+        except ImageError:
+            return
+    assert grey.dtype == np.uint8
+    assert grey.ndim == 2
