@@ -2,16 +2,18 @@
 
 import streamlit as st
 
+from covidxr.app.audits import audit_section, formats_table, known_audit
 from covidxr.app.browse import browse
 from covidxr.app.datasets import choose_data, divided, overview, plan, prepare, split_section
 from covidxr.app.frame import page
 from covidxr.app.imports import import_section
 
 PURPOSE = "See what a dataset is made of, browse its pictures, divide it, and find what is wrong with it before a model learns it."
-PARTS = ["Overview", "Browse", "Split", "Bring your own"]
+PARTS = ["Overview", "Browse", "Split", "Audit", "Bring your own"]
 
 with page("pages/dataset.py", "Dataset", PURPOSE):
-    part = st.segmented_control("Part", PARTS, default=PARTS[0], required=True, key="dataset part", label_visibility="collapsed")
+    st.session_state.setdefault("dataset part", PARTS[0])
+    part = st.segmented_control("Part", PARTS, required=True, key="dataset part", label_visibility="collapsed")
     if part == "Bring your own":
         import_section()
     else:
@@ -19,9 +21,16 @@ with page("pages/dataset.py", "Dataset", PURPOSE):
         prepare(dataset)
         if part == "Split":
             split_section(dataset)
-            st.stop()
-        data = divided(dataset, plan())
-        if part == "Overview":
-            overview(data)
         else:
-            browse(data, {})
+            data, audit = divided(dataset, plan()), known_audit(dataset)
+            if part == "Overview":
+                overview(data)
+                if audit:
+                    st.subheader("How the pictures are stored", anchor=False)
+                    formats_table(audit)
+                else:
+                    st.caption("Sizes, formats and colours are measured by the audit.")
+            elif part == "Audit":
+                audit_section(data)
+            else:
+                browse(data, {finding.title: finding.files for finding in audit.findings if finding.files} if audit else {})

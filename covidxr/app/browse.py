@@ -95,7 +95,10 @@ def _filtered(data: SplitData, findings: Mapping[str, Sequence[str]], positions:
         said = (f"{sample.file} {sample.patient_id or ''}".casefold() for sample in dataset.samples)
         keep &= np.fromiter((text in words for words in said), dtype=bool, count=len(keep))
     one, two, three, four = st.columns(4)
-    finding = one.selectbox("Finding of the audit", [_ANY, *findings], key="browse finding")
+    if st.session_state.get("browse finding") not in (_ANY, *findings):
+        st.session_state["browse finding"] = _ANY
+    why = None if findings else "Run the audit first, in the next part of this page."
+    finding = one.selectbox("Finding of the audit", [_ANY, *findings], key="browse finding", help=why)
     if finding != _ANY:
         found = np.zeros(len(keep), dtype=bool)
         found[[positions[file] for file in findings[finding] if file in positions]] = True

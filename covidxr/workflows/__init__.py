@@ -1,6 +1,7 @@
 """The use cases: the only place where the rooms meet. Torch is loaded inside the functions that need it."""
 
 from covidxr.data.dataset import open_dataset
+from covidxr.workflows.audits import audit_dataset
 from covidxr.workflows.cases import explain_case, padding_sentence, predict_case, predict_paths, read_picture, sample_phantom
 from covidxr.workflows.datasets import SplitData, default_dataset, split_data
 from covidxr.workflows.estimates import Estimate, estimate
@@ -25,6 +26,7 @@ __all__ = [
     "ModelEvaluation",
     "ProtocolEffect",
     "SplitData",
+    "audit_dataset",
     "check_dataset",
     "compare_stored",
     "default_dataset",

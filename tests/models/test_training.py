@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,6 @@ from covidxr.models.checkpoints import Fitted, best_of_checkpoint
 from covidxr.models.recipes import RECIPES, recipe
 from covidxr.models.training import TrainingData, fit
 from covidxr.records import CLASS_NAMES, Recipe
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +60,9 @@ def test_it_tells_how_far_it_is_within_an_epoch(data: TrainingData, tmp_path: Pa
     steps = [event for event in events if event["event"] == "steps"]
     assert [(event["epoch"], event["step"]) for event in steps] == [(epoch, step) for epoch in (1, 2) for step in range(1, 7)]
     epochs = [event for event in events if event["event"] == "epoch"]
-    assert [event["train_loss"] for event in steps if event["step"] == 6] == [event["train_loss"] for event in epochs]
+    for epoch in epochs:
+        own = [event["train_loss"] for event in steps if event["epoch"] == epoch["epoch"]]
+        assert np.mean(own) == pytest.approx(epoch["train_loss"])
 
 
 def test_rare_classes_weigh_as_the_recipe_says_in_every_batch(data: TrainingData, tmp_path: Path) -> None:
@@ -205,17 +202,3 @@ def test_the_recipes_are_the_study_s() -> None:
     augmented = RECIPES["poster-cnn-augmented"].augmentation
     assert (augmented.rotation_degrees, augmented.horizontal_flip) == (10, True)
     assert RECIPES["covidxr-resnet18"].image_size == 224
-
-
-@pytest.mark.slow
-def test_two_processes_under_torchrun_train_one_model(phantoms: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "covidxr", "train"]
-    command += ["--data", str(phantoms), "--recipe", "poster-cnn", "--epochs", "1", "--batch-size", "16", "--model-id", "two"]
-    command += ["--run-dir", str(tmp_path / "run"), "--json"]
-    environment = os.environ | {"COVIDXR_WEIGHTS": str(tmp_path / "weights"), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, timeout=300, check=False)
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert (tmp_path / "weights" / "two" / "model.safetensors").exists()
-    events = (tmp_path / "run" / "events.jsonl").read_text().splitlines()
-    assert [("epoch" in e) for e in events].count(True) >= 1
-    assert sum('"event": "finished"' in e for e in events) == 1

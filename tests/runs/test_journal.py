@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -10,7 +15,7 @@ from filelock import FileLock
 from covidxr.errors import RunError
 from covidxr.models.recipes import recipe
 from covidxr.records import SplitPlan
-from covidxr.runs.journal import RunConfig, RunFolder
+from covidxr.runs.journal import Label, RunConfig, RunFolder, boot_id
 
 CONFIG = RunConfig(recipe("poster-cnn"), SplitPlan(), "/data")
 
@@ -80,3 +85,154 @@ with run.hold():
     assert run.status() == "interrupted"
     child.wait()
     child.stdout.close()
+
+
+def test_an_event_line_cut_short_does_not_swallow_the_next_one(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.report({"event": "started"})
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"time": "2026-01-01T00:00:00+00:00", "event": "epo')
+    run.report({"event": "launched"})
+    run.report({"event": "queued", "behind": "other"})
+    assert [e["event"] for e in run.events()] == ["started", "launched", "queued"]
+    assert (tmp_path / "events.jsonl").read_text().count("\n") == 4
+
+
+def test_lines_that_are_no_events_are_skipped(tmp_path: Path) -> None:
+    now = "2026-01-01T00:00:00+00:00"
+    lines = ["3", "null", '["event", "time"]', '"event time"', '{"event": "epoch"}', f'{{"time": "{now}"}}', "", "\0\0\0", "{]"]
+    (tmp_path / "events.jsonl").write_text("\n".join([*lines, f'{{"time": "{now}", "event": "started"}}', ""]))
+    assert RunFolder(tmp_path).events() == [{"time": now, "event": "started"}]
+
+
+@pytest.mark.parametrize("damage", [b'{"name": "a', b'{"name": 3}', b"[]", b"\xff\xfe\x00", b"", None])
+def test_a_label_comes_back_and_a_damaged_one_counts_as_none(tmp_path: Path, damage: bytes | None) -> None:
+    run = RunFolder(tmp_path)
+    assert run.label() == Label()
+    written = Label("Größerer Versuch", "zweite Zeile\nmit 30 % mehr")
+    run.write_label(written)
+    assert run.label() == written
+    if damage is None:
+        (tmp_path / "label.json").unlink()
+    else:
+        (tmp_path / "label.json").write_bytes(damage)
+    assert run.label() == Label()
+
+
+def test_the_log_s_tail_shows_only_what_a_progress_bar_left_behind(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert run.log_tail(5) == ""
+    run.log.write_bytes(b"$ python -m covidxr train\r\n\repoch 1:  10%\repoch 1: 100%\na warning\n\repoch 2:  10%\repoch 2:  40%\r")
+    assert run.log_tail(9) == "$ python -m covidxr train\nepoch 1: 100%\na warning\nepoch 2:  40%"
+    run.log.write_bytes(b"x" * 100_000 + b"\n" + "größer\n".encode() * 20_000 + b"one\ntwo\nthree\n")
+    assert run.log_tail(3) == "one\ntwo\nthree"
+    assert set(run.log_tail(50_000).split("\n")[1:-3]) == {"größer"}
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n"])
+def test_the_log_s_tail_has_the_lines_asked_for_however_it_ends(tmp_path: Path, end: str) -> None:
+    run = RunFolder(tmp_path)
+    run.log.write_text("one\ntwo\nthree\nfour" + end)
+    assert run.log_tail(2) == "three\nfour"
+
+
+def test_a_launched_run_is_starting_for_a_minute_and_then_did_not_come_up(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.report({"event": "launched", "boot": boot_id()})
+    assert run.state(run.events()) == ("starting", "")
+    long_ago = (datetime.now(UTC) - timedelta(minutes=2)).isoformat(timespec="seconds")
+    run.report({"event": "launched", "boot": boot_id(), "time": long_ago})
+    status, reason = run.state(run.events())
+    assert status == "interrupted"
+    assert "its process did not come up" in reason
+
+
+def test_a_run_that_holds_its_lock_is_queued_until_it_says_otherwise(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with run.hold():
+        assert run.status() == "running"
+        run.report({"event": "queued", "behind": "other"})
+        assert run.state(run.events()) == ("queued", "")
+        run.report({"event": "started"})
+        assert run.state(run.events()) == ("running", "")
+    run.report({"event": "queued", "behind": "other"})
+    assert run.status() == "interrupted"
+
+
+def test_a_finished_run_stays_finished_when_storing_it_fails(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.report({"event": "finished"})
+    run.report({"event": "storing"})
+    assert run.status() == "finished"
+    run.report({"event": "storing", "reason": "the dataset has gone"})
+    assert run.state(run.events()) == ("finished", "the dataset has gone")
+    run.report({"event": "stored", "model_id": "x"})
+    assert run.state(run.events()) == ("finished", "")
+
+
+def test_the_reason_of_an_end_is_what_is_known_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(name: str, *events: dict[str, str]) -> tuple[str, str]:
+        run = RunFolder(tmp_path / name)
+        run.path.mkdir()
+        for event in events:
+            run.report(event)
+        return run.state(run.events())
+
+    launched = {"event": "launched", "boot": boot_id()}
+    before = {"event": "launched", "boot": "another-start-of-the-machine"}
+    started = {"event": "started"}
+    killed = "its process ended without a word: it was killed, or the machine ran out of memory"
+    assert ended("killed", launched, started) == ("interrupted", killed)
+    assert ended("restarted", before, started) == ("interrupted", "the machine was restarted while it was going on")
+    assert ended("killed-after-a-restart", before, started, launched, started) == ("interrupted", killed)
+    assert ended("failed", launched, {"event": "failed", "reason": "no such folder"}) == ("failed", "no such folder")
+    assert ended("told", before, {"event": "interrupted", "reason": "a shutdown"}) == ("interrupted", "a shutdown")
+    assert ended("cancelled", before, {"event": "cancelled"}) == ("cancelled", "")
+    monkeypatch.setattr("covidxr.runs.journal.shutil.disk_usage", lambda path: SimpleNamespace(free=3_000_000))
+    status, reason = ended("full", launched, started)
+    assert status == "interrupted"
+    assert reason == "the disk is full: 3 MB are free; make room, then resume"
+    assert ended("full-and-restarted", before, started)[1] == "the machine was restarted while it was going on"
+
+
+def test_whoever_looks_at_a_run_does_not_make_it_look_alive_to_others(tmp_path: Path) -> None:
+    """A page in two tabs, or a page and `covidxr runs`: a look takes the lock for an instant."""
+    run = RunFolder(tmp_path)
+    with run.hold():
+        run.report({"event": "finished"})
+    seen: set[str] = set()
+    end = time.monotonic() + 1
+
+    def look() -> None:
+        while time.monotonic() < end:
+            seen.add(run.status())
+            time.sleep(0.001)
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {"finished"}
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_not_called_interrupted(tmp_path: Path) -> None:
+    class Ending(RunFolder):
+        """Finishes just after its events were read for the first time."""
+
+        working: ExitStack | None = None
+
+        def events(self) -> list[dict[str, object]]:
+            read = super().events()
+            if self.working is not None:
+                self.report({"event": "finished"})
+                self.working.close()
+                self.working = None
+            return read
+
+    run = Ending(tmp_path)
+    run.working = ExitStack()
+    run.working.enter_context(run.hold())
+    run.report({"event": "started"})
+    assert run.status() in ("running", "finished")
+    assert run.status() == "finished"
