@@ -62,6 +62,13 @@ def open_evaluate(page: Page) -> None:
     page.get_by_text("x 11 grid").first.wait_for()
 
 
+def open_dataset(page: Page) -> None:
+    """Work the audit out, and wait for its last table."""
+    page.get_by_text("Where it lies").wait_for()
+    page.get_by_text("Audit", exact=True).click()
+    page.get_by_text("The average picture of each class").wait_for()
+
+
 def open_train(page: Page) -> None:
     """Start a run, unless one is going on already, and wait for its curves."""
     page.get_by_text("New run").wait_for()
@@ -83,7 +90,7 @@ def open_compare(page: Page) -> None:
     page.locator(".js-plotly-plot .xtick").first.wait_for(state="attached")
 
 
-PAGES = {"home": open_home, "train": open_train, "predict": open_predict, "evaluate": open_evaluate, "compare": open_compare}
+PAGES = {"home": open_home, "dataset": open_dataset, "train": open_train, "predict": open_predict, "evaluate": open_evaluate, "compare": open_compare}
 
 if __name__ == "__main__":
     main(sys.argv[1].rstrip("/"), sys.argv[2:])

@@ -136,7 +136,7 @@ def fit(
             if average is not None:
                 average.update_parameters(network)
             total += torch.stack([loss.detach(), (logits.argmax(dim=1) == y).float().mean()]).cpu()
-            if cancelled():
+            if _on_any_process(cancelled(), fabric):
                 raise Cancelled
             now = time.monotonic()
             if first_step or now - told_time >= _TELL_SECONDS:
@@ -155,7 +155,6 @@ def fit(
         macro_f1 = float(f1_score(y_true, scores.argmax(axis=1), average="macro"))
         state.finish_epoch(epoch, macro_f1, judge, time.monotonic() - started)
         if fabric.is_global_zero:
-            state.save(checkpoint)
             report(
                 {
                     "event": "epoch",
@@ -171,6 +170,7 @@ def fit(
                     "seconds": state.seconds,
                 }
             )
+            state.save(checkpoint)  # after the report: killed in between, the epoch is trained and told again, not lost
     fabric.barrier()
     return state.result()
 
@@ -246,6 +246,11 @@ def _sum_over_processes(values: Tensor, fabric: Fabric) -> Tensor:
     summed = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
     assert isinstance(summed, Tensor)  # a tensor goes in, so one comes out; the signature also allows collections
     return summed.cpu()
+
+
+def _on_any_process(flag: bool, fabric: Fabric) -> bool:
+    """Whether the flag is up on any process: all must stop after the same step, or the others would wait for ever."""
+    return flag if fabric.world_size == 1 else bool(_sum_over_processes(torch.tensor([float(flag)]), fabric) > 0)
 
 
 def _check_same_epoch(epoch: int, fabric: Fabric) -> None:

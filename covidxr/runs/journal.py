@@ -72,7 +72,7 @@ class RunFolder:
             return from_json(RunConfig, (self.path / "config.json").read_text("utf-8"), "config.json")
         except FileNotFoundError:
             raise RunError(f"{self.path} is not a run: it has no config.json") from None
-        except ConfigError as error:
+        except (ConfigError, OSError, UnicodeDecodeError) as error:
             raise RunError(f"the run {self.path} cannot be read: {error}") from error
 
     def report(self, event: dict[str, Any]) -> None:
@@ -123,8 +123,8 @@ class RunFolder:
                 text = file.read().decode("utf-8", "replace")
         except OSError:
             return ""
-        shown = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
-        return "\n".join(line for line in shown[-lines - 1 :] if line.strip())
+        shown = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+        return "\n".join([line for line in shown if line.strip()][-lines:])
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -142,27 +142,30 @@ class RunFolder:
         if not (self.path / "lock").exists():
             return False
         try:
-            with FileLock(self.path / "lock", timeout=0):
+            # Whoever else is looking holds the lock for an instant too; a run holds it for good.
+            with FileLock(self.path / "lock", timeout=0.1, poll_interval=0.01):
                 return False
         except Timeout:
             return True
 
     def status(self) -> Status:
         """Return the state of the run: running or queued while its lock is held, else what its last event left it in."""
-        return self.state(self.events())[0]
+        return self.state()[0]
 
-    def state(self, events: Sequence[dict[str, Any]]) -> tuple[Status, str]:
-        """Return the state that the run's events leave it in, and why it failed, was interrupted or could not become a model."""
+    def state(self) -> tuple[Status, str, list[dict[str, Any]]]:
+        """Return the state of the run, why it failed, was interrupted or could not become a model, and its events."""
+        held = self.held()  # before the events are read: a run that ends in between has written its last one by then
+        events = self.events()
         last: dict[str, Any] = events[-1] if events else {}
         kind = last.get("event", "")
-        if self.held():
-            return ("queued" if kind == "queued" else "running"), ""
+        if held:
+            return ("queued" if kind == "queued" else "running"), "", events
         if not events:
-            return "new", ""
+            return "new", "", events
         if kind == "launched" and _age(last) < _START_SECONDS:
-            return "starting", ""
+            return "starting", "", events
         status = _AFTER.get(kind, "interrupted")
-        return status, self._reason(events) if status in ("failed", "interrupted") or kind == "storing" else ""
+        return status, self._reason(events) if status in ("failed", "interrupted") or kind == "storing" else "", events
 
     def _reason(self, events: Sequence[dict[str, Any]]) -> str:
         if events[-1].get("reason"):

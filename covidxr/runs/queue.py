@@ -32,7 +32,7 @@ def turn(folder: Path, name: str, waiting: Callable[[str], None]) -> Iterator[No
             held.callback(ticket.unlink, missing_ok=True)
         told = False
         while first := _first_before(ticket, gate):
-            waiting("" if told else _read_name(first))
+            waiting("" if told else _read_name(first) or "another run")
             told = True
             time.sleep(_LOOK_SECONDS)
         yield

@@ -66,8 +66,7 @@ class Snapshot:
 
 def take(run: RunFolder) -> Snapshot:
     """Read a run as it stands."""
-    events = run.events()
-    status, reason = run.state(events)
+    status, reason, events = run.state()
     try:
         config = run.config()
     except RunError as error:
@@ -83,7 +82,7 @@ def take(run: RunFolder) -> Snapshot:
         reason=reason,
         config=config,
         epochs=tuple(epoch_figures(by_epoch[epoch]) for epoch in sorted(by_epoch)),
-        steps=tuple((event["epoch"] - 1 + event["step"] / event["steps"], event["train_loss"]) for event in told),
+        steps=_places(told),
         progress=_progress(events, config, last) if status in ("starting", "queued", "running") else None,
         images_per_second=last.get("images_per_second"),
         seconds=last.get("seconds", 0.0),
@@ -92,12 +91,25 @@ def take(run: RunFolder) -> Snapshot:
     )
 
 
+def _places(told: Sequence[dict[str, Any]]) -> tuple[tuple[float, float], ...]:
+    """(epochs done, training loss) as told; what a resume trained again takes the place of what was told of it before."""
+    places: list[tuple[float, float]] = []
+    for event in told:
+        place = event["epoch"] - 1 + event["step"] / event["steps"]
+        while places and places[-1][0] >= place:
+            places.pop()
+        places.append((place, event["train_loss"]))
+    return tuple(places)
+
+
 def epoch_figures(event: dict[str, Any]) -> EpochFigures:
     """Return the figures of an `epoch` event."""
     return EpochFigures(**{field.name: event[field.name] for field in fields(EpochFigures)})
 
 
 def _progress(events: Sequence[dict[str, Any]], config: RunConfig | None, last_epoch: dict[str, Any]) -> Progress:
+    if not events:
+        return Progress("Starting")
     last = events[-1]
     done, total = last_epoch.get("epoch", 0), config.recipe.epochs if config else 1
     share = done / total

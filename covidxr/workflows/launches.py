@@ -51,6 +51,8 @@ def export_tensorboard(runs: Sequence[RunFolder], folder: Path) -> dict[str, int
     for run in runs:
         recipe: dict[str, Any] = asdict(run.config().recipe)
         epochs = run.epochs()
+        for old in (folder / run.path.name).glob("events.out.tfevents.*"):
+            old.unlink()  # or the curves would be there twice
         with SummaryWriter(str(folder / run.path.name)) as writer:
             writer.add_text("recipe", "\n".join(f"    {key}: {value}" for key, value in recipe.items()))
             for event in epochs:

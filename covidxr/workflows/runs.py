@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -74,7 +74,9 @@ def resume(folder: Path, at_once: bool = False) -> RunFolder:
 def _train(run: RunFolder, config: RunConfig, at_once: bool) -> None:
     report = run.report if is_main_process() else lambda event: None
     alone = at_once or "RANK" in os.environ  # torchrun is told what to use, and its processes cannot wait one by one
-    run.cancel.unlink(missing_ok=True)
+    if is_main_process() and [event["event"] for event in run.events()[-1:]] != ["launched"]:
+        # Left from an earlier time. Whoever launches a process clears it first, and may have asked it to stop by now.
+        run.cancel.unlink(missing_ok=True)
 
     def wait(behind: str) -> None:
         if behind:
@@ -97,7 +99,8 @@ def _train(run: RunFolder, config: RunConfig, at_once: bool) -> None:
         raise
     except Exception as error:
         if _disk_full(error):
-            report({"event": "interrupted", "reason": f"the disk is full ({error}); make room, then resume"})
+            with suppress(OSError):  # not even a line may fit: then whoever looks finds the disk full
+                report({"event": "interrupted", "reason": f"the disk is full ({error}); make room, then resume"})
             raise RunError(f"the disk is full ({error}); make room, then go on with `covidxr resume {run.path}`") from error
         report({"event": "failed", "reason": f"an error that nobody foresaw, {type(error).__name__}: {error}; the log says more"})
         raise
