@@ -90,7 +90,14 @@ def open_compare(page: Page) -> None:
     page.locator(".js-plotly-plot .xtick").first.wait_for(state="attached")
 
 
-PAGES = {"home": open_home, "dataset": open_dataset, "train": open_train, "predict": open_predict, "evaluate": open_evaluate, "compare": open_compare}
+PAGES = {
+    "home": open_home,
+    "dataset": open_dataset,
+    "train": open_train,
+    "predict": open_predict,
+    "evaluate": open_evaluate,
+    "compare": open_compare,
+}
 
 if __name__ == "__main__":
     main(sys.argv[1].rstrip("/"), sys.argv[2:])

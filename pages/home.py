@@ -13,6 +13,7 @@ with page("pages/home.py", "covidxr", PURPOSE):
     cards = [entry.card for entry in entries if entry.card]
 
     st.page_link("pages/predict.py", label="**Predict:** drop a radiograph, read what a model finds", icon=":material/radiology:")
+    st.page_link("pages/dataset.py", label="**Dataset:** see what is in it, and what is wrong with it", icon=":material/dataset:")
     st.page_link("pages/train.py", label="**Train:** start a run and watch it learn", icon=":material/model_training:")
     st.page_link("pages/evaluate.py", label="**Evaluate:** click through a model's errors on test", icon=":material/grid_on:")
     st.page_link("pages/compare.py", label="**Compare:** see which differences are real", icon=":material/compare:")
