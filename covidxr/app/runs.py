@@ -235,10 +235,13 @@ def _compare(runs: Sequence[Snapshot]) -> None:
         _curve({name: run.epochs for name, run in zip(names, runs, strict=True)}, _MEASURES[title], (), "runs")
     with right:
         st.markdown("**Settings that differ**")
-        settings = [snapshot.settings(run.config) if run.config else {} for run in runs]
-        differing = [key for key in settings[0] if len({own.get(key) for own in settings}) > 1]
-        if differing:
-            rows = {name: [own.get(key, "?") for key in differing] for name, own in zip(names, settings, strict=True)}
-            st.dataframe({"Setting": differing, **rows}, hide_index=True, alt="The settings in which the ticked runs differ")
+        configs = [run.config for run in runs if run.config]
+        if len(configs) < len(runs):
+            st.caption("Not known: the configuration of one of them cannot be read.")
+        elif differing := snapshot.differences(configs):
+            columns = dict(zip(names, map(list, zip(*differing.values(), strict=True)), strict=True))
+            st.dataframe(
+                {"Setting": list(differing), **columns}, hide_index=True, alt="The settings in which the ticked runs differ"
+            )
         else:
             st.caption("None: these runs were asked to do the same.")

@@ -164,7 +164,7 @@ def settings(config: RunConfig) -> dict[str, str]:
     return {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
 
 
-def differences(one: RunConfig, other: RunConfig) -> dict[str, tuple[str, str]]:
-    """Return the settings in which two runs differ, with both values."""
-    a, b = settings(one), settings(other)
-    return {name: (a[name], b[name]) for name in a if a[name] != b[name]}
+def differences(configs: Sequence[RunConfig]) -> dict[str, tuple[str, ...]]:
+    """Return the settings in which runs differ, with the value of each."""
+    each = [settings(config) for config in configs]
+    return {name: tuple(own[name] for own in each) for name in each[0] if len({own[name] for own in each}) > 1}

@@ -153,10 +153,10 @@ def test_a_damaged_configuration_is_a_reason_and_no_error(tmp_path: Path, damage
 
 
 def test_two_runs_differ_in_what_was_set_otherwise_and_in_nothing_else(tmp_path: Path) -> None:
-    assert snapshot.differences(CONFIG, CONFIG) == {}
+    assert snapshot.differences([CONFIG, CONFIG]) == {}
     changed = CONFIG.recipe.override(epochs=7, learning_rate=3e-5, horizontal_flip=True, rotation_degrees=10.0, seed=2)
     other = replace(CONFIG, recipe=changed, plan=SplitPlan("stratified", 5), init_file="/weights", skip_unreadable=True)
-    assert snapshot.differences(CONFIG, other) == {
+    assert snapshot.differences([CONFIG, other]) == {
         "Epochs": ("4", "7"),
         "Learning rate": ("0.01", "3e-05"),
         "Flip left and right": ("False", "True"),
@@ -167,7 +167,7 @@ def test_two_runs_differ_in_what_was_set_otherwise_and_in_nothing_else(tmp_path:
         "File of initial weights": ("", "/weights"),
         "Unreadable pictures": ("end the run", "left out"),
     }
-    resnet = snapshot.differences(CONFIG, replace(CONFIG, recipe=recipe("covidxr-resnet18"), data="/elsewhere"))
+    resnet = snapshot.differences([CONFIG, replace(CONFIG, recipe=recipe("covidxr-resnet18"), data="/elsewhere")])
     assert resnet["Recipe"] == ("poster-cnn", "covidxr-resnet18")
     assert resnet["Network"] == ("poster_cnn", "resnet18")
     assert resnet["Dataset"] == ("/data", "/elsewhere")

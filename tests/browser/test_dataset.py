@@ -1,0 +1,38 @@
+"""A reader browses a dataset: filters the grid, opens a picture, and finds its twins; a real browser."""
+
+import shutil
+
+import pytest
+
+from tests.browser.conftest import serve
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PICTURES = "[data-testid=stImage] img"
+
+
+def test_filter_the_grid_open_a_picture_and_find_its_twin(tab, phantoms, two_models, tmp_path, port, sideways, errors):
+    data = shutil.copytree(phantoms, tmp_path / "data")
+    shutil.copy(data / "COVID/images/COVID-7.png", data / "COVID/images/COVID-907.png")
+    variables = {"COVIDXR_WEIGHTS": two_models, "COVIDXR_DATASET": data}
+    with serve(port, tmp_path / "server.log", **variables) as address:
+        tab.goto(f"{address}/dataset")
+        tab.get_by_text("Where it lies").wait_for()
+        assert sideways() == 0
+        tab.get_by_text("Browse", exact=True).click()
+        tab.get_by_text("161 pictures of 161").wait_for()
+        tab.get_by_role("textbox", name="File or patient").fill("COVID-7.png")
+        tab.keyboard.press("Enter")
+        tab.get_by_text("1 picture of 161").wait_for()
+        tab.get_by_role("button", name="COVID-7", exact=True).click()
+        tab.get_by_text("Looks most alike").wait_for()
+        tab.get_by_role("button", name="COVID-907", exact=True).first.click()  # its twin, planted
+        tab.get_by_text("COVID/images/COVID-907.png").wait_for()
+        tab.get_by_role("button", name="COVID-7", exact=True).first.wait_for()
+        assert tab.locator(PICTURES).first.get_attribute("alt") == "COVID/images/COVID-907.png: COVID"
+
+        tab.get_by_text("Audit", exact=True).click()
+        tab.get_by_text("Exact duplicates").first.wait_for()
+        tab.get_by_role("button", name="Look at them").first.click()
+        tab.get_by_text("2 pictures of 161").wait_for()
+        assert sideways() == 0
+        assert errors == []
