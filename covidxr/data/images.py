@@ -63,13 +63,13 @@ def _check_geometry(picture: Image.Image, name: str) -> None:
 
 
 def _to_grey(picture: Image.Image, name: str) -> GreyImage:
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode in _DEEP_MODES:
-        return _spread(np.asarray(upright, dtype=np.float64), name)
-    if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        rgba = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
-    return np.asarray(upright.convert("RGB").convert("L") if upright.mode != "L" else upright, dtype=np.uint8)
+    ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode in _DEEP_MODES:
+        return _spread(np.asarray(picture, dtype=np.float64), name)
+    if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        rgba = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
+    return np.asarray(picture.convert("RGB").convert("L") if picture.mode != "L" else picture, dtype=np.uint8)
 
 
 def _spread(values: npt.NDArray[np.float64], name: str) -> GreyImage:
@@ -91,7 +91,9 @@ def fit_to_square(image: GreyImage, size: int) -> GreyImage:
 
     Nothing is cropped and the aspect ratio stays. Training and serving both come through here, so they agree bit for bit.
     """
-    picture = ImageOps.expand(Image.fromarray(image), padding(*image.shape), fill=0)
+    picture = Image.fromarray(image)
+    if picture.width != picture.height:
+        picture = ImageOps.expand(picture, padding(*image.shape), fill=0)
     if picture.size != (size, size):
         picture = picture.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(picture, dtype=np.uint8)
