@@ -24,7 +24,8 @@ def test_filter_the_grid_open_a_picture_and_find_its_twin(tab, phantoms, two_mod
         tab.keyboard.press("Enter")
         tab.get_by_text("1 picture of 161").wait_for()
         tab.get_by_role("button", name="COVID-7", exact=True).click()
-        tab.get_by_text("Looks most alike").wait_for()
+        tab.get_by_text("By the leading principal components").wait_for()
+        tab.wait_for_timeout(1000)  # the pictures have come: nothing moves under the mouse any more
         tab.get_by_role("button", name="COVID-907", exact=True).first.click()  # its twin, planted
         tab.get_by_text("COVID/images/COVID-907.png").wait_for()
         tab.get_by_role("button", name="COVID-7", exact=True).first.wait_for()
