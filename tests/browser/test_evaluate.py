@@ -29,14 +29,15 @@ def pictures_of(tab, expected):
     for page in range(1, -(-expected // 6) + 1):
         if page > 1:
             tab.get_by_test_id("stPagination").get_by_role("button", name=re.compile("next", re.IGNORECASE)).click()
-        tab.wait_for_function(
+        found = tab.wait_for_function(
             """([selector, n, seen]) => {
-                const found = [...document.querySelectorAll(selector)].map(picture => picture.alt);
-                return found.length === n && found.every(alt => !seen.includes(alt));
+                if (!document.querySelector("[data-test-script-state=notRunning]")) return false;
+                const found = new Set([...document.querySelectorAll(selector)].map(picture => picture.alt));
+                return found.size === n && seen.every(alt => !found.has(alt)) && [...found];
             }""",
             arg=[PICTURES, min(6, expected - len(seen)), sorted(seen)],
         )
-        seen |= {picture.get_attribute("alt") for picture in tab.locator(PICTURES).all()}
+        seen |= set(found.json_value())
     return seen
 
 

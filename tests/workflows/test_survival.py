@@ -175,7 +175,8 @@ def test_ten_runs_killed_at_random_moments_end_as_one_that_was_not(
         before = len(run.epochs())
         workflows.resume(run.path, at_once=True)
         again = [event["epoch"] for event in run.events() if event["event"] == "epoch"][before:]
-        assert min(again, default=EPOCHS) > before  # no finished epoch is trained twice
+        # No finished epoch is trained twice, but for one that was told and not yet written when the kill came.
+        assert min(again, default=EPOCHS) >= before
         assert_equal(run, whole[0])
 
 
