@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from covidxr.data.images import check_size
+from covidxr.data import dicom_header
+from covidxr.data.decoding import decode_pixels
+from covidxr.data.images import Radiograph, check_size
+from covidxr.data.limits import MAX_FILE_BYTES
 from covidxr.errors import ImageError
 from covidxr.records import GreyImage
 
@@ -18,14 +22,14 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 Values = npt.NDArray[np.float64]
-"""(H, W) pixel values; float64 holds all integers of a DICOM file exactly."""
+"""Pixel values; float64 holds all integers of a DICOM file exactly."""
 
 _CURE = "export it again without compression, or as a PNG"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
-def read_dicom(content: bytes, name: str) -> GreyImage:
+def read_dicom(content: bytes, name: str) -> Radiograph:
     """Decode a DICOM file of one picture into grey values, (H, W) uint8, 0 is black as a radiologist would see it.
 
     The modality table (or rescale), then the first VOI table (or window) is applied, then MONOCHROME1 is inverted. Without a
@@ -34,17 +38,22 @@ def read_dicom(content: bytes, name: str) -> GreyImage:
     """
     from pydicom import dcmread  # imported late: it costs a third of a second and most datasets hold no DICOM
     from pydicom.errors import InvalidDicomError
-    from pydicom.pixels.utils import pixel_array
 
-    if _DEFLATED in content[132:1024]:  # inflating is unbounded: a small file could fill the memory before any check
-        raise ImageError(f"cannot read {name}: DICOM files that are deflated as a whole are not opened; {_CURE}")
     try:
+        if _DEFLATED in content[132:1024]:
+            _check_inflation(content, name)
         dataset = dcmread(io.BytesIO(content))
         _check(dataset, name)
-        stored = pixel_array(dataset)
-        if dataset.SamplesPerPixel == 3:
-            return _grey_of_colour(stored, name)
-        return _grey(dataset, stored, name)
+        stored = _stored(dataset, content, name)
+        grey = _grey_of_colour(stored, name) if dataset.SamplesPerPixel == 3 else _grey(dataset, stored, name)
+        return Radiograph(
+            grey,
+            "DICOM",
+            int(dataset.get("BitsStored") or stored.dtype.itemsize * 8),
+            dicom_header.warnings(dataset) + _writing(grey),
+            dicom_header.refusals(dataset),
+            dicom_header.dropped(dataset),
+        )
     except ImageError:
         raise
     except InvalidDicomError:
@@ -55,15 +64,45 @@ def read_dicom(content: bytes, name: str) -> GreyImage:
         raise ImageError(f"cannot read {name}: the DICOM file is damaged or of an unknown kind ({reason}); {_CURE}") from error
 
 
+def _writing(grey: GreyImage) -> tuple[str, ...]:
+    from covidxr.data.audit import MIN_LETTERS  # here, since these files need this one's neighbour
+    from covidxr.data.facts import count_letters
+
+    found = count_letters(grey) >= MIN_LETTERS
+    return ("There is probably writing in the picture: a name, a date or a mark of the film.",) if found else ()
+
+
+def _check_inflation(content: bytes, name: str) -> None:
+    """Refuse a file, deflated as a whole, that would fill the memory: pydicom inflates without an end."""
+    start = 144 + int.from_bytes(content[140:144], "little")  # after the meta information, whose length is its first element
+    inflator, inflated, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, content[start:]
+    while rest and not inflator.eof:
+        inflated += len(inflator.decompress(rest, 1 << 20))
+        rest = inflator.unconsumed_tail
+        if inflated > MAX_FILE_BYTES:
+            raise ImageError(f"cannot read {name}: it inflates to more than the limit of {MAX_FILE_BYTES:,} bytes; {_CURE}")
+
+
+def _stored(dataset: Dataset, content: bytes, name: str) -> npt.NDArray[Any]:
+    """The values in the file, (H, W) or (H, W, 3) RGB."""
+    from pydicom.pixels.utils import pixel_array
+    from pydicom.uid import RLELossless
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated and syntax != RLELossless:
+        return decode_pixels(content, int(dataset.Rows) * int(dataset.Columns), name)
+    return pixel_array(dataset)  # of pydicom and numpy alone, which a damaged file cannot crash
+
+
 def _check(dataset: Dataset, name: str) -> None:
     """Refuse, before anything is decoded, what is not one picture of a sane size."""
     if "Rows" not in dataset or not any(k in dataset for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         what = dataset.get("Modality") or "no modality"
         raise ImageError(f"cannot read {name}: this DICOM file ({what}) holds no picture; choose the file that does")
-    check_size(int(dataset.Columns), int(dataset.Rows), name)
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames > 1:
         raise ImageError(f"cannot read {name}: it holds {frames} frames, and one is allowed; save the one you mean by itself")
+    check_size(int(dataset.Columns), int(dataset.Rows), name)
     samples, kind = int(dataset.get("SamplesPerPixel", 1)), str(dataset.get("PhotometricInterpretation", ""))
     if (samples, kind) not in [(1, "MONOCHROME1"), (1, "MONOCHROME2"), *((3, colour) for colour in _COLOURS)]:
         raise ImageError(
@@ -80,6 +119,19 @@ def _grey_of_colour(stored: npt.NDArray[Any], name: str) -> GreyImage:
 
 
 def _grey(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> GreyImage:
+    """Stored values to grey values. Those of up to 16 bits are few: each is worked out once, then looked up."""
+    if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
+        return _grey_of_levels(dataset, stored, name)
+    low = int(stored.min())
+    places = stored.astype(np.int32) - low
+    present = np.flatnonzero(np.bincount(places.ravel()))
+    greys = np.zeros(int(present[-1]) + 1, dtype=np.uint8)
+    greys[present] = _grey_of_levels(dataset, (present + low).astype(stored.dtype), name)
+    return greys[places]
+
+
+def _grey_of_levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+    """What a radiologist would see of stored values, in an array of any shape."""
     padded = _padding(dataset, stored)
     if padded.all():
         raise ImageError(f"cannot read {name}: every pixel has the padding value; there is no picture in the file")
@@ -100,7 +152,7 @@ def _grey(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> GreyImage:
 
 
 def _padding(dataset: Dataset, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """(H, W) whether a pixel only fills the rectangle, by PixelPaddingValue, to PixelPaddingRangeLimit where there is one."""
+    """Whether a value only fills the rectangle, by PixelPaddingValue, to PixelPaddingRangeLimit where there is one."""
     value = dataset.get("PixelPaddingValue")
     if value is None:
         return np.zeros(stored.shape, dtype=bool)

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from covidxr.data.limits import MAX_FILE_BYTES, MAX_PIXELS, MIN_EDGE
 from covidxr.errors import ImageError
 from covidxr.records import GreyImage
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
-MAX_PIXELS = 50_000_000
-"""A full-size chest radiograph has 10-20 million pixels; more than this is a mistake or an attack."""
-MIN_EDGE = 32
 _FORMATS = ("PNG", "JPEG", "TIFF")
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _CURE = "save it again as an 8- or 16-bit PNG, JPEG or TIFF"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Radiograph:
+    """A picture file as read: `image` (H, W) uint8, and what was noticed on the way. Nothing in it says whose picture it is."""
+
+    image: GreyImage
+    format: str
+    """PNG, JPEG, TIFF or DICOM, by content."""
+    bits: int
+    """Bits of a grey value (or of a colour) in the file."""
+    warnings: tuple[str, ...] = ()
+    """Sentences for whoever reads the result."""
+    refusals: tuple[str, ...] = ()
+    """Sentences: what in the file says that no model may judge this picture."""
+    dropped: tuple[str, ...] = ()
+    """Names of the header's elements that were left behind, in the standard's words; never their values."""
+
+
 def read_image(content: bytes, name: str) -> GreyImage:
+    """Return the picture alone of `read_radiograph`, (H, W) uint8, whatever the file says against judging it."""
+    return read_radiograph(content, name).image
+
+
+def read_radiograph(content: bytes, name: str) -> Radiograph:
     """Decode a PNG, JPEG, TIFF or DICOM file into grey values, (H, W) uint8, upright as its EXIF orientation says.
 
     Pictures of more than 8 bits are spread linearly from their darkest to their brightest value; transparency becomes black.
@@ -29,6 +50,8 @@ def read_image(content: bytes, name: str) -> GreyImage:
     """
     if not content:
         raise ImageError(f"cannot read {name}: the file is empty; export the picture again")
+    if len(content) > MAX_FILE_BYTES:
+        raise ImageError(f"cannot read {name}: {len(content):,} bytes are over the limit of {MAX_FILE_BYTES:,}; reduce it first")
     if content[128:132] == b"DICM":
         from covidxr.data.dicom import read_dicom  # here, since that file needs this one
 
@@ -36,7 +59,8 @@ def read_image(content: bytes, name: str) -> GreyImage:
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             _check_geometry(picture, name)
-            return _to_grey(picture, name)
+            kind, bits = str(picture.format), _bits(picture)
+            return Radiograph(_to_grey(picture, name), kind, bits)
     except UnidentifiedImageError:
         raise ImageError(
             f"cannot read {name}: it is not a PNG, JPEG, TIFF or DICOM picture, whatever its name says; {_CURE}"
@@ -60,6 +84,11 @@ def _check_geometry(picture: Image.Image, name: str) -> None:
     check_size(*picture.size, name)
     if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:
         raise ImageError(f"cannot read {name}: it holds {picture.n_frames} pictures; save the one you mean by itself")  # type: ignore[attr-defined]
+
+
+def _bits(picture: Image.Image) -> int:
+    """Bits of a grey value; Pillow's modes I and F hold 32."""
+    return 16 if picture.mode.startswith("I;16") else 32 if picture.mode in _DEEP_MODES else 1 if picture.mode == "1" else 8
 
 
 def _to_grey(picture: Image.Image, name: str) -> GreyImage:

@@ -1,0 +1,77 @@
+"""What the header of a DICOM file says against judging its picture, and which of its elements are left behind."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_RADIOGRAPHY = ("CR", "DX")
+_PERHAPS = ("", "SC", "OT", "RG")
+"""Not said, secondary capture, other, scanned film: what these words are used for may be a chest radiograph."""
+_NOT_FRONTAL = ("LL", "RL", "LAT", "LATERAL", "LLO", "RLO", "RAO", "LAO", "RPO", "LPO")
+_FRONTAL = ("PA", "AP")
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_PICTURE_NEEDS = {
+    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored",
+    "HighBit", "PixelRepresentation", "NumberOfFrames", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope",
+    "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth",
+    "PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+}  # fmt: skip
+
+
+def refusals(dataset: Dataset) -> tuple[str, ...]:
+    """Return the reasons in the header why no model may judge this picture: its modality, its view, its body part."""
+    found = []
+    modality, view, part = (_word(dataset, name) for name in ("Modality", "ViewPosition", "BodyPartExamined"))
+    if modality not in _RADIOGRAPHY + _PERHAPS:
+        found.append(f"The header says modality {modality}; only radiographs (CR, DX) are judged.")
+    if view in _NOT_FRONTAL:
+        found.append(f"The header says view position {view}, which is lateral or oblique; only frontal views (PA, AP) are judged.")
+    if part and not re.search("CHEST|THORAX|LUNG", part):
+        found.append(f"The header says body part {part}; only the chest is judged.")
+    return tuple(found)
+
+
+def warnings(dataset: Dataset) -> tuple[str, ...]:
+    """Return what in the header a reader should know of, short of a refusal."""
+    found = []
+    modality, view = _word(dataset, "Modality"), _word(dataset, "ViewPosition")
+    if modality in _PERHAPS:
+        said = f"says modality {modality}" if modality else "names no modality"
+        found.append(f"The header {said}, not CR or DX: the picture may be a screenshot or a scan, and its greys altered.")
+    elif _word(dataset, "SOPClassUID", 64) == _SECONDARY_CAPTURE:
+        found.append("The file is a secondary capture, not the detector's own picture: its greys may have been altered.")
+    if dataset.get("SamplesPerPixel") == 3:
+        found.append("The picture is stored in colour, which radiographs are not; its grey is judged.")
+    if view not in _FRONTAL + _NOT_FRONTAL and re.search(r"\b(LAT|LATERAL|LL|RL)\b", _word(dataset, "SeriesDescription", 64)):
+        found.append("The series is described as lateral; only frontal views are judged rightly.")
+    # BurnedInAnnotation is not asked: it often says NO over names in plain sight.
+    found.append("The header cannot tell whether names or dates are burned into the picture; look before you share it.")
+    return tuple(found)
+
+
+def dropped(dataset: Dataset) -> tuple[str, ...]:
+    """Return the standard's names of the header's elements that the picture does not need; their values are kept nowhere.
+
+    Sequences count as one, private elements as one.
+    """
+    from pydicom.datadict import dictionary_description, dictionary_has_tag, keyword_for_tag
+
+    names = {}  # a set in the header's order
+    for tag in dataset.keys():  # noqa: SIM118  (values are not even parsed)
+        if tag.is_private:
+            names["Private elements"] = True
+        elif not dictionary_has_tag(tag):
+            names["Elements that the standard does not know"] = True
+        elif keyword_for_tag(tag) not in _PICTURE_NEEDS:
+            names[dictionary_description(tag)] = True
+    return tuple(names)
+
+
+def _word(dataset: Dataset, name: str, most: int = 16) -> str:
+    """The value of an element in capitals, no longer than the standard allows codes to be; empty where there is none."""
+    value = dataset.get(name)
+    return " ".join(str("" if value is None else value).upper().split())[:most]

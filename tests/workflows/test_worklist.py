@@ -1,0 +1,108 @@
+"""Many pictures at once."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covidxr import workflows
+from covidxr.errors import DatasetError, ImageError
+from covidxr.workflows import worklist
+from covidxr.workflows.worklist import WorklistRow, score_worklist, sort_worklist, worklist_csv
+from tests.data.test_dicom import dicom
+
+
+def png(seed: int) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(workflows.sample_phantom("COVID", seed)).save(content, "PNG")
+    return content.getvalue()
+
+
+def test_a_batched_score_is_that_of_the_picture_alone() -> None:
+    uploads = [(f"{i}.png", png(i)) for i in range(11)]
+    rows = list(score_worklist("phantom-cnn", uploads))
+    assert [row.name for row in rows] == [name for name, _ in uploads]
+    model = workflows.load_model("phantom-cnn")
+    for row, (name, content) in zip(rows, uploads, strict=True):
+        alone = workflows.predict_case(model, workflows.read_picture(content, name))
+        assert row.predicted == alone.predicted
+        assert dict(row.probabilities) == pytest.approx(dict(alone.probabilities), abs=1e-5)
+
+
+def test_one_bad_file_is_a_row_and_a_refused_one_keeps_its_numbers_to_itself(tmp_path: Path) -> None:
+    picture = np.asarray(Image.open(io.BytesIO(png(1))).convert("L"))
+    (tmp_path / "IM0001").write_bytes(dicom(picture, 8, ViewPosition="PA"))  # no suffix, as on a hospital's disc
+    (tmp_path / "IM0002").write_bytes(dicom(picture, 8, ViewPosition="LL"))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "readme.txt").write_bytes(b"not listed")
+    with zipfile.ZipFile(tmp_path / "inner.zip", "w") as archive:
+        archive.writestr("a.png", png(1))
+    rows = {Path(row.name).name: row for row in score_worklist("phantom-cnn", [tmp_path])}
+    assert {name: row.verdict for name, row in rows.items()} == {
+        "IM0001": "answered", "IM0002": "refused", "bad.png": "unreadable", "inner.zip": "unreadable",
+    }  # fmt: skip
+    assert "view position LL" in rows["IM0002"].refusals[0]
+    assert "not a PNG" in rows["bad.png"].error
+    _, answered, refused, *_ = worklist_csv(rows.values(), ("COVID",)).splitlines()
+    assert f"{rows['IM0001'].probabilities['COVID']:.6f}" in answered
+    assert "IM0002,refused,,,,," in refused
+    told = {Path(row["path"]).name: row for row in workflows.predict_paths("phantom-cnn", [tmp_path])}
+    assert "view position LL" in told["IM0002"]["error"]
+    assert "probabilities" not in told["IM0002"]
+
+
+def test_uploaded_zips_are_opened_and_bad_ones_refused() -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("deep/a.png", png(2))
+    (row,) = score_worklist("phantom-cnn", [("scans.zip", content.getvalue())])
+    assert (row.name, row.verdict) == ("scans.zip/deep/a.png", "answered")
+    with pytest.raises(DatasetError, match=r"cannot open scans\.zip"):
+        list(score_worklist("phantom-cnn", [("scans.zip", b"PK\3\4 and no more")]))
+    with pytest.raises(ImageError, match="there is no file or folder"):
+        list(score_worklist("phantom-cnn", [Path("absent")]))
+
+
+def test_progress_is_told_and_a_cancelled_worklist_ends() -> None:
+    told: list[tuple[int, int]] = []
+    uploads = [(str(i), png(0)) for i in range(30)]
+    rows = list(score_worklist("phantom-cnn", uploads, lambda *n: told.append(n), lambda: len(told) == 3))
+    assert (len(rows), told) == (3, [(1, 30), (2, 30), (3, 30)])
+
+
+def test_sorting_and_uncertainty_worked_out_by_hand() -> None:
+    sure, torn = WorklistRow("sure", {"Normal": 0.0, "COVID": 1.0}), WorklistRow("torn", {"Normal": 0.5, "COVID": 0.5})
+    well = WorklistRow("well", {"Normal": 0.9, "COVID": 0.1})
+    bad, refused = WorklistRow("bad", error="no"), WorklistRow("refused", {"Normal": 0.0, "COVID": 1.0}, refusals=("no",))
+    assert [row.disease for row in (sure, torn, bad)] == [1.0, 0.5, None]
+    assert (sure.uncertainty, torn.uncertainty) == (0.0, pytest.approx(1.0))
+    assert well.uncertainty == pytest.approx(-(0.9 * math.log2(0.9) + 0.1 * math.log2(0.1)))
+    rows = [bad, well, refused, torn, sure]
+    assert [row.name for row in sort_worklist(rows, "disease")] == ["sure", "torn", "well", "bad", "refused"]
+    assert [row.name for row in sort_worklist(rows, "uncertainty")] == ["torn", "well", "sure", "bad", "refused"]
+
+
+@pytest.mark.slow
+def test_a_thousand_pictures_stream_through_without_growing_memory() -> None:
+    model, content = workflows.load_model("phantom-cnn"), png(0)
+    pictures = [worklist.Picture(str(i), lambda: content) for i in range(1000)]
+    peaks = []
+    tracemalloc.start()
+    for i, _ in enumerate(worklist.score_pictures(model, pictures)):
+        if i in (400, 999):  # the highest of the first part, then of the rest
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.reset_peak()
+    tracemalloc.stop()
+    assert peaks[1] < peaks[0] * 1.1
+    assert (
+        peaks[1] < (worklist._AHEAD * worklist._READ_AT_ONCE + worklist._BATCH * 14) * 128 * 128 * 4 + (os.cpu_count() or 1) * 2e6
+    )
