@@ -25,11 +25,7 @@ with page("pages/dataset.py", "Dataset", PURPOSE):
             data, audit = divided(dataset, plan()), known_audit(dataset)
             if part == "Overview":
                 overview(data)
-                if audit:
-                    st.subheader("How the pictures are stored", anchor=False)
-                    formats_table(audit)
-                else:
-                    st.caption("Sizes, formats and colours are measured by the audit.")
+                formats_table(data.dataset)
             elif part == "Audit":
                 audit_section(data)
             else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -11,12 +13,12 @@ import streamlit as st
 from covidxr import workflows
 from covidxr.app.datasets import plan
 from covidxr.app.frame import literal
-from covidxr.app.sections import chart
-from covidxr.app.widgets import ink
+from covidxr.app.widgets import chart, ink
 from covidxr.data.audit import ADVISED, Projection, exclusions, findings_csv
 from covidxr.data.dataset import Dataset
 from covidxr.data.exclusions import exclusions_csv, write_exclusions
 from covidxr.data.facts import Numbers
+from covidxr.data.headers import Kind, count_kinds
 from covidxr.data.pixels import cache_folder
 from covidxr.figures import map_figure
 from covidxr.records import GreyImage, SplitPlan, display_name
@@ -26,6 +28,9 @@ from covidxr.workflows.audits import Audit, project_audit
 _MOST_KEPT = 2
 _FORMATS = 8
 _MODES = {"L": "Grey", "RGB": "Colour", "RGBA": "Colour with transparency", "P": "Palette", "I;16": "Grey, 16 bits"}
+_BY_STATE: dict[str | type[Any], Callable[[Any], Any]] = {
+    Dataset: lambda dataset: (str(dataset.path), dataset.state, len(dataset.samples))
+}
 _PROPERTY_TITLES = {
     "aspect_ratio": "Aspect ratio",
     "file_size": "File size",
@@ -64,10 +69,15 @@ def audited(dataset: Dataset) -> Audit:
     return audit
 
 
-def formats_table(audit: Audit) -> None:
+@st.cache_resource(max_entries=4, show_spinner="Reading the headers of the pictures: some seconds, once…", hash_funcs=_BY_STATE)
+def _kinds(dataset: Dataset) -> Counter[Kind]:
+    return count_kinds(dataset)
+
+
+def formats_table(dataset: Dataset) -> None:
     """Show how the pictures are stored: their sizes, formats and colour modes, with the number of each."""
-    facts = audit.facts
-    kinds = Counter(zip(facts.width.tolist(), facts.height.tolist(), facts.format.tolist(), facts.mode.tolist(), strict=True))
+    st.subheader("How the pictures are stored", anchor=False)
+    kinds = _kinds(dataset)
     rows = [(f"{w} x {h}", kind, _MODES.get(mode, mode), n) for (w, h, kind, mode), n in kinds.most_common(_FORMATS)]
     st.dataframe(
         dict(zip(("Pixels", "Format", "Colours", "Pictures"), map(list, zip(*rows, strict=True)), strict=True)),
@@ -98,8 +108,6 @@ def audit_section(data: SplitData) -> None:
         st.caption(f"Leaks were not looked for: {literal(audit.not_divided)}.")
     if found:
         _leave_out(data, audit)
-    st.subheader("How the pictures are stored", anchor=False)
-    formats_table(audit)
     _giveaways(audit)
     _averages(audit)
     _map(data, audit)

@@ -8,9 +8,8 @@ import streamlit as st
 
 from covidxr import workflows
 from covidxr.app.frame import literal
-from covidxr.app.sections import chart
 from covidxr.app.viewer import opened_dataset
-from covidxr.app.widgets import ink
+from covidxr.app.widgets import chart, ink
 from covidxr.data.dataset import PUBLISHED_COUNTS, Dataset
 from covidxr.data.duplicates import THUMBNAIL
 from covidxr.data.pixels import cached_at, decode

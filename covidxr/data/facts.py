@@ -172,10 +172,7 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
     middle = grey[height // 4 : height - height // 4, width // 4 : width - width // 4]
     layout = np.asarray(picture.resize((_LAYOUT, _LAYOUT), Image.Resampling.BOX), dtype=np.float64).ravel()
     layout -= layout.mean()
-    # Reduced without its aspect ratio where it is a stripe: an edge of a few pixels would hold no writing and no detail.
-    scale = min(1.0, _EDGE / max(height, width))
-    size = (max(round(width * scale), 16), max(round(height * scale), 16))
-    small = np.asarray(picture.resize(size, Image.Resampling.BICUBIC) if scale < 1 else picture)
+    small = _reduce(picture)
     return {
         "files": name,
         "width": width,
@@ -197,6 +194,18 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
         "letters": _letters(small),
         "layout": layout / max(float(np.linalg.norm(layout)), 1e-12),
     }
+
+
+def count_letters(grey: GreyImage) -> int:
+    """Return `Facts.letters` of one picture, (H, W) uint8."""
+    return _letters(_reduce(Image.fromarray(grey)))
+
+
+def _reduce(picture: Image.Image) -> GreyImage:
+    """Without its aspect ratio where it is a stripe: an edge of a few pixels would hold no writing and no detail."""
+    scale = min(1.0, _EDGE / max(picture.size))
+    size = (max(round(picture.width * scale), 16), max(round(picture.height * scale), 16))
+    return np.asarray(picture.resize(size, Image.Resampling.BICUBIC) if scale < 1 else picture)
 
 
 def _storage(content: bytes) -> tuple[str, str, float]:

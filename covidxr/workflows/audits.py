@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from covidxr.data import audit as room
-from covidxr.data.audit import ClassPicture, Finding, Projection, Spurious
+from covidxr.data.audit import ClassPicture, Finding, Projection
 from covidxr.data.dataset import Dataset, open_dataset
 from covidxr.data.duplicates import THUMBNAIL, find_twins
 from covidxr.data.facts import Facts, measure
 from covidxr.data.pixels import Pixels, decode
+from covidxr.data.properties import Spurious, rank_properties
 from covidxr.data.splits import Split, group_samples, split_dataset
 from covidxr.errors import DatasetError
 from covidxr.records import Labels, SplitPlan
@@ -66,7 +67,7 @@ def audit_dataset(
         *room.find_faults(facts),
     )
     labels: Labels = np.array([sample.label for sample in dataset.samples], dtype=np.int64)
-    spurious = room.rank_properties(labels, facts, dataset.class_names)
+    spurious = rank_properties(labels, facts, dataset.class_names)
     return Audit(dataset, thumbnails, facts, split, reason, findings, spurious, room.average_pictures(dataset, thumbnails))
 
 

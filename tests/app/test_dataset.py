@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from covidxr import workflows
 from covidxr.data.splits import straddlers
 from covidxr.records import CLASS_NAMES, SplitPlan
+from covidxr.workflows.similar import features_of, similar_cases
 
 
 @pytest.fixture
@@ -34,13 +37,14 @@ def test_the_overview_counts_what_is_there(dataset: AppTest, phantoms: Path) -> 
     assert {m.label: m.value for m in dataset.metric}["Pictures"] == "160"
     counts = workflows.split_data(phantoms, SplitPlan()).split.counts(CLASS_NAMES)
     table = dataset.dataframe[0].value
+    assert list(dataset.dataframe[1].value["Pictures"]) == [160]
     assert list(table["All"]) == [sum(counts[split].values()) for split in ("train", "val", "test")]
     assert list(table["Lung opacity"]) == [counts[split]["Lung_Opacity"] for split in ("train", "val", "test")]
 
 
 def test_filters_of_the_grid_narrow_it_down(dataset: AppTest, texts: Callable[[AppTest], str]) -> None:
     go(dataset, "Browse")
-    assert len(tiles(dataset)) == 24
+    assert len(tiles(dataset)) == 21
     assert "160 pictures of 160" in texts(dataset)
     dataset.multiselect(key="browse class").set_value(["COVID"]).run()
     dataset.multiselect(key="browse split").set_value(["test"]).run()
@@ -71,7 +75,53 @@ def test_an_opened_picture_shows_its_facts_and_its_way_back(dataset: AppTest, te
     assert "Looks most alike" in said
     assert list(dataset.dataframe[0].value["Model"]) == ["phantom-cnn", "twin"]
     next(button for button in dataset.button if button.label == "Back to the grid").click().run()
-    assert len(tiles(dataset)) == 24
+    assert len(tiles(dataset)) == 21
+
+
+def test_one_patient_or_one_group_can_be_looked_at(dataset: AppTest, phantoms: Path, texts: Callable[[AppTest], str]) -> None:
+    data = workflows.split_data(phantoms, SplitPlan())
+    groups = data.split.groups
+    sizes = np.bincount(groups)
+    go(dataset, "Browse")
+    largest = dataset.selectbox(key="browse group").options[0]
+    assert largest.endswith(f"and {sizes.max() - 1} more")
+    dataset.selectbox(key="browse group").set_value(largest).run()
+    assert f"{sizes.max()} pictures of 160" in texts(dataset)
+    dataset.selectbox(key="browse group").set_value(None).run()
+
+    patients = Counter((sample.source, sample.patient_id) for sample in data.dataset.samples)
+    (source, patient), n = next(entry for entry in patients.items() if entry[1] > 1)
+    dataset.selectbox(key="browse patient").set_value(f"{patient} ({source}): {n} pictures").run()
+    assert f"{n} pictures of 160" in texts(dataset)
+    shown = set(tiles(dataset))
+    assert shown == {Path(s.file).stem for s in data.dataset.samples if (s.source, s.patient_id) == (source, patient)}
+
+    # An opened picture leads to its group, whatever was filtered before.
+    next(button for button in dataset.button if button.key and button.key.startswith("open ")).click().run()
+    opened = dataset.session_state["opened"]
+    group = groups[data.split.files.index(opened)]
+    next(button for button in dataset.button if button.label.startswith("Its group")).click().run()
+    assert set(tiles(dataset)) == {Path(f).stem for f, g in zip(data.split.files, groups, strict=True) if g == group}
+
+
+@pytest.mark.slow
+def test_an_opened_picture_has_neighbours_by_a_model_once_they_are_worked_out(
+    dataset: AppTest, phantoms: Path, texts: Callable[[AppTest], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path))
+    go(dataset, "Browse")
+    next(button for button in dataset.button if button.key and button.key.startswith("open Normal")).click().run()
+    opened = dataset.session_state["opened"]
+    dataset.selectbox(key="alike by").set_value("phantom-cnn").run()
+    assert "The model has to look at its 112 training pictures again first" in texts(dataset)
+    next(button for button in dataset.button if button.label == "Look at them").click().run()
+    assert not dataset.exception
+    assert "two training pictures drawn at random lie" in texts(dataset)
+    model, whole = workflows.load_model("phantom-cnn"), workflows.open_dataset(phantoms)
+    expected = similar_cases(model, features_of(model, whole), opened)
+    assert set(tiles(dataset)) >= {Path(case.file).stem for case in expected}
+    said = texts(dataset).replace("\\", "")
+    assert all(f"{case.source}, distance {case.distance:.2f}" in said for case in expected)
 
 
 def test_a_division_at_random_is_shown_with_its_leaks_and_reaches_training(dataset: AppTest, phantoms: Path) -> None:
