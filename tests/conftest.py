@@ -64,6 +64,25 @@ def two_models(phantom_model_folder: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
+def lungs_folder(phantom_model_folder: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder with the lung segmenter, phantom-cnn, and lungs-cnn, which sees only the lungs; all trained on phantoms."""
+    from covidxr import workflows
+    from covidxr.models.recipes import recipe
+    from covidxr.records import SegmenterRecipe
+    from covidxr.runs.journal import RunConfig
+
+    root = tmp_path_factory.mktemp("lungs")
+    shutil.copytree(phantom_model_folder / "phantom-cnn", root / "phantom-cnn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COVIDXR_WEIGHTS", str(root))
+        workflows.train_lungs(phantoms, SegmenterRecipe(epochs=6), SplitPlan(), root)
+        chosen = recipe("poster-cnn").override(epochs=1, batch_size=16, region="lungs")
+        run = workflows.train(RunConfig(chosen, SplitPlan(), str(phantoms)), tmp_path_factory.mktemp("runs") / "lungs-run")
+        workflows.store_run(run.path, "lungs-cnn", root)
+    return root
+
+
+@pytest.fixture(scope="session")
 def database() -> Path:
     """The development copy of the database, or a skip."""
     folder = Path(os.environ.get("COVIDXR_DATA") or REPOSITORY.parent / "shared" / "data") / "COVID-19_Radiography_Dataset"

@@ -1,4 +1,4 @@
-"""Decode-once cache: every image of a dataset as one uint8 memory map, outside the repository."""
+"""Decode-once cache: every image of a dataset, or what is made of it, as one uint8 memory map, outside the repository."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from covidxr.data.dataset import Dataset
 from covidxr.data.images import fit_to_square, read_image
 from covidxr.errors import DatasetError, ImageError
+from covidxr.records import GreyImage
 from covidxr.storage import new_folder, to_json, write_text
 
 _AT_ONCE = 16
@@ -28,7 +29,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
-    """Decoded images: `array` is (N, S, S) uint8, read only, its rows in the order of `files`."""
+    """Decoded images: `array` is (N, S, S) uint8, or of what was made of each, read only, its rows in the order of `files`."""
 
     files: tuple[str, ...]
     array: npt.NDArray[np.uint8]
@@ -51,7 +52,12 @@ def cache_folder() -> Path:
 
 def cached_at(dataset: Dataset, size: int) -> Path:
     """Return where the decoded images of a dataset lie, or will lie."""
-    return cache_folder() / f"{dataset.fingerprint}-{dataset.state}-{size}px-v{_VERSION}"
+    return place_of(dataset, f"{size}px")
+
+
+def place_of(dataset: Dataset, name: str) -> Path:
+    """Return where a cache of that name lies, or will lie, as `derive` names them."""
+    return cache_folder() / f"{dataset.fingerprint}-{dataset.state}-{name}-v{_VERSION}"
 
 
 def decode(
@@ -62,13 +68,37 @@ def decode(
     watch: told after each image how many of how many are decoded; what it raises ends the decoding.
     Raises DatasetError naming the first image that cannot be read, unless `skip_unreadable`.
     """
-    place = cached_at(dataset, size)
+    return derive(
+        dataset,
+        f"{size}px",
+        (size, size),
+        lambda image, file: fit_to_square(image, size),
+        skip_unreadable,
+        watch,
+        f"decoding to {size} px",
+    )
+
+
+def derive(
+    dataset: Dataset,
+    name: str,
+    shape: tuple[int, int],
+    make: Callable[[GreyImage, str], npt.NDArray[np.uint8]],
+    skip_unreadable: bool = False,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+    label: str | None = None,
+) -> Pixels:
+    """Return what `make` makes of each image and its file name, uint8 of a `shape`, as `decode` does its pixels.
+
+    name: of the cache; it must change when `make` does.  label: of the progress bar.
+    """
+    place = place_of(dataset, name)
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
-        pixels = _load(place, dataset, size)
+        pixels = _load(place, dataset, shape)
         if pixels is None:
-            _build(place, dataset, size, watch)
-            pixels = _load(place, dataset, size)
+            _build(place, dataset, shape, make, watch, label or name)
+            pixels = _load(place, dataset, shape)
     if pixels is None:
         raise DatasetError(f"the decoded pixels in {place} cannot be read back; is the disk full?")
     if pixels.skipped and not skip_unreadable:
@@ -78,7 +108,7 @@ def decode(
     return pixels
 
 
-def _load(place: Path, dataset: Dataset, size: int) -> Pixels | None:
+def _load(place: Path, dataset: Dataset, shape: tuple[int, int]) -> Pixels | None:
     """Open a finished cache; None if it is absent, damaged or of other files."""
     try:
         index = json.loads((place / "index.json").read_text("utf-8"))
@@ -86,12 +116,19 @@ def _load(place: Path, dataset: Dataset, size: int) -> Pixels | None:
         files, skipped = tuple(index["files"]), tuple((str(f), str(r)) for f, r in index["skipped"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    whole = array.shape == (len(files), size, size) and array.dtype == np.uint8
+    whole = array.shape == (len(files), *shape) and array.dtype == np.uint8
     expected = {s.file for s in dataset.samples} | {f for f, _ in dataset.skipped}
     return Pixels(files, array, skipped) if whole and {*files, *(f for f, _ in skipped)} == expected else None
 
 
-def _build(place: Path, dataset: Dataset, size: int, watch: Callable[[int, int], None]) -> None:
+def _build(
+    place: Path,
+    dataset: Dataset,
+    shape: tuple[int, int],
+    make: Callable[[GreyImage, str], npt.NDArray[np.uint8]],
+    watch: Callable[[int, int], None],
+    label: str,
+) -> None:
     """Decode every image; the cache appears under its name only when it is complete."""
     names = [s.file for s in dataset.samples] + [f for f, _ in dataset.skipped]
     with dataset.files() as files, new_folder(place) as folder:
@@ -100,13 +137,13 @@ def _build(place: Path, dataset: Dataset, size: int, watch: Callable[[int, int],
             results: list[npt.NDArray[np.uint8] | str] = []
             for file in some:
                 try:
-                    results.append(fit_to_square(read_image(files.read(file), file), size))
+                    results.append(make(read_image(files.read(file), file), file))
                 except (ImageError, DatasetError) as error:
                     results.append(str(error))
             return results
 
         unreadable: dict[str, str] = {}
-        array = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(names), size, size))
+        array = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(names), *shape))
         if hasattr(os, "posix_fallocate"):  # a full disk is an error now; later, writing to the map would kill the process
             with (folder / "pixels.npy").open("r+b") as reserved:
                 os.posix_fallocate(reserved.fileno(), 0, (folder / "pixels.npy").stat().st_size)
@@ -115,7 +152,7 @@ def _build(place: Path, dataset: Dataset, size: int, watch: Callable[[int, int],
         # time would cost a tenth of the speed.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             decoded = pool.map(decode_some, [names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE)])
-            progress = tqdm(chain.from_iterable(decoded), total=len(names), desc=f"decoding to {size} px", disable=None)
+            progress = tqdm(chain.from_iterable(decoded), total=len(names), desc=label, disable=None)
             try:
                 for done, (file, result) in enumerate(zip(names, progress, strict=True), start=1):
                     watch(done, len(names))

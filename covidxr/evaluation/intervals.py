@@ -124,6 +124,18 @@ def number_groups(groups: Labels) -> Labels:
     return first.argsort().argsort()[member]
 
 
+def mean_interval(values: npt.NDArray[np.floating], groups: Labels | None = None) -> Interval:
+    """Mean of `values` (N,) with its 95 % bootstrap interval; whole `groups` (N,) are drawn where they are given.
+
+    Raises ConfigError when there are no values. Efron & Tibshirani 1993, ch. 6 and 13.
+    """
+    if not len(values):
+        raise ConfigError("the mean of no values has no interval")
+    draws = resampling_weights(np.zeros(len(values), dtype=np.int64), groups=groups)
+    replicates = np.concatenate([values @ drawn / drawn.sum(axis=0) for drawn in draws])
+    return percentile_interval(float(values.mean()), replicates)
+
+
 def percentile_interval(estimate: float, replicates: npt.NDArray[np.floating]) -> Interval:
     """Estimate with the 2.5 % and 97.5 % quantiles of its bootstrap replicates (B,); replicates where it is NaN are left out.
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from covidxr.errors import ConfigError
-from covidxr.evaluation.intervals import percentile_interval, proportion_interval, resampling_weights
+from covidxr.evaluation.intervals import mean_interval, percentile_interval, proportion_interval, resampling_weights
 from covidxr.evaluation.metrics import FEW_SAMPLES, evaluate, weighted_ranking
 from covidxr.records import Interval, Labels, Predictions, ShortcutCheck, display_name
 
@@ -162,6 +162,21 @@ def within_source_checks(
         )
         checks.append(ShortcutCheck("within-source", names[k], int((y_true == k).sum()), {}, reason))
     return tuple(checks)
+
+
+def lungs_check(
+    kind: Literal["lungs-blackened", "lungs-only"], predictions: Predictions, areas: npt.NDArray[np.floating], lungless: int
+) -> ShortcutCheck:
+    """Judge a model's predictions of test pictures of which the lungs, or all but the lungs, were blackened.
+
+    areas: (N,) the lungs' share of each picture, in [0, 1].  lungless: pictures left out, since no lungs were found in them.
+    The figures are accuracy, macro_f1 and lung_area, with the intervals of `evaluate`.
+    After Maguolo & Nanni 2021 (see `border_features`).
+    """
+    found = evaluate(predictions, groups=predictions.groups)
+    figures = {"accuracy": found.accuracy, "macro_f1": found.macro_f1, "lung_area": mean_interval(areas, predictions.groups)}
+    left_out = f"{lungless} pictures are left out, since no lungs were found in them" if lungless else ""
+    return ShortcutCheck(kind, " vs ".join(predictions.class_names), found.n, figures, left_out)
 
 
 def source_probe(

@@ -7,19 +7,25 @@ import hashlib
 import io
 import json
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from covidxr.errors import ConfigError, ModelError
-from covidxr.records import CARD_SCHEMA_VERSION, ModelCard, Predictions
+from covidxr.records import CARD_SCHEMA_VERSION, ModelCard, Predictions, SegmenterCard
 from covidxr.storage import from_json, new_folder, to_json, write_bytes, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from covidxr.models.segmentation import LoadedSegmenter
+
+LUNGS = "covidxr-lungs"
+"""Id of the lung segmenter: a folder as a model's, but with a `SegmenterCard`, and a table of how well it did on each picture."""
+Card = TypeVar("Card", ModelCard, SegmenterCard)
 _WEIGHTS, _CARD, _PREDICTIONS = "model.safetensors", "card.json", "predictions.csv"
 
 
@@ -38,6 +44,8 @@ class LoadedModel:
 
     card: ModelCard
     network: nn.Module
+    segmenter: LoadedSegmenter | None = None
+    """What finds the lungs, for a model that sees nothing else."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -55,7 +63,9 @@ def is_plain_name(name: str) -> bool:
 
 def list_models(root: Path) -> tuple[ModelEntry, ...]:
     """List the models below a folder, the best accuracy on test first; one that cannot be used says why."""
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")) if root.is_dir() else []
+    folders = (
+        sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name != LUNGS) if root.is_dir() else []
+    )
     entries = []
     for folder in folders:
         try:
@@ -67,6 +77,13 @@ def list_models(root: Path) -> tuple[ModelEntry, ...]:
 
 def read_card(folder: Path) -> ModelCard:
     """Read a model's card. Raises ModelError when it is missing, damaged, of an unknown schema or of another model."""
+    card = _read_card(folder, ModelCard)
+    if "accuracy" not in card.metrics:
+        raise ModelError(f"the card of {folder.name} has no accuracy on test")
+    return card
+
+
+def _read_card(folder: Path, kind: type[Card]) -> Card:
     try:
         text = (folder / _CARD).read_text("utf-8")
     except FileNotFoundError:
@@ -79,15 +96,13 @@ def read_card(folder: Path) -> ModelCard:
             raise ModelError(
                 f"the card of {folder.name} has schema {version}, this program reads {CARD_SCHEMA_VERSION}; update covidxr"
             )
-        card = from_json(ModelCard, text, f"the card of {folder.name}")
+        card = from_json(kind, text, f"the card of {folder.name}")
     except (ValueError, AttributeError) as error:
         raise ModelError(f"the card of {folder.name} is not a JSON object: {error}") from error
     except ConfigError as error:
         raise ModelError(str(error)) from error
     if card.model_id != folder.name:
         raise ModelError(f"the card in {folder.name} is that of {card.model_id}; rename the folder or restore the card")
-    if "accuracy" not in card.metrics:
-        raise ModelError(f"the card of {folder.name} has no accuracy on test")
     return card
 
 
@@ -141,6 +156,14 @@ def save_model(root: Path, card: ModelCard, weights: dict[str, Tensor], predicti
     return folder
 
 
+def update_card(root: Path, card: ModelCard) -> None:
+    """Put another card, atomically, in the place of a stored model's own. Raises ModelError unless it is of the same weights."""
+    folder = model_folder(root, card.model_id)
+    if read_card(folder).weights_sha256 != card.weights_sha256:
+        raise ModelError(f"the card is not of the weights of {card.model_id} that are stored in {root}")
+    write_text(folder / _CARD, to_json(replace(card, external="")))
+
+
 def to_half(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights as they are stored: matrices and kernels float16, vectors (norms, biases, statistics) unchanged."""
     return {k: (v.half() if v.is_floating_point() and v.ndim > 1 else v).contiguous() for k, v in weights.items()}
@@ -159,42 +182,95 @@ def to_table(predictions: Predictions) -> str:
     return text.getvalue()
 
 
+def save_segmenter(
+    root: Path, card: SegmenterCard, weights: dict[str, Tensor], rows: Iterable[tuple[str, str, float, float]]
+) -> SegmenterCard:
+    """Write the lung segmenter's folder whole or not at all; rows: (sample, split, Dice, IoU). Returns the card as it is stored.
+
+    Raises ModelError when there is one already.
+    """
+    from safetensors.torch import save
+
+    folder = new_model_folder(root, card.model_id)
+    content = save(to_half(weights))
+    card = replace(card, weights_sha256=hashlib.sha256(content).hexdigest())
+    lines = [f"{sample},{split},{dice:.4f},{iou:.4f}" for sample, split, dice, iou in rows]
+    with new_folder(folder) as new:
+        write_bytes(new / _WEIGHTS, content)
+        write_text(new / _CARD, to_json(card))
+        write_text(new / _PREDICTIONS, "\n".join(["sample,split,dice,iou", *lines]) + "\n")
+    return card
+
+
+def read_segmenter_card(root: Path) -> SegmenterCard:
+    """Read the card of the lung segmenter among the models below a folder. Raises ModelError as `read_card` does."""
+    return _read_card(root / LUNGS, SegmenterCard)
+
+
+def load_segmenter(root: Path) -> LoadedSegmenter:
+    """Load the lung segmenter among the models below a folder. Raises ModelError naming what is wrong."""
+    from covidxr.models.segmentation import LoadedSegmenter, build_segmenter
+
+    card = read_segmenter_card(root)
+    return LoadedSegmenter(card, fill_network(build_segmenter(), _read_weights(root / LUNGS, card.weights_sha256), card))
+
+
 def load_model(folder: Path) -> LoadedModel:
-    """Load a model for use: card, schema, hash, network, tensors, in that order. Raises ModelError naming what is wrong."""
+    """Load a model for use: card, schema, hash, network, tensors, in that order. Raises ModelError naming what is wrong.
+
+    A model that sees only the lungs is loaded with the segmenter beside it, which must be the one it was trained with.
+    """
+    card = read_card(folder)
+    network = restore_network(card, _read_weights(folder, card.weights_sha256))
+    if not card.preprocessing.segmenter_sha256:
+        return LoadedModel(card, network)
+    segmenter = load_segmenter(folder.parent)
+    if segmenter.card.weights_sha256 != card.preprocessing.segmenter_sha256:
+        raise ModelError(
+            f"{card.model_id} was trained on the lungs that another {LUNGS} found; restore that one, or train it again"
+        )
+    return LoadedModel(card, network, segmenter)
+
+
+def _read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    card = read_card(folder)
     try:
         content = (folder / _WEIGHTS).read_bytes()
     except OSError as error:
         raise ModelError(f"the weights of {folder.name} cannot be read: {error.strerror}") from error
     found = hashlib.sha256(content).hexdigest()
-    if found != card.weights_sha256:
+    if found != sha256:
         raise ModelError(
             f"the weights of {folder.name} are not those its card was written for (sha256 {found[:12]}…, expected "
-            f"{card.weights_sha256[:12]}…); restore {_WEIGHTS}"
+            f"{sha256[:12]}…); restore {_WEIGHTS}"
         )
     try:
-        weights = load(content)
+        return load(content)
     except (SafetensorError, ValueError) as error:
         raise ModelError(
             f"the weights of {folder.name} are not a safetensors file ({error}); pickled weights are never opened"
         ) from error
-    return LoadedModel(card, restore_network(card, weights))
 
 
 def restore_network(card: ModelCard, weights: dict[str, Tensor]) -> nn.Module:
     """Build a card's network around stored weights, float32, in eval mode. Raises ModelError when they do not fit."""
-    import torch
-
     from covidxr.models.architectures import build_network
 
     try:
         network = build_network(card.architecture, len(card.class_names), card.preprocessing.image_size)
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()}, strict=True)
     except ConfigError as error:
         raise ModelError(f"the card of {card.model_id} cannot be followed: {error}") from error
+    return fill_network(network, weights, card)
+
+
+def fill_network(network: nn.Module, weights: dict[str, Tensor], card: ModelCard | SegmenterCard) -> nn.Module:
+    """Put stored weights into a network, float32, channels last, in eval mode. Raises ModelError when they do not fit."""
+    import torch
+
+    try:
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()}, strict=True)
     except RuntimeError as error:
         raise ModelError(
             f"the weights of {card.model_id} do not fit {card.architecture}: {' '.join(str(error).split())[:300]}"

@@ -10,11 +10,10 @@ from importlib.metadata import version
 import covidxr
 from covidxr.data.dataset import Dataset
 from covidxr.data.splits import Split
-from covidxr.figures import percent
+from covidxr.figures import percent, whole_percent
 from covidxr.records import (
     CARD_SCHEMA_VERSION,
     RESEARCH_ONLY,
-    Interval,
     ModelCard,
     Preprocessing,
     Recipe,
@@ -76,10 +75,11 @@ def _limits(dataset: Dataset) -> tuple[str, ...]:
 
 def shortcut_sentences(card: ModelCard) -> tuple[str, ...]:
     """Say in plain words, a sentence for each check, whether where a picture is from could carry the model's figures."""
-    return tuple(_shortcut_sentence(check, card.metrics["accuracy"]) for check in card.shortcuts)
+    return tuple(_shortcut_sentence(check, card) for check in card.shortcuts)
 
 
-def _shortcut_sentence(check: ShortcutCheck, accuracy: Interval) -> str:
+def _shortcut_sentence(check: ShortcutCheck, card: ModelCard) -> str:
+    accuracy = card.metrics["accuracy"]
     figures, subject = check.figures, check.subject.replace("Lung_Opacity", display_name("Lung_Opacity"))
     if not figures:
         return f"{subject}: not measured, since {check.reason}."
@@ -92,6 +92,8 @@ def _shortcut_sentence(check: ShortcutCheck, accuracy: Interval) -> str:
             f"A small model that sees of a picture {sees}, calls {percent(figures['accuracy'])} of the test pictures right{covid}; "
             f"this model, which sees all of it, calls {percent(accuracy)} right."
         )
+    if check.kind in ("lungs-blackened", "lungs-only"):
+        return _lungs_sentence(check, card)
     auroc = percent(figures["auroc"])
     if check.kind == "within-source":
         source, _, pair = subject.partition(": ")
@@ -99,4 +101,21 @@ def _shortcut_sentence(check: ShortcutCheck, accuracy: Interval) -> str:
     return (
         f"This model's inner features tell the source with an AUROC of {auroc}, where chance is 50 %: {subject}{aside}. "
         "Sources differ in their patients as well as their equipment: that the source can be read does not say that it is used."
+    )
+
+
+def _lungs_sentence(check: ShortcutCheck, card: ModelCard) -> str:
+    right, whole = percent(check.figures["accuracy"]), percent(card.metrics["accuracy"])
+    aside = f" ({check.reason})" if check.reason else ""
+    counts = card.class_counts["test"]
+    largest = max(counts, key=lambda name: counts[name])
+    if check.kind == "lungs-blackened":
+        always = whole_percent(counts[largest] / sum(counts.values()))
+        return (
+            f"With the lungs blackened it still calls {right} right, where always saying {display_name(largest)} would be right "
+            f"for {always}: what is more than that it reads beside the lungs, or off their outline{aside}."
+        )
+    return (
+        f"With only the lungs left, {percent(check.figures['lung_area'])} of a picture, it calls {right} right, and {whole} with "
+        f"all of it: so much hangs on what is beside them, and on a blackness that it was not trained on{aside}."
     )

@@ -15,9 +15,11 @@ import numpy as np
 from covidxr.data.dataset import Dataset, open_dataset
 from covidxr.data.duplicates import THUMBNAIL
 from covidxr.data.images import fit_to_square, read_image
+from covidxr.data.lungs import MASK_SIZE
 from covidxr.data.pixels import cache_folder, cached_at
 from covidxr.errors import ConfigError, CovidxrError
 from covidxr.runs.journal import RunConfig
+from covidxr.workflows.lungs import load_segmenter, lung_mask, lungs_to_make
 
 _STEPS, _VALIDATED, _DECODED = 4, 64, 48
 
@@ -31,7 +33,7 @@ class Estimate:
     epochs: int
     seconds_an_epoch: float
     decode_seconds: float
-    """To decode the pictures, once; 0 where that is done already."""
+    """To decode the pictures, and to find their lungs where nothing else is seen, once; 0 where that is done already."""
     run_bytes: int
     """The run's two checkpoints, and the third while it is written."""
     cache_bytes: int
@@ -66,14 +68,16 @@ def estimate(config: RunConfig, folder: Path) -> Estimate:
     trained = min(steps, _STEPS) * recipe.batch_size
     training = trained / event["images_per_second"]
     validating = max(0.0, event["seconds"] - training) / _VALIDATED
-    missing = [size for size in (THUMBNAIL, recipe.image_size) if not cached_at(dataset, size).exists()]
+    sizes = (THUMBNAIL,) if recipe.region == "lungs" else (THUMBNAIL, recipe.image_size)
+    missing = [size for size in sizes if not cached_at(dataset, size).exists()]
+    lungs = lungs_to_make(dataset, recipe)
     return Estimate(
         images=n,
         epochs=recipe.epochs,
         seconds_an_epoch=steps * recipe.batch_size / event["images_per_second"] + n * fractions.val * validating,
-        decode_seconds=_decode_seconds(dataset) * n * len(missing),
+        decode_seconds=n * (_decode_seconds(dataset) * (len(missing) + len(lungs)) + (_lungs_seconds() if lungs else 0.0)),
         run_bytes=3 * checkpoint_bytes,
-        cache_bytes=sum(n * size**2 for size in missing),
+        cache_bytes=n * (sum(size**2 for size in missing) + (recipe.image_size**2 + MASK_SIZE**2 // 8 if lungs else 0)),
         free_bytes=_free_bytes(folder),
         cache_free_bytes=_free_bytes(cache_folder()),
     )
@@ -110,6 +114,16 @@ def _decode_seconds(dataset: Dataset) -> float:
             except CovidxrError:
                 continue
     return (time.monotonic() - started) / len(chosen) / (os.cpu_count() or 1)
+
+
+def _lungs_seconds() -> float:
+    """Seconds to find the lungs of a picture on all cores, from a few on one, the libraries loaded."""
+    segmenter, noise = load_segmenter(), np.random.default_rng(0).integers(0, 256, (_DECODED, MASK_SIZE, MASK_SIZE), dtype=np.uint8)
+    lung_mask(segmenter, noise[0])
+    started = time.monotonic()
+    for image in noise:
+        lung_mask(segmenter, image)
+    return (time.monotonic() - started) / len(noise) / (os.cpu_count() or 1)
 
 
 def _free_bytes(folder: Path) -> int:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from covidxr.data.dataset import Dataset
-from covidxr.data.pixels import decode
 from covidxr.errors import DatasetError
 from covidxr.evaluation.calibration import apply_temperature, figures_at_threshold
 from covidxr.evaluation.comparison import Comparison, compare
@@ -19,6 +18,7 @@ from covidxr.evaluation.sources import SourceFigures, figures_by_source
 from covidxr.models import store
 from covidxr.records import Interval, ModelCard, Predictions, Preprocessing, ThresholdFigures
 from covidxr.workflows.datasets import SplitData, split_data
+from covidxr.workflows.lungs import seen_pixels
 from covidxr.workflows.models import load_model, weights_folder
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def predict_splits(network: nn.Module, preprocessing: Preprocessing, data: Split
     split = data.split
     positions = np.concatenate([split.rows(name) for name in splits])
     files = [split.files[i] for i in positions]
-    pixels = decode(data.dataset, preprocessing.image_size, skip_unreadable=True)
+    pixels = seen_pixels(preprocessing, data.dataset, skip_unreadable=True)
     scores = predict_scores(network, pixels.array, pixels.rows(files), preprocessing, progress="predicting")
     names = tuple(str(name) for name in split.names[positions])
     source_of = {sample.file: sample.source for sample in data.dataset.samples}

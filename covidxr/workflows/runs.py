@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from covidxr.data.dataset import find_dataset
-from covidxr.data.pixels import cache_folder, decode
+from covidxr.data.pixels import cache_folder
 from covidxr.data.splits import write_split
 from covidxr.errors import Cancelled, CovidxrError, RunError
 from covidxr.models import store
-from covidxr.records import SplitPlan
+from covidxr.records import Preprocessing, SplitPlan
 from covidxr.runs.journal import RunConfig, RunFolder, boot_id
 from covidxr.runs.queue import turn
 from covidxr.workflows.datasets import split_data
+from covidxr.workflows.lungs import seen_pixels, segmenter_sha256
 from covidxr.workflows.storing import store_run
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ def _fit(run: RunFolder, config: RunConfig, report: Callable[[dict[str, Any]], N
 
     data = split_data(config.data, config.plan, config.skip_unreadable, watch, config.excluded)
     dataset, split = data.dataset, data.split
-    pixels = decode(dataset, config.recipe.image_size, config.skip_unreadable, watch)
+    preprocessing = Preprocessing(config.recipe.image_size, segmenter_sha256=segmenter_sha256(config.recipe))
+    pixels = seen_pixels(preprocessing, dataset, config.skip_unreadable, watch)
     report({"event": "dataset", "n": len(dataset.samples), "skipped": [list(entry) for entry in dataset.skipped]})
     if is_main_process():
         write_split(split, dataset.class_names, run.split)

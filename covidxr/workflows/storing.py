@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from covidxr.data.duplicates import THUMBNAIL
+from covidxr.data.lungs import resize_mask
 from covidxr.data.pixels import decode
-from covidxr.errors import CovidxrError
+from covidxr.errors import CovidxrError, ModelError
+from covidxr.evaluation.shortcuts import lungs_check
 from covidxr.models import store
 from covidxr.records import Labels, ModelCard, Predictions, Scores, ShortcutCheck
 from covidxr.reports.model_card import draft_card
 from covidxr.runs.journal import RunConfig, RunFolder
 from covidxr.runs.snapshot import epoch_figures
 from covidxr.workflows.datasets import SplitData, split_data
-from covidxr.workflows.evaluation import predict_splits, split_metrics
-from covidxr.workflows.models import weights_folder
+from covidxr.workflows.evaluation import check_dataset, predict_splits, split_metrics, stored_predictions
+from covidxr.workflows.lungs import load_segmenter, lung_masks, seen_pixels, segmenter_sha256
+from covidxr.workflows.models import load_model, weights_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,6 +56,7 @@ def _store(run: RunFolder, config: RunConfig, fitted: Fitted, model_id: str, roo
     data = split_data(config.data, config.plan, config.skip_unreadable, excluded=config.excluded)
     weights = store.to_half(fitted.weights)
     card = draft_card(model_id, config.recipe, data.dataset, data.split, fitted.origin, fitted.best_epoch, fitted.seconds)
+    card = replace(card, preprocessing=replace(card.preprocessing, segmenter_sha256=segmenter_sha256(config.recipe)))
     card = replace(card, learning_curve=tuple(epoch_figures(event) for event in run.epochs()), excluded=config.excluded)
     network = store.restore_network(card, weights)
     predictions = predict_splits(network, card.preprocessing, data, ("val", "test"))
@@ -80,7 +87,50 @@ def _audit_shortcuts(card: ModelCard, network: nn.Module, data: SplitData, predi
     known = (split.labels, train, test, card.class_names, split.bound_groups)
     border = shortcuts.baseline_check("border", shortcuts.border_features(thumbnails), *known)
     intensity = shortcuts.baseline_check("intensity", shortcuts.intensity_features(thumbnails), *known)
-    return (border, intensity, *shortcuts.within_source_checks(predictions), *_probe_sources(card, network, data, predictions))
+    within = shortcuts.within_source_checks(predictions)
+    probes = _probe_sources(card, network, data, predictions)
+    return (border, intensity, *within, *probes, *_lung_checks(card, network, data, predictions))
+
+
+def _lung_checks(card: ModelCard, network: nn.Module, data: SplitData, predictions: Predictions) -> tuple[ShortcutCheck, ...]:
+    """Judge the model on test pictures whose lungs are blackened, and on such of which only the lungs are left."""
+    from covidxr.models.inference import predict_scores
+
+    if card.preprocessing.segmenter_sha256:
+        return ()  # it sees nothing but the lungs anyway
+    part = predictions.take("test")
+    try:
+        segmenter = load_segmenter()
+    except ModelError as error:
+        return (ShortcutCheck("lungs-blackened", "any class", 0, {}, f"the lungs cannot be found ({error})"),)
+    size = card.preprocessing.image_size
+    seen = decode(data.dataset, size, skip_unreadable=True)
+    masks = lung_masks(data.dataset, part.samples, segmenter)
+    found = np.asarray(masks.any(axis=(1, 2)))
+    part, masks = part.where(found), masks[found]
+    pixels = seen.array[seen.rows(part.samples)]
+    inside = np.stack([resize_mask(mask, size) for mask in masks])
+
+    def judge(kind: Literal["lungs-blackened", "lungs-only"], kept: npt.NDArray[np.bool_]) -> ShortcutCheck:
+        left = np.where(kept, pixels, np.uint8(0))
+        scores = predict_scores(network, left, np.arange(len(part)), card.preprocessing, progress=kind)
+        return lungs_check(kind, replace(part, y_score=scores), inside.mean(axis=(1, 2)), int((~found).sum()))
+
+    return judge("lungs-blackened", ~inside), judge("lungs-only", inside)
+
+
+def audit_shortcuts(model_id: str, data: Path | str) -> ModelCard:
+    """Make a stored model's shortcut audit anew, on the dataset that it was judged on, and write it into its card.
+
+    Raises DatasetError for another dataset.
+    """
+    card, predictions = stored_predictions(model_id)
+    divided = split_data(data, card.split, skip_unreadable=True, excluded=card.excluded)
+    check_dataset(card, divided.dataset)
+    checks = _audit_shortcuts(card, load_model(model_id).network, divided, predictions)
+    card = replace(store.read_card(weights_folder() / model_id), shortcuts=checks)  # its maps may have been judged meanwhile
+    store.update_card(weights_folder(), card)
+    return card
 
 
 def _probe_sources(card: ModelCard, network: nn.Module, data: SplitData, predictions: Predictions) -> tuple[ShortcutCheck, ...]:
@@ -96,7 +146,7 @@ def _probe_sources(card: ModelCard, network: nn.Module, data: SplitData, predict
     if predictions.sources is None or not several:
         why = "the dataset names no sources" if predictions.sources is None else "no class comes from more than one source"
         return (ShortcutCheck("source-from-features", "any class", 0, {}, why),)
-    pixels, head = decode(data.dataset, card.preprocessing.image_size, skip_unreadable=True), architecture(card.architecture).head
+    pixels, head = seen_pixels(card.preprocessing, data.dataset, skip_unreadable=True), architecture(card.architecture).head
 
     def part(name: str, split: str) -> tuple[Scores, tuple[str, ...], Labels | None]:
         own = predictions.take(split)

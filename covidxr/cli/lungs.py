@@ -1,0 +1,59 @@
+"""Commands about the lungs and what a model makes of them: train-lungs, audit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from covidxr.cli.output import Data, Json, Protocol, Seed, make_table, percent, print_result
+from covidxr.records import SegmenterRecipe, SplitPlan
+
+
+def train_lungs(
+    data: Data = None,
+    epochs: Annotated[
+        int, typer.Option(help="How often the network sees every picture that has a mask.")
+    ] = SegmenterRecipe().epochs,
+    protocol: Protocol = "grouped",
+    split_seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Train the lung segmenter on the masks of a dataset, judge it on test and store it as covidxr-lungs.
+
+    Example: covidxr train-lungs --data COVID-19_Radiography_Dataset
+    """
+    from covidxr import workflows
+
+    recipe, plan = SegmenterRecipe(epochs=epochs), SplitPlan(protocol, split_seed)  # type: ignore[arg-type]
+    card = workflows.train_lungs(data or workflows.default_dataset(), recipe, plan)
+
+    def show(console: Console) -> None:
+        rows = [[name, percent(asdict(figure))] for name, figure in card.metrics.items()]
+        n = sum(card.mask_counts["test"].values())
+        console.print(make_table(f"{card.model_id} on {n:,} test pictures", ["figure", "value"], rows))
+
+    print_result(asdict(card), as_json, show)
+
+
+def audit(
+    model: Annotated[str, typer.Argument(help="Model id.")],
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Make a stored model's shortcut audit anew and write it into its card.
+
+    Example: covidxr audit covidxr-resnet18 --data COVID-19_Radiography_Dataset
+    """
+    from covidxr import workflows
+    from covidxr.reports.model_card import shortcut_sentences
+
+    card = workflows.audit_shortcuts(model, data or workflows.default_dataset())
+
+    def show(console: Console) -> None:
+        for sentence in shortcut_sentences(card):
+            console.print(f"- {sentence}", markup=False, highlight=False)
+
+    print_result({"model_id": model, "shortcuts": [asdict(check) for check in card.shortcuts]}, as_json, show)
