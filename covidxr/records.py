@@ -95,6 +95,8 @@ class Preprocessing:
     image_size: int = 224
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    segmenter_sha256: str = ""
+    """Of the lung segmenter's weights, for a model that sees only the lungs, cropped to their box; empty for the whole picture."""
 
     def __post_init__(self) -> None:
         _require(32 <= self.image_size <= 1024, f"image_size must lie between 32 and 1024 pixels, got {self.image_size}")
@@ -141,6 +143,9 @@ class Recipe:
     batch_size: int = _setting("Batch size", "Pictures in one step of learning. Larger needs more memory.")
     optimizer: Literal["sgd", "adam", "adamw"] = _setting("Optimizer", "The rule by which a step changes the weights.")
     learning_rate: float = _setting("Learning rate", "How far a step changes the weights; too large diverges, too small crawls.")
+    region: Literal["picture", "lungs"] = _setting(
+        "What it sees", "lungs blackens all but the lungs and crops to them: less accurate, and fewer shortcuts to take.", "picture"
+    )
     momentum: float = _setting("Momentum", "Share of the last step that the next one keeps; sgd alone uses it.", 0.9)
     weight_decay: float = _setting("Weight decay", "Pulls the weights towards zero, against learning pictures by heart.", 0.0)
     schedule: Literal["constant", "one-cycle"] = _setting(
@@ -179,6 +184,7 @@ class Recipe:
         _require(0 <= self.label_smoothing < 1, f"label_smoothing must be 0 or more and less than 1, got {self.label_smoothing}")
         _require(0 <= self.class_balance <= 1, f"class_balance must lie between 0 and 1, got {self.class_balance}")
         _require(0 <= self.ema_decay < 1, f"ema_decay must be 0 or more and less than 1, got {self.ema_decay}")
+        _require(self.region in ("picture", "lungs"), f"region must be picture or lungs, got {self.region!r}")
         _require(self.init in ("random", "imagenet"), f"init must be random or imagenet, got {self.init!r}")
         _require(self.frozen_stages >= 0, f"frozen_stages must be 0 or more, got {self.frozen_stages}")
         _require(self.patience >= 1, f"patience must be 1 or more, got {self.patience}")
@@ -301,10 +307,11 @@ class ShortcutCheck:
 
     "border" and "intensity" are baselines that see nothing of the lungs; "within-source" is the model's own AUROC between two
     classes of one collection, where knowing the collection is of no help; "source-from-features" is how well the model's
-    penultimate features tell the collections of one class apart. Without figures, `reason` says why there are none.
+    penultimate features tell the collections of one class apart; "lungs-blackened" and "lungs-only" are how
+    well it does on pictures without their lungs, and on such of nothing else. Without figures, `reason` says why there are none.
     """
 
-    kind: Literal["border", "intensity", "within-source", "source-from-features"]
+    kind: Literal["border", "intensity", "within-source", "source-from-features", "lungs-blackened", "lungs-only"]
     subject: str
     """What was told apart, in words: `rsna: Normal vs Lung_Opacity`."""
     n: int
@@ -312,6 +319,118 @@ class ShortcutCheck:
     figures: dict[str, Interval]
     """By name: accuracy, macro_f1, auroc (of the subject) or auroc of a class against the rest, by class name."""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MapSettings:
+    """How a heat map is made: the method, and what it leaves open."""
+
+    method: Literal["gradcam", "hirescam", "integrated-gradients", "occlusion", "gradient-shap"]
+    layer: str = ""
+    """Module whose output gradcam and hirescam explain."""
+    score: Literal["contrast", "logit"] = "contrast"
+    """What is explained: the class's logit, or by how much it exceeds that of the first class, Normal; for Normal itself, its log
+    odds, so by how much it exceeds all others together."""
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    """How gradcam and hirescam are brought from the layer's grid to the picture."""
+    smoothing: float = 0.0
+    """Standard deviation of the Gaussian that the map is smoothed by, as a share of the edge."""
+    window: float = 0.0
+    """Edge of the patch that occlusion blackens, as a share of the picture's; it moves by half of that."""
+
+    def __post_init__(self) -> None:
+        cam = self.method in ("gradcam", "hirescam")
+        _require(self.method in METHOD_TITLES, f"method must be one of {', '.join(METHOD_TITLES)}, got {self.method!r}")
+        _require(cam == bool(self.layer), f"{self.method} {'needs a' if cam else 'takes no'} layer, got {self.layer!r}")
+        _require(0 <= self.smoothing <= 0.25, f"smoothing must lie between 0 and 0.25, got {self.smoothing}")
+        occlusion = self.method == "occlusion"
+        _require(0 < self.window <= 0.5 if occlusion else self.window == 0, f"{self.method} cannot have a window of {self.window}")
+
+
+METHOD_TITLES = {
+    "gradcam": "Grad-CAM",
+    "hirescam": "HiResCAM",
+    "integrated-gradients": "Integrated Gradients",
+    "occlusion": "Occlusion",
+    "gradient-shap": "GradientShap",
+}
+"""The methods of heat maps, as people write them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointing:
+    """How well maps find the radiologists' boxes, on one set of pictures."""
+
+    n: int
+    hits: Interval
+    """Share of pictures whose map has its highest point in a box; no tolerance."""
+    inside: Interval
+    """Share of a map's positive part that lies in the boxes, on average; a map of nothing counts as 0."""
+    gain: Interval
+    """Hits less those of the best constant map on the same pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Localisation:
+    """Whether the maps of one kind point where the radiologists did, on pictures outside train that the model gets right."""
+
+    target: str
+    """The class that was explained, whose pictures have the boxes."""
+    settings: MapSettings | None
+    """None for a rival, a map that knows nothing of the model."""
+    rival: Literal["", "constant", "lungs", "noise", "centre"]
+    """constant: the mean of the train pictures' boxes; lungs: their area spread evenly; noise: smoothed, different each time."""
+    val: Pointing
+    test: Pointing
+    both: Pointing
+
+
+@dataclass(frozen=True, slots=True)
+class LungShare:
+    """How much of the maps of a class's pictures lies in the lungs, of which the lungs' share of the picture would be chance."""
+
+    target: str
+    settings: MapSettings
+    n: int
+    inside: Interval
+    lungs: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeStep:
+    """How alike maps are before and after the network's layers, from its head down to this one, were made random; means."""
+
+    layer: str
+    correlation: float
+    """Spearman's, of the maps' values."""
+    similarity: float
+    """SSIM of the maps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faithfulness:
+    """Whether maps say what the network uses, on a fixed sample of test pictures, for the class that it finds most likely."""
+
+    settings: MapSettings
+    n: int
+    deletion: tuple[float, ...]
+    """Mean probability of the class, after 0, 1/20 ... all of the pixels were blackened, the map's hottest first."""
+    insertion: tuple[float, ...]
+    """The same, as the pixels are put back into a blurred picture."""
+    random_deletion: tuple[float, ...]
+    random_insertion: tuple[float, ...]
+    """The same, in the order of maps of smoothed noise."""
+    deletion_area: Interval
+    insertion_area: Interval
+    deletion_gain: Interval
+    """Area less that of the noise, pair by pair: below 0 the map knows more than the noise."""
+    insertion_gain: Interval
+    """The same: above 0 the map knows more than the noise."""
+    n_perturbed: int
+    """Pictures, the first of the sample, behind what follows."""
+    infidelity: Interval
+    sensitivity: Interval
+    cascade: tuple[CascadeStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,15 +473,78 @@ class ModelCard:
     shortcuts: tuple[ShortcutCheck, ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()
     """Images of the dataset that were left out on purpose, each with the reason."""
+    localisation: tuple[Localisation, ...] = ()
+    lung_shares: tuple[LungShare, ...] = ()
+    faithfulness: tuple[Faithfulness, ...] = ()
     external: str = ""
     """Name of the external test set that these figures are of; empty for the model's own test split. Never stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterRecipe:
+    """How a lung segmenter is trained."""
+
+    image_size: int = 128
+    epochs: int = 20
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    # Wide, since children and bedside films are laid otherwise than the adults whose masks there are.
+    augmentation: Augmentation = field(
+        default_factory=lambda: Augmentation(rotation_degrees=15, horizontal_flip=True, zoom=0.25, shift=0.08, contrast=0.4)
+    )
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(
+            32 <= self.image_size <= 1024 and self.image_size % 16 == 0,
+            f"image_size must be a multiple of 16 from 32 to 1024, got {self.image_size}",
+        )
+        _require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
+        _require(2 <= self.batch_size <= 4096, f"batch_size must lie between 2 and 4096, got {self.batch_size}")
+        _require(0 < self.learning_rate <= 1, f"learning_rate must be positive and at most 1, got {self.learning_rate}")
+        _require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterCard:
+    """What must be known of a lung segmenter; stored beside its weights as card.json."""
+
+    schema_version: int
+    task: Literal["lungs"]
+    model_id: str
+    architecture: str
+    recipe: SegmenterRecipe
+    split: SplitPlan
+    split_fingerprint: str
+    dataset_fingerprint: str
+    dataset_name: str
+    synthetic: bool
+    mask_counts: dict[str, dict[str, int]]
+    """Pictures that have a mask, by split, then by class."""
+    best_epoch: int
+    metrics: dict[str, Interval]
+    """Mean over the test pictures: dice and iou; dice of a class as `dice Normal`."""
+    worst: tuple[tuple[str, float], ...]
+    """The test pictures of the lowest Dice, each with it."""
+    training_seconds: float
+    machine: str
+    covidxr_version: str
+    torch_version: str
+    created: str
+    intended_use: str
+    limits: tuple[str, ...]
+    weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution:
     """Where in the picture a model found its reasons.
 
-    heat: (S, S) float values in [0, 1] at the network's input size; `native_grid` is the (rows, columns) they were computed on.
+    heat: (S, S) float at the network's input size, on the picture padded to a square; its largest magnitude is 1, or it is all
+    zero.
+    gradcam and hirescam say only what spoke for the class, in [0, 1]; the others also what spoke against it, in [-1, 1].
+    `native_grid` is the (rows, columns) they were computed on.
     """
 
     method: str

@@ -8,15 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from covidxr.data.phantom import render_phantom
+from covidxr.errors import Cancelled
 from covidxr.explanation import attribution as room
-from covidxr.explanation.attribution import grad_cam
+from covidxr.explanation.attribution import attribute, heat_maps
+from covidxr.explanation.settings import candidates
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
 from covidxr.models.store import LoadedModel
-from covidxr.records import Preprocessing
+from covidxr.records import METHOD_TITLES, MapSettings, Preprocessing
+
+PLAIN = Preprocessing(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+"""Leaves the pixels as they are, over 255."""
+ONE_OF_EACH = [
+    MapSettings("gradcam", "conv"),
+    MapSettings("hirescam", "conv"),
+    MapSettings("integrated-gradients"),
+    MapSettings("occlusion", window=0.5),
+    MapSettings("gradient-shap"),
+]
+LOGIT = MapSettings("gradcam", "conv", "logit")
 
 
 class OneConv(nn.Module):
@@ -34,15 +48,155 @@ class OneConv(nn.Module):
         return self.head(self.conv(x).mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
 
+class Placed(nn.Module):
+    """One map, the input's first channel; each place of 4 x 4 has a weight of its own in the score of class 1, all are 0 in 0's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 1, bias=False)
+        self.head = nn.Linear(16, 2, bias=False)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1))
+            self.head.weight.copy_(torch.stack([torch.zeros(16), torch.arange(16.0) - 5]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.conv(x).flatten(1))  # type: ignore[no-any-return]
+
+
+def maps_of(network: nn.Module, pixels: np.ndarray, target: int, settings: MapSettings) -> np.ndarray:
+    maps, _ = heat_maps(network.eval(), PLAIN, pixels[None], np.array([target]), settings)
+    return maps[0]
+
+
+@pytest.fixture
+def hot() -> np.ndarray:
+    """4 x 4 pixels, all black but the first, which is white, and one of a fifth of its grey."""
+    pixels = np.zeros((4, 4), dtype=np.uint8)
+    pixels[0, 0], pixels[3, 2] = 255, 51
+    return pixels
+
+
 def test_grad_cam_by_hand() -> None:
     """The gradient of class 0 with respect to the maps is (3, 1) / 16 everywhere, so the map is relu((3 - 1) x / 16) = x / 8."""
     x = torch.zeros(1, 3, 4, 4)
     x[0, 0] = torch.tensor([[0.0, 1, 2, 3], [0, 0, 0, 0], [-4, -8, 0, 0], [0, 0, 0, 16]])
     network = OneConv().eval()
-    heat = room._layer_map(network, network.conv, x, 0)
+    heat = room.layer_maps(network, network.conv, x, torch.tensor([0]), LOGIT)
     assert torch.allclose(heat[0, 0], x[0, 0].clamp(min=0) / 8)
     # class 1: the weights are (-2, 0) / 16, so only where x is negative does anything speak for it
-    assert torch.allclose(room._layer_map(network, network.conv, x, 1)[0, 0], (-x[0, 0]).clamp(min=0) / 8)
+    assert torch.allclose(room.layer_maps(network, network.conv, x, torch.tensor([1]), LOGIT)[0, 0], (-x[0, 0]).clamp(min=0) / 8)
+
+
+def test_a_contrast_is_explained_by_hand(hot: np.ndarray) -> None:
+    """Class 0 against class 1: the weights differ by (5, 1) / 16, so the map is (5 - 1) x / 16; class 1 against 0: nothing."""
+    settings = MapSettings("gradcam", "conv")
+    assert np.allclose(maps_of(OneConv(), hot, 0, settings), hot / 255 / 4)
+    assert not maps_of(OneConv(), hot, 1, settings).any()
+
+
+def test_the_contrast_of_the_first_of_several_is_its_log_odds() -> None:
+    class Fixed(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([[2.0, 0.5, -1.0, 3.0]])
+
+    p = torch.softmax(Fixed()(torch.zeros(1)), dim=1)[0]
+    found = room._Score(Fixed(), "contrast")(torch.zeros(1, 3, 4, 4))[0]
+    assert found.tolist() == pytest.approx([float(torch.log(p[0] / (1 - p[0]))), -1.5, -3.0, 1.0], abs=1e-5)
+
+
+def test_hirescam_weighs_each_place_and_grad_cam_all_alike() -> None:
+    """The gradients are -5 ... 10, their mean 2.5."""
+    pixels = np.full((4, 4), 255, dtype=np.uint8)
+    expected = (np.arange(16.0) - 5).reshape(4, 4)
+    assert np.allclose(maps_of(Placed(), pixels, 1, MapSettings("hirescam", "conv")), np.maximum(expected, 0))
+    assert np.allclose(maps_of(Placed(), pixels, 1, MapSettings("gradcam", "conv")), 2.5)
+
+
+def test_integrated_gradients_by_hand(hot: np.ndarray) -> None:
+    """The network is linear, so each pixel's share is its value times its weight, and they add up to the score."""
+    assert np.allclose(maps_of(OneConv(), hot, 0, MapSettings("integrated-gradients", score="logit")), hot / 255 / 8, atol=1e-6)
+    assert np.allclose(maps_of(OneConv(), hot, 1, MapSettings("integrated-gradients")), -(hot / 255) / 4, atol=1e-6)
+
+
+def test_occlusion_by_hand() -> None:
+    """A patch of 2 x 2 moves by 1; its first place takes the white pixel, worth 4 / 16. Each pixel has the mean of its places."""
+    pixels = np.zeros((4, 4), dtype=np.uint8)
+    pixels[0, 0] = 255
+    expected = np.zeros((4, 4))
+    expected[:2, :2] = [[1 / 4, 1 / 8], [1 / 8, 1 / 16]]  # 1, 2 and 4 places cover these
+    settings = MapSettings("occlusion", window=0.5)
+    assert np.allclose(maps_of(OneConv(), pixels, 0, settings), expected, atol=1e-6)
+    assert np.allclose(maps_of(OneConv(), pixels, 1, settings), -expected, atol=1e-6)
+    assert heat_maps(OneConv().eval(), PLAIN, pixels[None], np.array([0]), settings)[1] == (3, 3)
+
+
+def test_gradient_shap_by_hand_and_without_touching_the_process_s_generators(hot: np.ndarray) -> None:
+    """The network is linear: each pixel's share is its weight times its distance from the mean of the greys drawn."""
+    network = OneConv()
+    state, seed = np.random.get_state()[1].copy(), torch.random.get_rng_state()
+    first, again = (maps_of(network, hot, 0, MapSettings("gradient-shap")) for _ in range(2))
+    grey = hot[0, 0] / 255 - first[0, 0] * 4
+    assert 0.3 < grey < 0.7
+    assert np.allclose(first, (hot / 255 - grey) / 4, atol=1e-6)
+    assert np.array_equal(first, again)
+    assert np.array_equal(np.random.get_state()[1], state)
+    assert torch.equal(torch.random.get_rng_state(), seed)
+
+
+def test_smoothing_keeps_the_sum_and_takes_the_sign_from_gradients_of_pixels() -> None:
+    raw = np.zeros((1, 32, 32), dtype=np.float32)
+    raw[0, 10, 10], raw[0, 20, 20] = 1, -3
+    for method, expected in (("occlusion", raw[0]), ("integrated-gradients", np.abs(raw[0]))):
+        window = {"window": 0.25} if method == "occlusion" else {}
+        found = room.finish_maps(raw, MapSettings(method, smoothing=0.05, **window))
+        assert np.allclose(found[0], gaussian_filter(expected, 1.6), atol=1e-6)
+        assert found.sum() == pytest.approx(expected.sum(), rel=1e-3)
+    assert room.finish_maps(raw, MapSettings("hirescam", "conv", smoothing=0.05)).min() == 0
+
+
+@pytest.mark.parametrize("settings", ONE_OF_EACH, ids=lambda s: s.method)
+def test_the_steps_are_told_and_the_work_can_be_cancelled(settings: MapSettings, one_conv: LoadedModel) -> None:
+    told: list[tuple[int, int]] = []
+    pixels = np.zeros((32, 32), dtype=np.uint8)
+    attribute(one_conv, pixels, 0, settings, lambda done, total: told.append((done, total)))
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1] > 0
+    assert len({total for _, total in told}) == 1
+
+    def stop(done: int, total: int) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        attribute(one_conv, pixels, 0, settings, stop)
+    assert not one_conv.lock.locked()
+    attribute(one_conv, pixels, 0, settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    candidates("poster_cnn"),
+    ids=lambda s: "-".join(map(str, (s.method, s.layer, s.score, s.interpolation, s.smoothing))),
+)
+def test_the_same_map_alone_in_a_batch_and_after_loading_again(settings: MapSettings, phantom_model_folder: Path) -> None:
+    models = [store.load_model(phantom_model_folder / "phantom-cnn") for _ in range(2)]
+    pixels = np.stack([render_phantom("Lung_Opacity", np.random.default_rng(i), 128)[0] for i in range(3)])
+    targets = np.array([3, 0, 1])
+    together, grid = heat_maps(models[0].network, models[0].card.preprocessing, pixels, targets, settings)
+    assert together.dtype == np.float32
+    for model in models:
+        alone = attribute(model, pixels[1], 0, settings)
+        assert alone.native_grid == grid
+        scale = np.abs(together[1]).max()
+        assert np.allclose(alone.heat * scale, together[1], atol=1e-4 * scale)
+
+
+def test_every_method_has_its_settings_and_an_order() -> None:
+    for name in ("resnet18", "poster_cnn", "efficientnet_b0"):
+        assert [s.method for s in dict.fromkeys(candidates(name))] == [s.method for s in candidates(name)]
+        assert {s.method for s in candidates(name)} == set(METHOD_TITLES)
+        network = ARCHITECTURES[name].build(4)
+        for settings in candidates(name):
+            network.get_submodule(settings.layer)
 
 
 @pytest.fixture
@@ -51,8 +205,7 @@ def one_conv(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Loa
     row = Architecture("one_conv", lambda classes: OneConv(), "conv", "head.", (), (32, 1024))
     monkeypatch.setitem(ARCHITECTURES, "one_conv", row)
     card = store.read_card(phantom_model_folder / "phantom-cnn")
-    plain = Preprocessing(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    card = replace(card, architecture="one_conv", preprocessing=plain, class_names=("yes", "no"))
+    card = replace(card, architecture="one_conv", preprocessing=PLAIN, class_names=("yes", "no"))
     return LoadedModel(card, OneConv().eval())
 
 
@@ -60,13 +213,13 @@ def test_the_map_lies_where_the_reason_is(one_conv: LoadedModel) -> None:
     pixels = np.zeros((32, 32), dtype=np.uint8)
     pixels[4:8, 20:28] = 255
     pixels[20:24, 4:8] = 51
-    result = grad_cam(one_conv, pixels, 0)
+    result = attribute(one_conv, pixels, 0, LOGIT)
     assert np.allclose(result.heat, pixels / 255, atol=1e-6)
-    assert (result.method, result.target, result.native_grid) == ("grad-cam", "yes", (32, 32))
+    assert (result.method, result.target, result.native_grid) == ("gradcam", "yes", (32, 32))
 
 
 def test_a_map_of_nothing_is_zero_and_finite(one_conv: LoadedModel) -> None:
-    heat = grad_cam(one_conv, np.zeros((32, 32), dtype=np.uint8), 0).heat
+    heat = attribute(one_conv, np.zeros((32, 32), dtype=np.uint8), 0, LOGIT).heat
     assert np.isfinite(heat).all()
     assert (heat == 0).all()
 
@@ -75,7 +228,7 @@ def test_a_real_network_gives_a_map_of_its_input_s_size(phantom_model_folder: Pa
     model = store.load_model(phantom_model_folder / "phantom-cnn")
     state = {k: v.clone() for k, v in model.network.state_dict().items()}
     pixels = render_phantom("Lung_Opacity", np.random.default_rng(0), 128)[0]
-    results = [grad_cam(model, pixels, target) for target in range(4)]
+    results = [attribute(model, pixels, target, MapSettings("gradcam", "relu2", "logit")) for target in range(4)]
     for result in results:
         assert result.heat.shape == (128, 128)
         assert result.native_grid == (11, 11)
@@ -85,13 +238,16 @@ def test_a_real_network_gives_a_map_of_its_input_s_size(phantom_model_folder: Pa
     assert not model.network.training
 
 
-def test_many_sessions_at_once_get_the_serial_answers(phantom_model_folder: Path) -> None:
+@pytest.mark.parametrize(
+    "settings", [MapSettings("gradcam", "relu2"), MapSettings("gradient-shap")], ids=["gradcam", "gradient-shap"]
+)
+def test_many_sessions_at_once_get_the_serial_answers(settings: MapSettings, phantom_model_folder: Path) -> None:
     model = store.load_model(phantom_model_folder / "phantom-cnn")
     pictures = [render_phantom("COVID", np.random.default_rng(i), 128)[0] for i in range(6)]
-    serial = [grad_cam(model, p, 1).heat for p in pictures]
+    serial = [attribute(model, p, 1, settings).heat for p in pictures]
     with ThreadPoolExecutor(6) as pool:
-        for _ in range(4):
-            together = list(pool.map(lambda p: grad_cam(model, p, 1).heat, pictures))
+        for _ in range(2):
+            together = list(pool.map(lambda p: attribute(model, p, 1, settings).heat, pictures))
             assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(serial, together, strict=True))
 
 
@@ -99,7 +255,7 @@ def test_explaining_holds_the_lock(one_conv: LoadedModel) -> None:
     done = threading.Event()
 
     def explain() -> None:
-        grad_cam(one_conv, np.zeros((32, 32), dtype=np.uint8), 0)
+        attribute(one_conv, np.zeros((32, 32), dtype=np.uint8), 0, LOGIT)
         done.set()
 
     with one_conv.lock:
