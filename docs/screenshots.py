@@ -1,6 +1,7 @@
 """Make the pictures of the documentation anew: `python docs/screenshots.py ADDRESS [PAGE...]` of a running app.
 
-All pages but home need models and a dataset of phantoms: no radiograph of a patient may stand in a picture.
+All but home and heat-maps need models and a dataset of phantoms: no radiograph of a patient may stand in a picture. Those two show
+the models in weights/, and no pictures.
 """
 
 import os
@@ -26,7 +27,7 @@ def main(address: str, stems: list[str]) -> None:
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
             page.set_default_timeout(120_000)
             for stem in stems or PAGES:
-                page.goto(address if stem == "home" else f"{address}/{stem}")
+                page.goto(f"{address}/{_PATHS.get(stem, stem)}")
                 PAGES[stem](page)
                 page.wait_for_timeout(2000)  # tables paint on a canvas, which cannot be asked whether it has done so
                 page.mouse.move(0, 0)
@@ -44,6 +45,17 @@ def open_predict(page: Page) -> None:
     page.get_by_role("button", name="COVID", exact=True).click()
     page.locator("[data-testid=stImage] img").nth(1).wait_for()
     page.locator(".barlayer .point").nth(3).wait_for()
+    page.get_by_text("in the lungs").or_(page.get_by_text("inside the lungs")).first.wait_for()
+    page.get_by_test_id("stPlotlyChart").first.scroll_into_view_if_needed()
+
+
+def open_heat_maps(page: Page) -> None:
+    """Open the section of Evaluate on heat maps."""
+    page.get_by_role("radio", name="Heat maps", exact=True).click()
+    page.get_by_text("Taking pixels away").wait_for()
+    page.locator(".js-plotly-plot .xtick").nth(10).wait_for(state="attached")
+    page.get_by_text("points into the radiologists' box").first.scroll_into_view_if_needed()
+    page.get_by_test_id("stMain").evaluate("main => main.scrollBy(0, 420)")
 
 
 def open_evaluate(page: Page) -> None:
@@ -90,12 +102,14 @@ def open_compare(page: Page) -> None:
     page.locator(".js-plotly-plot .xtick").first.wait_for(state="attached")
 
 
+_PATHS = {"home": "", "heat-maps": "evaluate"}
 PAGES = {
     "home": open_home,
     "dataset": open_dataset,
     "train": open_train,
     "predict": open_predict,
     "evaluate": open_evaluate,
+    "heat-maps": open_heat_maps,
     "compare": open_compare,
 }
 

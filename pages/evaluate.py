@@ -4,9 +4,9 @@ import streamlit as st
 
 from covidxr.app import numbers
 from covidxr.app.frame import literal, page
-from covidxr.app.sections import SECTIONS, chart, metric
+from covidxr.app.sections import SECTIONS, metric
 from covidxr.app.viewer import choose_dataset, gallery
-from covidxr.app.widgets import choose_model, choose_test_set, ink
+from covidxr.app.widgets import chart, choose_model, choose_test_set, ink
 from covidxr.figures import confusion_figure
 from covidxr.records import ModelCard, display_name
 
@@ -90,7 +90,7 @@ with page("pages/evaluate.py", "Evaluate", PURPOSE):
         section = st.segmented_control(
             "Section", list(SECTIONS), default="By class", required=True, key="section", label_visibility="collapsed"
         )
-        SECTIONS[section](card)
+        SECTIONS[section](card, dataset)
         with st.container(horizontal=True):
             for label, name, content in (
                 ("All figures (JSON)", "figures.json", lambda: numbers.figures_json(card)),

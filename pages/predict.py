@@ -2,10 +2,13 @@
 
 import streamlit as st
 
-from covidxr.app.cache import Case, Picture, explain, judge, phantom
+from covidxr.app.cache import Case, Picture, judge, phantom
 from covidxr.app.frame import literal, page, show_error
-from covidxr.app.widgets import SUFFIXES, case_table, choose_model, heat_caption, ink, meaning, model_facts, verdict
-from covidxr.figures import heat_overlay, probability_bars, whole_percent
+from covidxr.app.heat import heat_panel
+from covidxr.app.similar import similar_section
+from covidxr.app.viewer import choose_dataset
+from covidxr.app.widgets import SUFFIXES, case_table, choose_model, ink, meaning, model_facts, verdict
+from covidxr.figures import probability_bars, whole_percent
 from covidxr.records import CLASS_NAMES, ModelCard, display_name
 
 PURPOSE = "Drop a chest radiograph and read what a model finds likely, how sure it is, and where in the picture it looked."
@@ -22,9 +25,9 @@ def offer_phantoms() -> None:
 
 def answer(card: ModelCard, picture: Picture, case: Case) -> None:
     """Show the verdict and the probabilities, the picture, and where the model looked."""
-    probabilities, predicted, names = case.prediction.probabilities, case.prediction.predicted, list(card.class_names)
+    probabilities = case.prediction.probabilities
     # The verdict comes first: on a phone the columns stand below one another.
-    left, middle, right = st.columns([4, 5, 5], gap="medium")
+    left, right = st.columns([2, 5], gap="medium")
     with left:
         st.subheader(literal(verdict(case.prediction)), anchor=False)
         if card.synthetic:
@@ -33,22 +36,12 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
             st.warning("This picture is a synthetic phantom: what a model of real radiographs says of it means nothing.")
         else:
             st.markdown(meaning(case.prediction))
+        for warning in case.warnings:
+            st.warning(literal(warning))
         bars = ", ".join(f"{display_name(name)} {whole_percent(p)}" for name, p in probabilities.items())
         st.plotly_chart(probability_bars(probabilities, ink()), config={"displayModeBar": False}, alt=f"Probabilities: {bars}")
-    name = "Synthetic phantom, not a radiograph" if picture.synthetic else picture.name
-    caption = literal(f"{name}. {case.padding}" if case.padding else name)
-    # JPEG, which Streamlit would choose, blurs what a radiograph is looked at for.
-    middle.image(case.image, caption=caption, width="stretch", output_format="PNG", alt=f"{name}, as the model reads it")
     with right:
-        place, controls = st.container(), st.columns(2)
-        why = "The class for which the heat map shows where the model found its reasons."
-        start = names.index(predicted)
-        target = controls[0].selectbox("Explain", names, start, display_name, key=f"explain {predicted}", help=why)
-        opacity = controls[1].slider("Heat map opacity (%)", 0, 100, 60, step=5, key="opacity") / 100
-        attribution = explain(card, picture, target)
-        overlay = heat_overlay(case.image, attribution.heat, opacity)
-        alt = f"The same picture under the heat map for {display_name(target)}"
-        place.image(overlay, caption=heat_caption(attribution), width="stretch", alt=alt)
+        heat_panel(card, picture, case)
     with st.expander("About this model", icon=":material/description:"):
         model_facts(card)
 
@@ -70,6 +63,7 @@ def work(card: ModelCard) -> None:
     case = cases[row]
     if isinstance(case, Case):
         answer(card, chosen[row], case)
+        similar_section(card, chosen[row], choose_dataset(card))
     else:
         show_error(str(case))
 

@@ -13,7 +13,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 FLOORS = {"errors": 0, "records": 0, "storage": 0, "data": 1, "figures": 1, "evaluation": 1, "models": 2, "explanation": 2}
 FLOORS |= {"runs": 3, "reports": 3, "workflows": 4, "cli": 5, "app": 5, "__main__": 6, "__init__": 0}
 NUMBERS = {"numpy", "pandas", "PIL", "pydicom", "scipy", "sklearn", "plotly", "platformdirs", "filelock", "tqdm", "openpyxl"}
-NETWORKS = {"torch", "torchvision", "captum", "lightning_fabric", "safetensors"}
+NUMBERS |= {"skimage"}
+NETWORKS = {"torch", "torchvision", "captum", "lightning_fabric", "monai", "safetensors"}
 LIBRARIES = {
     0: {"numpy"},
     1: NUMBERS,

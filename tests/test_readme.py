@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from covidxr.figures import percent
+from covidxr.evaluation.localisation import best_localisation
+from covidxr.figures import percent, points
 from covidxr.models import store
 from covidxr.models.recipes import RECIPES, STUDY_ACCURACY
+from covidxr.records import METHOD_TITLES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -34,6 +36,31 @@ def shortcut_row(model_id: str) -> str:
     return f"| `{model_id}` | " + " | ".join(percent(checks[subject].figures["auroc"]) for subject in subjects) + " |"
 
 
+def lungs_row(model_id: str) -> str:
+    """A model's row of the table of what is left without the lungs, and of the lungs alone."""
+    card = store.read_card(REPOSITORY / "weights" / model_id)
+    checks = {check.kind: percent(check.figures["accuracy"]) for check in card.shortcuts if check.kind.startswith("lungs-")}
+    whole = percent(card.metrics["accuracy"])
+    if not checks:
+        return f"| `{model_id}` | | | {whole} |"
+    return f"| `{model_id}` | {whole} | {checks['lungs-blackened']} | {checks['lungs-only']} |"
+
+
+def map_row(model_id: str) -> str:
+    """A model's row of the table of heat maps: the kind that serves, and where it points."""
+    card = store.read_card(REPOSITORY / "weights" / model_id)
+    best = best_localisation(card)
+    assert best is not None
+    assert best.settings is not None
+    same_spot = next(one for one in card.localisation if one.rival == "constant")
+    title = METHOD_TITLES[best.settings.method] + (f" of {best.settings.layer}" if best.settings.layer else "")
+    hits, spot, gain = percent(best.test.hits), percent(same_spot.test.hits), points(best.test.gain)
+    shares = {one.target: one for one in card.lung_shares if one.settings == best.settings}
+    inside = shares[best.target]
+    share = f"{percent(inside.inside)} | {percent(inside.lungs)}"
+    return f"| `{model_id}` | {title} | {best.test.n} | {hits} | {spot} | {gain} | {share} |"
+
+
 BASELINES = {"border": "sees only the frame", "intensity": "sees only brightness statistics"}
 
 
@@ -41,6 +68,8 @@ def test_the_tables_hold_what_the_audit_found() -> None:
     readme = (REPOSITORY / "README.md").read_text("utf-8")
     assert all(baseline_row(kind, title) in readme for kind, title in BASELINES.items())
     assert all(shortcut_row(model_id) in readme for model_id in RECIPES)
+    assert all(lungs_row(model_id) in readme for model_id in RECIPES)
+    assert all(map_row(model_id) in readme for model_id in RECIPES)
 
 
 @pytest.mark.parametrize("model_id", RECIPES)

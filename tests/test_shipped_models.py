@@ -10,10 +10,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from covidxr import workflows
-from covidxr.data.images import fit_to_square, read_image
+from covidxr.data.images import read_image
+from covidxr.evaluation.localisation import best_localisation
 from covidxr.models import store
 from covidxr.models.inference import predict_scores
 from covidxr.models.recipes import RECIPES
+from covidxr.models.views import view_of
+from covidxr.records import METHOD_TITLES
 
 ROOT = Path(__file__).resolve().parents[1] / "weights"
 
@@ -44,7 +47,10 @@ def test_the_card_holds_what_the_stored_predictions_say(model_id: str) -> None:
 def test_the_card_holds_the_shortcut_audit_and_the_learning_curve(model_id: str) -> None:
     card, predictions = store.read_card(ROOT / model_id), store.read_predictions(ROOT / model_id)
     measured = {(check.kind, check.subject): check for check in card.shortcuts if check.figures}
-    assert {kind for kind, _ in measured} == {"border", "intensity", "within-source", "source-from-features"}
+    kinds = {"border", "intensity", "within-source", "source-from-features"}
+    # One that sees nothing but the lungs is not asked what it makes of pictures without them.
+    kinds |= set() if card.preprocessing.segmenter_sha256 else {"lungs-blackened", "lungs-only"}
+    assert {kind for kind, _ in measured} == kinds
     assert ("source-from-features", "kermany vs rsna within Normal") in measured
     for subject, pair in (("kermany: Normal vs Viral Pneumonia", (0, 2)), ("rsna: Normal vs Lung_Opacity", (0, 3))):
         part = predictions.take("test")
@@ -55,6 +61,17 @@ def test_the_card_holds_the_shortcut_audit_and_the_learning_curve(model_id: str)
     assert any("COVID shares no source" in check.reason for check in card.shortcuts)
     best = max(card.learning_curve, key=lambda epoch: epoch.val_macro_f1)
     assert best.epoch == card.best_epoch
+
+
+@pytest.mark.parametrize("model_id", RECIPES)
+def test_the_card_holds_what_its_heat_maps_are_worth(model_id: str) -> None:
+    card = store.read_card(ROOT / model_id)
+    assert {one.rival for one in card.localisation} == {"", "constant", "lungs", "noise", "centre"}
+    assert {one.settings.method for one in card.localisation if one.settings} == set(METHOD_TITLES)
+    assert {one.settings.method for one in card.faithfulness} == set(METHOD_TITLES)
+    assert all(len(one.deletion) == len(one.insertion) == 21 and one.cascade for one in card.faithfulness)
+    assert {one.target for one in card.lung_shares} == set(card.class_names)
+    assert workflows.map_settings(card) in {one.settings for one in card.lung_shares}
 
 
 @pytest.mark.parametrize("model_id", RECIPES)
@@ -71,7 +88,18 @@ def test_the_measured_bars() -> None:
     assert accuracy["poster-cnn"] >= 0.80
     assert accuracy["poster-resnet18-pretrained"] >= 0.94
     assert accuracy["covidxr-resnet18"] >= 0.968
-    assert store.read_card(ROOT / "covidxr-resnet18").metrics["macro_f1"].estimate >= 0.945
+    best = store.read_card(ROOT / "covidxr-resnet18")
+    assert best.metrics["macro_f1"].estimate >= 0.945
+    pointing = best_localisation(best)
+    assert pointing is not None
+    assert pointing.test.gain.low > 0  # its heat maps beat a fixed spot
+
+
+def test_the_lung_segmenter_is_small_and_reaches_its_bar() -> None:
+    card = store.load_segmenter(ROOT).card
+    assert (ROOT / store.LUNGS / "model.safetensors").stat().st_size < 8_000_000
+    assert card.metrics["dice"].low >= 0.95
+    assert store.read_card(ROOT / "covidxr-resnet18-lungs").preprocessing.segmenter_sha256 == card.weights_sha256
 
 
 @pytest.mark.slow
@@ -93,8 +121,7 @@ def test_no_patient_and_no_twin_of_a_test_image_was_trained_on(database: Path) -
 def test_the_weights_give_the_stored_predictions(database: Path, model_id: str) -> None:
     model, predictions = store.load_model(ROOT / model_id), store.read_predictions(ROOT / model_id)
     chosen = np.random.default_rng(0).choice(len(predictions), 40, replace=False)
-    size = model.card.preprocessing.image_size
     files = [predictions.samples[i] for i in chosen]
-    pixels = np.stack([fit_to_square(read_image((database / f).read_bytes(), f), size) for f in files])
+    pixels = np.stack([view_of(model, read_image((database / f).read_bytes(), f)).pixels for f in files])
     scores = predict_scores(model.network, pixels, np.arange(40), model.card.preprocessing)
     assert np.allclose(scores, predictions.y_score[chosen], atol=1e-3)

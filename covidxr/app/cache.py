@@ -5,15 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 from PIL import Image
 
 from covidxr import workflows
+from covidxr.data.lungs import LungMask
 from covidxr.errors import ImageError
 from covidxr.figures import MODEL_COLOURS, fit_screen
 from covidxr.models.store import LoadedModel
-from covidxr.records import Attribution, CasePrediction, GreyImage, ModelCard, display_name
+from covidxr.records import METHOD_TITLES, Attribution, CasePrediction, GreyImage, MapSettings, ModelCard, display_name
+
+if TYPE_CHECKING:
+    from covidxr.models.segmentation import LoadedSegmenter
+
+QUICK_METHODS = ("gradcam", "hirescam")
+"""Those that pass the network once; the others do so dozens of times."""
+_SLOW_MAPS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,8 @@ class Case:
     image: GreyImage
     prediction: CasePrediction
     padding: str | None
+    warnings: tuple[str, ...]
+    """What the reader of the answer must know of the file."""
 
 
 def judge(card: ModelCard, picture: Picture) -> Case | ImageError:
@@ -48,9 +59,38 @@ def judge(card: ModelCard, picture: Picture) -> Case | ImageError:
         return error
 
 
-def explain(card: ModelCard, picture: Picture, target: str) -> Attribution:
-    """Return where a model found its reasons for a class. Raises ImageError, ModelError."""
-    return _explain(card.model_id, card.weights_sha256, picture.sha256, target, picture)
+def explain(card: ModelCard, picture: Picture, target: str, method: str = "") -> Attribution:
+    """Return where a model found its reasons for a class; without a method, by the one that points best.
+
+    A slow one shows its progress. Raises ImageError, ModelError.
+    """
+    settings = workflows.map_settings(card, method)
+    if settings.method in QUICK_METHODS:
+        return _explain(card.model_id, card.weights_sha256, picture.sha256, target, settings, picture)
+    # Streamlit would draw the progress anew with each hit of a cache of its own, so slow maps are kept with the session.
+    kept: dict[Any, Attribution] = st.session_state.setdefault("slow maps", {})
+    key = (card.model_id, card.weights_sha256, picture.sha256, target, settings)
+    if key not in kept:
+        bar, title = st.empty(), METHOD_TITLES[settings.method]
+
+        def watch(done: int, total: int) -> None:
+            bar.progress(done / total, f"{title}: {done:,} of {total:,} passes through the network")
+
+        image = workflows.read_picture(picture.content, picture.name)
+        model = load(card.model_id, card.weights_sha256)
+        kept[key] = workflows.explain_case(model, image, target, settings.method, watch)
+        bar.empty()
+        if len(kept) > _SLOW_MAPS:
+            kept.pop(next(iter(kept)), None)
+    return kept[key]
+
+
+def lungs(picture: Picture) -> LungMask:
+    """Return the lungs of a picture, (256, 256) bool on its square, all false when none are found.
+
+    Raises ImageError, and ModelError when no segmenter is stored.
+    """
+    return _lungs(workflows.segmenter_card().weights_sha256, picture.sha256, picture)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -65,18 +105,39 @@ def phantom(class_name: str, seed: int) -> Picture:
 
 
 @st.cache_resource(max_entries=len(MODEL_COLOURS), show_spinner="Loading the model: a few seconds, once…")
-def _load(model_id: str, weights_sha256: str) -> LoadedModel:
+def load(model_id: str, weights_sha256: str) -> LoadedModel:
+    """Return a stored model, loaded once for all sessions. Raises ModelError."""
     return workflows.load_model(model_id)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
 def _judge(model_id: str, weights_sha256: str, picture_sha256: str, _picture: Picture) -> Case:
-    image = workflows.read_picture(_picture.content, _picture.name)
-    prediction = workflows.predict_case(_load(model_id, weights_sha256), image)
-    return Case(fit_screen(image), prediction, workflows.padding_sentence(image))
+    radiograph = workflows.read_radiograph(_picture.content, _picture.name)
+    if radiograph.refusals:
+        raise ImageError(f"{_picture.name} is not judged: {' '.join(radiograph.refusals)}")
+    image = radiograph.image
+    prediction = workflows.predict_case(load(model_id, weights_sha256), image)
+    return Case(fit_screen(image), prediction, workflows.padding_sentence(image), radiograph.warnings)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _explain(model_id: str, weights_sha256: str, picture_sha256: str, target: str, _picture: Picture) -> Attribution:
+def _explain(
+    model_id: str,
+    weights_sha256: str,
+    picture_sha256: str,
+    target: str,
+    settings: MapSettings,
+    _picture: Picture,
+) -> Attribution:
     image = workflows.read_picture(_picture.content, _picture.name)
-    return workflows.explain_case(_load(model_id, weights_sha256), image, target)
+    return workflows.explain_case(load(model_id, weights_sha256), image, target, settings.method)
+
+
+@st.cache_resource(max_entries=1, show_spinner="Loading the lung segmenter: a few seconds, once…")
+def _segmenter(weights_sha256: str) -> LoadedSegmenter:
+    return workflows.load_segmenter(weights_sha256)
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _lungs(weights_sha256: str, picture_sha256: str, _picture: Picture) -> LungMask:
+    return workflows.lung_mask(_segmenter(weights_sha256), workflows.read_picture(_picture.content, _picture.name))

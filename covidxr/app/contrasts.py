@@ -12,12 +12,15 @@ import streamlit as st
 from covidxr.app import numbers
 from covidxr.app.cache import Case, Picture, explain, judge
 from covidxr.app.frame import literal, show_error
-from covidxr.app.sections import chart, choose_class, draw_curves
+from covidxr.app.heat import heat_caption, lungs_of
+from covidxr.app.sections import choose_class, draw_curves
 from covidxr.app.viewer import gallery, read_sample
-from covidxr.app.widgets import SUFFIXES, heat_caption, ink, no_models, stored_models, verdict
+from covidxr.app.widgets import SUFFIXES, chart, ink, no_models, stored_models, verdict
 from covidxr.data.dataset import Dataset
+from covidxr.data.lungs import resize_mask
 from covidxr.errors import ConfigError
 from covidxr.evaluation.comparison import Comparison, write_p
+from covidxr.evaluation.localisation import map_facts
 from covidxr.figures import (
     MODEL_COLOURS,
     Measure,
@@ -30,7 +33,8 @@ from covidxr.figures import (
     probability_bars,
 )
 from covidxr.models.recipes import STUDY_ACCURACY
-from covidxr.records import Interval, ModelCard, display_name
+from covidxr.records import METHOD_TITLES, Interval, ModelCard, display_name
+from covidxr.reports.heat_maps import map_sentence
 
 MOST = len(MODEL_COLOURS)
 
@@ -228,15 +232,20 @@ def one_picture(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
     calls = [case.prediction.predicted for case in cases.values() if isinstance(case, Case)]
     commonest = max(names, key=calls.count)
     with right:
-        target = st.selectbox("Explain", names, names.index(commonest), display_name, key=f"explain all {picture.sha256}")
+        place, other = st.columns(2)
+        target = place.selectbox("Explain", names, names.index(commonest), display_name, key=f"explain all {picture.sha256}")
+        method = other.selectbox("Method", list(METHOD_TITLES), format_func=lambda name: METHOD_TITLES[name], key="method of all")
         st.image(first.image, caption=literal(picture.name), width=240, output_format="PNG", alt=picture.name)
+    found = lungs_of(picture)
     for place, card in zip(st.columns(len(cards)), cards, strict=True):
         case = cases[card.model_id]
         if not isinstance(case, Case):
+            with place:
+                show_error(str(case))
             continue
         with place:
             st.markdown(f"**{literal(card.model_id)}**  \n{literal(verdict(case.prediction))}")
-            attribution = explain(card, picture, target)
+            attribution = explain(card, picture, target, method)
             overlay = heat_overlay(case.image, attribution.heat, 0.6)
             st.image(
                 overlay,
@@ -244,6 +253,8 @@ def one_picture(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
                 width="stretch",
                 alt=f"Heat map of {card.model_id} for {display_name(target)}",
             )
+            if found is not None:
+                st.caption(literal(map_sentence(map_facts(attribution.heat, resize_mask(found, len(attribution.heat))))))
             figure = probability_bars(case.prediction.probabilities, ink())
             st.plotly_chart(figure, config={"displayModeBar": False}, key=f"bars {card.model_id}", alt=verdict(case.prediction))
     st.caption(

@@ -9,8 +9,7 @@ import streamlit as st
 
 from covidxr import workflows
 from covidxr.app.frame import literal, show_error
-from covidxr.app.sections import chart
-from covidxr.app.widgets import ink
+from covidxr.app.widgets import chart, ink
 from covidxr.errors import CovidxrError
 from covidxr.figures import MODEL_COLOURS, Measure, duration, learning_figure
 from covidxr.models.store import new_model_folder

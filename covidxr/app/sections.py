@@ -9,7 +9,9 @@ import streamlit as st
 
 from covidxr.app import numbers
 from covidxr.app.frame import literal
-from covidxr.app.widgets import ink
+from covidxr.app.maps import heat_maps
+from covidxr.app.widgets import chart, ink
+from covidxr.data.dataset import Dataset
 from covidxr.figures import (
     CLASS_COLOURS,
     OTHER_CLASS,
@@ -37,12 +39,6 @@ _HELP = {
 }
 
 
-def chart(name: str) -> dict[str, object]:
-    """Leave a chart one button: the picture as a file of that name."""
-    file = {"format": "svg", "filename": name}
-    return {"displaylogo": False, "modeBarButtons": [["toImage"]], "toImageButtonOptions": file}
-
-
 def maybe(interval: Interval | None) -> str:
     """Write a share with its interval, or a dash where it is not defined."""
     return "-" if interval is None else percent(interval)
@@ -54,7 +50,7 @@ def choose_class(card: ModelCard, key: str) -> int:
     return names.index(st.selectbox("Class", names, min(1, len(names) - 1), display_name, key=key, persist_state="session"))
 
 
-def by_class(card: ModelCard) -> None:
+def by_class(card: ModelCard, dataset: Dataset | None) -> None:
     """Show each class against the rest."""
     classes = numbers.evaluation(card).figures.per_class
     columns: dict[str, Sequence[str | int]] = {
@@ -75,7 +71,7 @@ def by_class(card: ModelCard) -> None:
     st.caption("95 % intervals in brackets. PPV and NPV hold for the test set's mix of classes; see Threshold for another.")
 
 
-def by_source(card: ModelCard) -> None:
+def by_source(card: ModelCard, dataset: Dataset | None) -> None:
     """Show how the model fares on each source's pictures."""
     sources = numbers.evaluation(card).sources
     if not sources:
@@ -97,7 +93,7 @@ def by_source(card: ModelCard) -> None:
     )
 
 
-def curves(card: ModelCard) -> None:
+def curves(card: ModelCard, dataset: Dataset | None) -> None:
     """Show ROC and precision-recall curves of every class."""
     draw_curves([(name, card, k, CLASS_COLOURS.get(name, OTHER_CLASS)) for k, name in enumerate(card.class_names)])
 
@@ -119,7 +115,7 @@ def draw_curves(entries: Sequence[tuple[str, ModelCard, int, str]]) -> None:
         place.plotly_chart(draw(lines, ink()), config=chart(label), key=label, alt=f"Curves over all thresholds: {said}")
 
 
-def calibration(card: ModelCard) -> None:
+def calibration(card: ModelCard, dataset: Dataset | None) -> None:
     """Show whether probabilities mean what they say, before and after temperature scaling."""
     result = numbers.evaluation(card)
     left, right = st.columns(2, gap="medium")
@@ -145,7 +141,7 @@ def calibration(card: ModelCard) -> None:
     )
 
 
-def threshold(card: ModelCard) -> None:
+def threshold(card: ModelCard, dataset: Dataset | None) -> None:
     """Let the reader move a threshold and a prevalence, and see what it does on test."""
     left, right = st.columns([2, 3], gap="medium")
     with left:
@@ -198,7 +194,7 @@ def metric(
     place.metric(title, value, span or None, "off", help=f"{explanation} 95 % interval below.", delta_arrow="off")
 
 
-def training(card: ModelCard) -> None:
+def training(card: ModelCard, dataset: Dataset | None) -> None:
     """Show the learning curves."""
     if not card.learning_curve:
         st.info("This model was stored without its learning curves.")
@@ -215,7 +211,7 @@ def training(card: ModelCard) -> None:
     st.caption(literal(f"Epoch {card.best_epoch} is the model: the best macro-F1 on validation. It began with {card.init}."))
 
 
-def shortcuts(card: ModelCard) -> None:
+def shortcuts(card: ModelCard, dataset: Dataset | None) -> None:
     """Say in plain words whether where a picture is from could explain the figures."""
     if card.external:
         st.info("The shortcut audit was made on the model's own test pictures: choose them under “Judged on”.")
@@ -244,7 +240,7 @@ def _table(columns: Mapping[str, Sequence[str | int]], alt: str) -> None:
     st.dataframe(dict(columns), hide_index=True, column_config=config, alt=alt)
 
 
-SECTIONS: dict[str, Callable[[ModelCard], None]] = {
+SECTIONS: dict[str, Callable[[ModelCard, Dataset | None], None]] = {
     "By class": by_class,
     "By source": by_source,
     "Curves": curves,
@@ -252,4 +248,5 @@ SECTIONS: dict[str, Callable[[ModelCard], None]] = {
     "Threshold": threshold,
     "Training": training,
     "Shortcuts": shortcuts,
+    "Heat maps": heat_maps,
 }

@@ -12,7 +12,7 @@ from covidxr import workflows
 from covidxr.app import numbers
 from covidxr.app.cache import Picture, explain
 from covidxr.app.frame import literal, show_error
-from covidxr.app.widgets import heat_caption
+from covidxr.app.heat import heat_caption
 from covidxr.data.dataset import Dataset
 from covidxr.data.imports import list_imports
 from covidxr.errors import CovidxrError, DatasetError

@@ -13,7 +13,7 @@ from covidxr.errors import ImageError
 from covidxr.figures import percent, whole_percent
 from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.models.store import ModelEntry
-from covidxr.records import Attribution, CasePrediction, ModelCard, display_name
+from covidxr.records import CasePrediction, ModelCard, display_name
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
 """Names of files that the pages take; what is in them decides whether they are read."""
@@ -49,13 +49,10 @@ def meaning(prediction: CasePrediction) -> str:
     return f"{known} The figure holds for pictures like those of the model's dataset; it is no diagnosis of this patient."
 
 
-def heat_caption(attribution: Attribution) -> str:
-    """Say what a heat map shows and how coarse it is."""
-    name, (rows, columns) = display_name(attribution.target), attribution.native_grid
-    grid = f"computed on a {rows} x {columns} grid: each cell covers 1/{rows * columns} of the picture and says nothing finer"
-    if not attribution.heat.any():
-        return f"Nothing in the picture spoke for {name} (Grad-CAM, {grid})."
-    return f"Brighter means more weight for {name}. Grad-CAM, {grid}."
+def chart(name: str) -> dict[str, object]:
+    """Leave a chart one button: the picture as a file of that name."""
+    file = {"format": "svg", "filename": name}
+    return {"displaylogo": False, "modeBarButtons": [["toImage"]], "toImageButtonOptions": file}
 
 
 def stored_models() -> tuple[ModelEntry, ...]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from covidxr import __version__
-from covidxr.cli import datasets, imports, training, use
+from covidxr.cli import datasets, explain, imports, lungs, training, use
 from covidxr.cli.output import fail
 from covidxr.errors import CovidxrError
 from covidxr.records import RESEARCH_ONLY
@@ -35,6 +35,10 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     use.evaluate,
     use.compare,
     use.predict,
+    explain.explain,
+    explain.explain_audit,
+    lungs.audit,
+    lungs.train_lungs,
 )
 for command in _DATASET_COMMANDS:
     dataset_app.command()(command)

@@ -10,7 +10,17 @@ from covidxr.figures.charts import (
 from covidxr.figures.confusion import Share, confusion_figure, confusion_grid, difference_figure
 from covidxr.figures.curves import Curve, precision_recall_figure, roc_figure
 from covidxr.figures.datasets import count_bars, map_figure
-from covidxr.figures.pictures import INFERNO, SCREEN_EDGE, fit_screen, heat_overlay
+from covidxr.figures.maps import cascade_figure, removal_figure
+from covidxr.figures.pictures import (
+    INFERNO,
+    SCREEN_EDGE,
+    fit_screen,
+    heat_contours,
+    heat_overlay,
+    lung_outline,
+    on_native_grid,
+    opacity_boxes,
+)
 from covidxr.figures.style import (
     CLASS_COLOURS,
     MODEL_COLOURS,
@@ -33,6 +43,7 @@ __all__ = [
     "Curve",
     "Measure",
     "Share",
+    "cascade_figure",
     "confusion_figure",
     "confusion_grid",
     "count_bars",
@@ -40,14 +51,19 @@ __all__ = [
     "difference_figure",
     "duration",
     "fit_screen",
+    "heat_contours",
     "heat_overlay",
     "learning_figure",
+    "lung_outline",
     "map_figure",
+    "on_native_grid",
+    "opacity_boxes",
     "percent",
     "points",
     "precision_recall_figure",
     "probability_bars",
     "reliability_figure",
+    "removal_figure",
     "roc_figure",
     "threshold_figure",
     "whole_percent",

@@ -3,46 +3,98 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
-from covidxr.data.files import open_files
-from covidxr.data.images import SUFFIXES, fit_to_square, padding, read_image
+from covidxr.data.images import padding, read_image
 from covidxr.data.phantom import render_phantom
-from covidxr.errors import DatasetError, ImageError, ModelError
+from covidxr.errors import ImageError, ModelError
 from covidxr.figures import heat_overlay
 from covidxr.models.store import LoadedModel
 from covidxr.records import Attribution, CasePrediction, GreyImage
+from covidxr.reports.heat_maps import trust_sentences
 from covidxr.storage import write_bytes
+from covidxr.workflows.explanations import map_settings
 from covidxr.workflows.models import load_model
+from covidxr.workflows.worklist import list_pictures, score_pictures
 
 read_picture = read_image
 
 
 def predict_case(model: LoadedModel, image: GreyImage) -> CasePrediction:
-    """Return the calibrated class probabilities of one picture, (H, W) uint8."""
-    from covidxr.models.inference import predict_scores
+    """Return the calibrated class probabilities of one picture, (H, W) uint8.
 
-    preprocessing = model.card.preprocessing
-    pixels = fit_to_square(image, preprocessing.image_size)[None]
+    Raises ImageError when the model sees only lungs and none are found.
+    """
+    from covidxr.models.inference import predict_scores
+    from covidxr.models.views import view_of
+
+    pixels = view_of(model, image).pixels[None]
     with model.lock:
-        scores = predict_scores(model.network, pixels, np.array([0]), preprocessing, model.card.temperature)[0]
+        scores = predict_scores(model.network, pixels, np.array([0]), model.card.preprocessing, model.card.temperature)[0]
     return CasePrediction(model.card.model_id, dict(zip(model.card.class_names, map(float, scores), strict=True)))
 
 
-def explain_case(model: LoadedModel, image: GreyImage, target: str) -> Attribution:
-    """Return the Grad-CAM map of one class for one picture, (H, W) uint8; the map lies on the picture padded to a square."""
-    from covidxr.explanation.attribution import grad_cam
+def explain_case(
+    model: LoadedModel,
+    image: GreyImage,
+    target: str,
+    method: str = "",
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> Attribution:
+    """Return the map of one class for one picture, (H, W) uint8; the map lies on the picture padded to a square.
+
+    method: one of METHOD_TITLES, in the kind that points best by the model's card; without it, the best of all.
+    watch: told how many steps of how many are done; what it raises, such as Cancelled, ends the work.
+    Raises ImageError when the model sees only lungs and none are found, ConfigError for a method that there is not.
+    """
+    from covidxr.explanation.attribution import attribute
+    from covidxr.models.views import place, view_of
 
     if target not in model.card.class_names:
         raise ModelError(f"{model.card.model_id} knows no class {target!r}; it knows {', '.join(model.card.class_names)}")
-    pixels = fit_to_square(image, model.card.preprocessing.image_size)
-    return grad_cam(model, pixels, model.card.class_names.index(target))
+    settings = map_settings(model.card, method)
+    view = view_of(model, image)
+    found = attribute(model, view.pixels, model.card.class_names.index(target), settings, watch)
+    return replace(found, heat=place(found.heat, view.box))
+
+
+def explain_file(
+    model_id: str,
+    file: Path,
+    out: Path,
+    method: str = "",
+    target: str = "",
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Write the map of a picture file as PNG and return as one JSON object what it shows and how far it may be trusted.
+
+    method, watch: as in `explain_case`.  target: the class; without it, the predicted one.
+    Raises ImageError for a file that is not there or no picture, ModelError and ConfigError as `explain_case` does.
+    """
+    model = load_model(model_id)
+    if not file.is_file():
+        raise ImageError(f"there is no file {file}")
+    image = read_image(file.read_bytes(), file.name)
+    found = explain_case(model, image, target or predict_case(model, image).predicted, method, watch)
+    _write_overlay(image, found, out)
+    return {
+        "model_id": model_id,
+        "path": str(file),
+        "method": found.method,
+        "settings": asdict(map_settings(model.card, found.method)),
+        "target": found.target,
+        "native_grid": found.native_grid,
+        "out": str(out),
+        "sentences": trust_sentences(model.card, found.method),
+    }
 
 
 def padding_sentence(image: GreyImage) -> str | None:
@@ -63,24 +115,28 @@ def sample_phantom(class_name: str, seed: int = 0) -> GreyImage:
 def predict_paths(model_id: str, sources: Iterable[Path], explain: Path | None = None) -> list[dict[str, Any]]:
     """Predict the pictures in files, folders and zips; a row each: path, probabilities and predicted, or path and error.
 
+    A picture that no model may judge has its refusals for an error.
     explain: folder for a PNG of each picture under the heat map of its predicted class.
     Raises ImageError for a source that does not exist or holds no pictures.
     """
     model = load_model(model_id)
     rows: list[dict[str, Any]] = []
-    for name, read in (found for source in sources for found in _contents(source)):
-        try:
-            image = read_image(read(), name)
-        except (ImageError, DatasetError) as error:  # the picture's fault, or that of its place in the zip
-            rows.append({"path": name, "error": str(error)})
-            continue
-        case = predict_case(model, image)
-        rows.append({"path": name, "probabilities": case.probabilities, "predicted": case.predicted})
-        if explain is not None:
-            # Numbered, since pictures of different folders may share a name.
-            file = explain / f"{len(rows):04d}-{Path(name).stem}-{case.predicted}.png"
-            _write_overlay(image, explain_case(model, image, case.predicted), file)
-            rows[-1]["heat_map"] = str(file)
+    with ExitStack() as stack:
+        pictures = list_pictures(sources, stack)
+        scored = tqdm(score_pictures(model, pictures), total=len(pictures), desc="predicting", disable=None)
+        for picture, row in zip(pictures, scored, strict=True):
+            if row.verdict != "answered":
+                rows.append({"path": row.name, "error": row.error or " ".join(row.refusals)})
+                continue
+            rows.append({"path": row.name, "probabilities": row.probabilities, "predicted": row.predicted})
+            if row.warnings:
+                rows[-1]["warnings"] = list(row.warnings)
+            if explain is not None and row.predicted is not None:
+                # Numbered, since pictures of different folders may share a name.
+                file = explain / f"{len(rows):04d}-{Path(row.name).stem}-{row.predicted}.png"
+                image = read_image(picture.read(), row.name)
+                _write_overlay(image, explain_case(model, image, row.predicted), file)
+                rows[-1]["heat_map"] = str(file)
     return rows
 
 
@@ -88,18 +144,3 @@ def _write_overlay(image: GreyImage, attribution: Attribution, file: Path) -> No
     buffer = io.BytesIO()
     Image.fromarray(heat_overlay(image, attribution.heat, opacity=0.6)).save(buffer, format="PNG")
     write_bytes(file, buffer.getvalue())
-
-
-def _contents(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yield the name of each picture in a file, a folder or a zip, with what reads its bytes."""
-    if not source.exists():
-        raise ImageError(f"there is no file or folder {source}")
-    if source.is_file() and source.suffix.lower() != ".zip":
-        yield str(source), source.read_bytes
-        return
-    with open_files(source) as files:
-        names = sorted(name for name in files.list() if name.lower().endswith(SUFFIXES))
-        if not names:
-            raise ImageError(f"{source} holds no PNG, JPEG, TIFF or DICOM files")
-        for name in names:
-            yield f"{source}/{name}", partial(files.read, name)

@@ -47,11 +47,13 @@ def test_a_radiograph_gets_verdict_overlay_and_warning(open_page, phantom_model_
     assert "synthetic phantoms" in app.warning[0].value
     picture, overlay = app.image
     assert picture.captions[0] == r"case\.png"
-    assert "11 x 11 grid: each cell covers 1/121 of the picture" in overlay.captions[0]
-    explained = next(widget for widget in app.selectbox if widget.label == "Explain")
-    other = next(name for name in CLASS_NAMES if name != explained.value)
-    explained.set_value(other).run()
+    assert "11 x 11 grid: each cell covers 1/121 of what the model sees" in overlay.captions[0]
+    of = {widget.label: widget for widget in app.selectbox}
+    other = next(name for name in CLASS_NAMES if name != of["Why"].value)
+    of["Why"].set_value(other).run()
     assert display_name(other) in app.image[1].captions[0]
+    assert any("has not been measured" in text.value for text in app.markdown)
+    assert any("No lung segmenter is stored" in text.value for text in app.caption)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from covidxr.figures import INFERNO, fit_screen, heat_overlay
+from covidxr.figures import INFERNO, fit_screen, heat_contours, heat_overlay, lung_outline, on_native_grid, opacity_boxes
 
 
 def test_inferno_runs_from_dark_to_light():
@@ -64,3 +64,44 @@ def test_only_large_pictures_are_reduced():
     assert fit_screen(small) is small
     assert fit_screen(large).shape == (1024, 683)
     assert fit_screen(np.zeros((2, 5000), dtype=np.uint8)).shape == (1, 1024)
+
+
+def test_what_speaks_against_a_class_is_blue():
+    heat = np.zeros((2, 2), dtype=np.float32)
+    heat[:, 0], heat[:, 1] = 1.0, -1.0
+    overlay = heat_overlay(np.zeros((40, 40), dtype=np.uint8), heat, 1.0).astype(int)
+    assert overlay[20, 2, 0] > overlay[20, 2, 2]  # inferno's end is yellow
+    assert overlay[20, 37, 2] > overlay[20, 37, 0]
+
+
+def test_contours_run_where_the_map_crosses_its_levels():
+    # The map rises from left to right in eight steps of 1/8; a quarter is reached at column 50 of 200, three quarters at 150.
+    heat = np.repeat(np.linspace(0, 1, 200, dtype=np.float32)[None], 200, axis=0)
+    drawn = heat_contours(np.zeros((200, 200), dtype=np.uint8), heat)
+    columns = np.flatnonzero(drawn[100].any(axis=1))
+    assert columns.tolist() == [50, 100, 101, 150, 151, 152]
+    assert drawn[100, 150].sum() > drawn[100, 100].sum() > drawn[100, 50].sum()
+
+
+def test_the_outline_is_the_border_of_the_lungs_on_an_oblong_picture():
+    lungs = np.zeros((256, 256), dtype=bool)
+    lungs[96:160, 64:192] = True
+    drawn = lung_outline(np.zeros((128, 256), dtype=np.uint8), lungs)  # the square has 64 rows of padding above and below
+    rows, columns = np.nonzero(drawn.any(axis=2))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (32, 95, 64, 191)
+    assert not drawn[40:90, 70:180].any()
+
+
+def test_the_native_grid_shows_cells_of_one_value():
+    cells = np.arange(16, dtype=np.float32).reshape(4, 4) / 15
+    coarse = on_native_grid(np.kron(cells, np.ones((8, 8), dtype=np.float32)), (4, 4))
+    assert coarse.shape == (32, 32)
+    assert np.allclose(coarse[::8, ::8], cells)
+    assert len(np.unique(coarse)) == 16
+
+
+def test_a_box_is_drawn_where_it_lies():
+    drawn = opacity_boxes(np.zeros((100, 200, 3), dtype=np.uint8), [(0.25, 0.5, 0.5, 0.25)])
+    rows, columns = np.nonzero(drawn.any(axis=2))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (50, 74, 50, 149)
+    assert not drawn[60, 100].any()

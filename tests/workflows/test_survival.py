@@ -147,24 +147,26 @@ def test_ten_runs_killed_at_random_moments_end_as_one_that_was_not(
 ) -> None:
     """Each with a cache of its own, so that some die while they decode; two at a time."""
     chance = random.Random(0)
-    # One moment in each tenth of a run, lest chance leave a phase out; the very end, which moves, is left out.
-    moments = [(tenth + chance.random()) / 10 * 0.9 * whole[1] for tenth in range(10)]
-    chance.shuffle(moments)
+    # Three before the first epoch is done, the others spread over the run; of the last epochs nothing would be left to train.
+    phases_wanted = [0, 0, 0, *(chance.randint(tenth, tenth + 2) for tenth in range(1, EPOCHS - 5, 2))]
+    chance.shuffle(phases_wanted)
+    moments = [(phase, chance.random()) for phase in phases_wanted]
 
-    def killed(number: int, moment: float) -> RunFolder:
+    def killed(number: int, moment: tuple[int, float]) -> RunFolder:
+        phase, rest = moment
         run = RunFolder(tmp_path / f"run-{number}")
         process = begin(config, run, tmp_path / f"cache-{number}")
-        until(lambda: "started" in told(run) or process.poll() is not None)
-        time.sleep(moment)
+        until(lambda: ("started" in told(run) and len(run.epochs()) >= phase) or process.poll() is not None)
+        time.sleep(rest * whole[1] / EPOCHS)
         process.kill()
         process.wait()
         assert "started" in told(run), output(run)
         if run.status() == "finished":  # the machine was quicker this time
-            return killed(number + 10, moment * 0.7)
+            return killed(number + 10, (phase // 2, rest))
         return run
 
     with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(killed, range(10), moments))
+        runs = list(pool.map(killed, range(len(moments)), moments))
     phases = sorted(len(run.epochs()) for run in runs)
     assert phases[0] == 0, phases
     assert len(set(phases)) >= 4, phases

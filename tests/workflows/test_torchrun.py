@@ -106,7 +106,7 @@ def test_a_job_that_loses_a_worker_goes_on_from_the_last_checkpoint(
     assert (kinds.count("started"), kinds.count("finished")) == (2, 1)
     again = kinds.index("started", kinds.index("started") + 1)
     epochs = [event["epoch"] for event in run.events()[again:] if event["event"] == "epoch"]
-    assert 4 <= epochs[0] <= EPOCHS
+    assert 3 <= epochs[0] <= EPOCHS  # the third was told, and perhaps not yet written
     assert epochs == list(range(epochs[0], EPOCHS + 1))
     assert snapshot.take(run).epochs[-1] == snapshot.take(whole).epochs[-1]
     for mine, theirs in (

@@ -1,0 +1,52 @@
+"""A reader asks for reasons: another method, another class, two classes side by side, in a real browser."""
+
+import re
+
+import pytest
+
+from tests.browser.conftest import serve
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PICTURES = "[data-testid=stMain] [data-testid=stImage] img"
+WHERE = re.compile(r"of the map lies inside the lungs|Nothing of the map")
+
+
+@pytest.fixture
+def lungs_server(lungs_folder, phantoms, tmp_path, port):
+    with serve(port, tmp_path / "server.log", COVIDXR_WEIGHTS=lungs_folder, COVIDXR_DATASET=phantoms) as address:
+        yield address
+
+
+def choose(tab, label, option):
+    """Choose an option of a select box by its label, when the page rests: what is drawn anew under a click loses it."""
+    tab.locator("[data-test-script-state=notRunning]").wait_for(state="attached")
+    tab.get_by_label(label, exact=True).click()
+    tab.get_by_role("option", name=option, exact=True).click()
+
+
+def test_another_method_and_class_change_the_map_and_the_sentence(lungs_server, tab, sideways, errors):
+    tab.goto(f"{lungs_server}/predict")
+    tab.get_by_role("button", name="COVID", exact=True).click()
+    tab.locator(PICTURES).nth(1).wait_for()
+    where = tab.get_by_text(WHERE).first
+    where.wait_for()
+    tab.get_by_text("Grad-CAM, 11 x 11 grid").wait_for()
+    first = (tab.locator(PICTURES).nth(1).get_attribute("src"), where.inner_text())
+
+    choose(tab, "Method", "Occlusion")
+    tab.get_by_text(re.compile(r"Brighter speaks for .*Occlusion, \d+ x \d+ grid")).wait_for()
+    second = (tab.locator(PICTURES).nth(1).get_attribute("src"), where.inner_text())
+    assert all(one != other for one, other in zip(first, second, strict=True))
+
+    called = tab.get_by_label("Why", exact=True).input_value()
+    other = "Normal" if called != "Normal" else "COVID"
+    choose(tab, "Why", other)
+    tab.get_by_text(re.compile(rf"speaks? for {other}.*Occlusion|spoke for {other} \(Occlusion")).wait_for()
+    assert tab.locator(PICTURES).nth(1).get_attribute("src") != second[0]
+
+    choose(tab, "and not", "Viral Pneumonia")
+    tab.locator(PICTURES).nth(2).wait_for()
+    assert tab.locator(PICTURES).nth(2).get_attribute("alt") == "The same picture under the heat map for Viral Pneumonia"
+    tab.get_by_text(re.compile(r"^Viral Pneumonia: ")).wait_for()
+    assert sideways() == 0
+    assert errors == []
