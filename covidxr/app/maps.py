@@ -7,7 +7,7 @@ import streamlit as st
 
 from covidxr import workflows
 from covidxr.app import numbers
-from covidxr.app.cache import explain
+from covidxr.app.cache import explain, load, phantom
 from covidxr.app.frame import literal, show_error
 from covidxr.app.heat import heat_caption
 from covidxr.app.viewer import TILE_EDGE, read_sample
@@ -47,7 +47,7 @@ def heat_maps(card: ModelCard, dataset: Dataset | None) -> None:
     if card.lung_shares:
         _lung_table(card)
     if card.faithfulness:
-        _faithfulness(card)
+        _faithfulness(card, dataset)
 
 
 def kind_of_map(settings: MapSettings) -> str:
@@ -158,7 +158,7 @@ def _lung_table(card: ModelCard) -> None:
     st.caption("A map that knows nothing would have as much in the lungs as the lungs fill of the picture.")
 
 
-def _faithfulness(card: ModelCard) -> None:
+def _faithfulness(card: ModelCard, dataset: Dataset | None) -> None:
     """Show the deletion and insertion curves and the randomisation of one method."""
     st.markdown("**Does the map show what the network uses?**")
     of = {one.settings.method: one for one in card.faithfulness}
@@ -184,7 +184,30 @@ def _faithfulness(card: ModelCard) -> None:
         alt="Likeness of the maps to the original ones as layers are made random",
     )
     right.caption("A map that stays alike while the network forgets does not show what it has learned.")
+    _strip(card, dataset, method)
     st.caption(
         f"{found.n} test pictures, the same for all models; infidelity {found.infidelity.estimate:.3g} and sensitivity "
         f"{found.sensitivity.estimate:.2f} on {found.n_perturbed} of them (less is better)."
     )
+
+
+def _strip(card: ModelCard, dataset: Dataset | None, method: str) -> None:
+    """Show on one picture what becomes of the map as the network is made random."""
+    if not st.toggle("See that on one picture", key=f"strip {card.model_id}"):
+        return
+    picture = phantom(card.class_names[-1], 0)
+    if dataset is not None:
+        part = numbers.test_predictions(card)
+        right = np.flatnonzero((part.y_true == part.y_pred) & (part.y_true == len(card.class_names) - 1))
+        if len(right):
+            picture = read_sample(dataset, part.samples[int(right[0])])
+    with st.spinner("Making the network random, layer by layer…", show_time=True):
+        image = workflows.read_picture(picture.content, picture.name)
+        maps = workflows.randomised_case(load(card.model_id, card.weights_sha256), image, card.class_names[-1], method)
+    shown = fit_screen(image, TILE_EDGE)
+    with st.grid(min_column_width=120):
+        for name, heat in maps:
+            title = f"Random down to {name}" if name else "As it was trained"
+            st.image(
+                heat_overlay(shown, heat, 0.6), caption=title, width="stretch", alt=f"{METHOD_TITLES[method]}: {title.lower()}"
+            )

@@ -100,23 +100,33 @@ def infidelity_and_sensitivity(
 def cascade(model: LoadedModel, pixels: Pictures, targets: Labels, settings: MapSettings, seed: int = 0) -> tuple[CascadeStep, ...]:
     """Return how alike maps stay as the layers are made random one after the other, from the head to the stem.
 
-    Adebayo et al. 2018, "Sanity checks for saliency maps", section 3.1, on a copy of the network. A map that hardly changes does
-    not depend on what the network has learned.
+    A map that hardly changes does not depend on what the network has learned.
+    """
+    (_, before), *rest = randomised_maps(model, pixels, targets, settings, seed)
+    steps = []
+    for name, after in rest:
+        alike = np.array([likeness(a, b) for a, b in zip(before, after, strict=True)]).mean(axis=0)
+        steps.append(CascadeStep(name, float(alike[0]), float(alike[1])))
+    return tuple(steps)
+
+
+def randomised_maps(
+    model: LoadedModel, pixels: Pictures, targets: Labels, settings: MapSettings, seed: int = 0
+) -> list[tuple[str, Maps]]:
+    """Return the maps of the network as it is, under no name, and then as its layers are random down to each that is named.
+
+    Adebayo et al. 2018, "Sanity checks for saliency maps", section 3.1, on a copy of the network.
     """
     with model.lock:
         network = copy.deepcopy(model.network)
-    preprocessing = model.card.preprocessing
-    before, _ = heat_maps(network, preprocessing, pixels, targets, settings)
-    steps = []
+    maps = [("", heat_maps(network, model.card.preprocessing, pixels, targets, settings)[0])]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for name, modules in stages(network, model.card.architecture):
             for module in modules:
                 module.apply(_make_random)
-            after, _ = heat_maps(network, preprocessing, pixels, targets, settings)
-            alike = np.array([likeness(a, b) for a, b in zip(before, after, strict=True)]).mean(axis=0)
-            steps.append(CascadeStep(name, float(alike[0]), float(alike[1])))
-    return tuple(steps)
+            maps.append((name, heat_maps(network, model.card.preprocessing, pixels, targets, settings)[0]))
+    return maps
 
 
 def stages(network: nn.Module, name: str) -> list[tuple[str, list[nn.Module]]]:

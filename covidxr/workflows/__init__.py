@@ -9,6 +9,7 @@ from covidxr.workflows.cases import (
     padding_sentence,
     predict_case,
     predict_paths,
+    randomised_case,
     read_picture,
     sample_phantom,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "predict_case",
     "predict_paths",
     "protocol_effect",
+    "randomised_case",
     "read_picture",
     "read_radiograph",
     "reproduce",

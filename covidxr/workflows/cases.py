@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
@@ -64,6 +65,21 @@ def explain_case(
     view = view_of(model, image)
     found = attribute(model, view.pixels, model.card.class_names.index(target), settings, watch)
     return replace(found, heat=place(found.heat, view.box))
+
+
+def randomised_case(
+    model: LoadedModel, image: GreyImage, target: str, method: str = ""
+) -> list[tuple[str, npt.NDArray[np.float32]]]:
+    """Return the map of one class for one picture as `explain_case` does, and those of the network made random layer by layer.
+
+    Each comes with the layer down to which the network is random, the first with none.
+    """
+    from covidxr.explanation.faithfulness import randomised_maps
+    from covidxr.models.views import place, view_of
+
+    view, targets = view_of(model, image), np.array([model.card.class_names.index(target)])
+    found = randomised_maps(model, view.pixels[None], targets, map_settings(model.card, method))
+    return [(name, place(maps[0] / max(float(np.abs(maps[0]).max()), 1e-12), view.box)) for name, maps in found]
 
 
 def explain_file(
