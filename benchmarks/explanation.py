@@ -20,11 +20,11 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from covidxr import workflows
+from covidxr.cards import MapSettings
 from covidxr.data.images import fit_to_square
 from covidxr.explanation.attribution import attribute
 from covidxr.models.architectures import architecture
 from covidxr.models.preprocessing import to_input
-from covidxr.records import MapSettings
 
 WARM_UP, ROUNDS = 5, 30
 

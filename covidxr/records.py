@@ -14,7 +14,6 @@ from covidxr.errors import ConfigError
 
 RESEARCH_ONLY = "Research and teaching only, not a medical device."
 CLASS_NAMES = ("Normal", "COVID", "Viral Pneumonia", "Lung_Opacity")
-CARD_SCHEMA_VERSION = 1
 SPLITS = ("train", "val", "test")
 
 Labels = npt.NDArray[np.int64]
@@ -34,7 +33,8 @@ def display_name(class_name: str) -> str:
     return "Lung opacity" if class_name == "Lung_Opacity" else class_name
 
 
-def _require(condition: bool, sentence: str) -> None:
+def require(condition: bool, sentence: str) -> None:
+    """Raise ConfigError, with the sentence that says what is wrong, unless the condition holds."""
     if not condition:
         raise ConfigError(sentence)
 
@@ -64,7 +64,7 @@ class SplitFractions:
     def __post_init__(self) -> None:
         for name in SPLITS:
             share = getattr(self, name)
-            _require(0.0 < share < 1.0, f"the {name} fraction must lie between 0 and 1, got {share}")
+            require(0.0 < share < 1.0, f"the {name} fraction must lie between 0 and 1, got {share}")
         total = self.train + self.val + self.test
         if not math.isclose(total, 1.0, abs_tol=1e-6):
             raise ConfigError(f"split fractions must add up to 1, got {self.train} + {self.val} + {self.test} = {total:g}")
@@ -80,8 +80,8 @@ class SplitPlan:
 
     def __post_init__(self) -> None:
         allowed = self.protocol in ("grouped", "stratified", "given")
-        _require(allowed, f"protocol must be given, grouped or stratified, got {self.protocol!r}")
-        _require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
+        require(allowed, f"protocol must be given, grouped or stratified, got {self.protocol!r}")
+        require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ class Preprocessing:
     """Of the lung segmenter's weights, for a model that sees only the lungs, cropped to their box; empty for the whole picture."""
 
     def __post_init__(self) -> None:
-        _require(32 <= self.image_size <= 1024, f"image_size must lie between 32 and 1024 pixels, got {self.image_size}")
-        _require(min(self.std) > 0, f"std must be positive, got {self.std}")
+        require(32 <= self.image_size <= 1024, f"image_size must lie between 32 and 1024 pixels, got {self.image_size}")
+        require(min(self.std) > 0, f"std must be positive, got {self.std}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +116,10 @@ class Augmentation:
     contrast: float = _setting("Contrast", "Changes contrast and brightness of each training picture by up to this share.", 0.0)
 
     def __post_init__(self) -> None:
-        _require(0 <= self.rotation_degrees <= 180, f"rotation_degrees must lie between 0 and 180, got {self.rotation_degrees}")
+        require(0 <= self.rotation_degrees <= 180, f"rotation_degrees must lie between 0 and 180, got {self.rotation_degrees}")
         for name in ("zoom", "shift", "contrast"):
             share = getattr(self, name)
-            _require(0 <= share < 1, f"{name} must be 0 or more and less than 1, got {share}")
+            require(0 <= share < 1, f"{name} must be 0 or more and less than 1, got {share}")
 
     @property
     def active(self) -> bool:
@@ -173,22 +173,22 @@ class Recipe:
 
     def __post_init__(self) -> None:
         Preprocessing(image_size=self.image_size)
-        _require(bool(self.name), "a recipe needs a name")
-        _require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
-        _require(2 <= self.batch_size <= 4096, f"batch_size must lie between 2 and 4096, got {self.batch_size}")
-        _require(self.optimizer in ("sgd", "adam", "adamw"), f"optimizer must be sgd, adam or adamw, got {self.optimizer!r}")
-        _require(0 < self.learning_rate <= 10, f"learning_rate must be positive and at most 10, got {self.learning_rate}")
-        _require(0 <= self.momentum < 1, f"momentum must be 0 or more and less than 1, got {self.momentum}")
-        _require(0 <= self.weight_decay <= 1, f"weight_decay must lie between 0 and 1, got {self.weight_decay}")
-        _require(self.schedule in ("constant", "one-cycle"), f"schedule must be constant or one-cycle, got {self.schedule!r}")
-        _require(0 <= self.label_smoothing < 1, f"label_smoothing must be 0 or more and less than 1, got {self.label_smoothing}")
-        _require(0 <= self.class_balance <= 1, f"class_balance must lie between 0 and 1, got {self.class_balance}")
-        _require(0 <= self.ema_decay < 1, f"ema_decay must be 0 or more and less than 1, got {self.ema_decay}")
-        _require(self.region in ("picture", "lungs"), f"region must be picture or lungs, got {self.region!r}")
-        _require(self.init in ("random", "imagenet"), f"init must be random or imagenet, got {self.init!r}")
-        _require(self.frozen_stages >= 0, f"frozen_stages must be 0 or more, got {self.frozen_stages}")
-        _require(self.patience >= 1, f"patience must be 1 or more, got {self.patience}")
-        _require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
+        require(bool(self.name), "a recipe needs a name")
+        require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
+        require(2 <= self.batch_size <= 4096, f"batch_size must lie between 2 and 4096, got {self.batch_size}")
+        require(self.optimizer in ("sgd", "adam", "adamw"), f"optimizer must be sgd, adam or adamw, got {self.optimizer!r}")
+        require(0 < self.learning_rate <= 10, f"learning_rate must be positive and at most 10, got {self.learning_rate}")
+        require(0 <= self.momentum < 1, f"momentum must be 0 or more and less than 1, got {self.momentum}")
+        require(0 <= self.weight_decay <= 1, f"weight_decay must lie between 0 and 1, got {self.weight_decay}")
+        require(self.schedule in ("constant", "one-cycle"), f"schedule must be constant or one-cycle, got {self.schedule!r}")
+        require(0 <= self.label_smoothing < 1, f"label_smoothing must be 0 or more and less than 1, got {self.label_smoothing}")
+        require(0 <= self.class_balance <= 1, f"class_balance must lie between 0 and 1, got {self.class_balance}")
+        require(0 <= self.ema_decay < 1, f"ema_decay must be 0 or more and less than 1, got {self.ema_decay}")
+        require(self.region in ("picture", "lungs"), f"region must be picture or lungs, got {self.region!r}")
+        require(self.init in ("random", "imagenet"), f"init must be random or imagenet, got {self.init!r}")
+        require(self.frozen_stages >= 0, f"frozen_stages must be 0 or more, got {self.frozen_stages}")
+        require(self.patience >= 1, f"patience must be 1 or more, got {self.patience}")
+        require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
 
     def override(self, **changes: object) -> Recipe:
         """Return a copy with some fields changed; augmentation fields are named as if they were the recipe's own.
@@ -197,7 +197,7 @@ class Recipe:
         """
         own, augmentation = {f.name for f in fields(self)} - {"augmentation"}, {f.name for f in fields(Augmentation)}
         unknown = sorted(set(changes) - own - augmentation)
-        _require(not unknown, f"a recipe has no field {', '.join(unknown)}; it has {', '.join(sorted(own | augmentation))}")
+        require(not unknown, f"a recipe has no field {', '.join(unknown)}; it has {', '.join(sorted(own | augmentation))}")
         inner = replace(self.augmentation, **{k: v for k, v in changes.items() if k in augmentation})  # type: ignore[arg-type]
         return replace(self, augmentation=inner, **{k: v for k, v in changes.items() if k in own})  # type: ignore[arg-type]
 
@@ -222,17 +222,17 @@ class Predictions:
 
     def __post_init__(self) -> None:
         n, c = len(self.samples), len(self.class_names)
-        _require(len(set(self.class_names)) == c >= 2, f"class_names must be two or more different names, got {self.class_names}")
-        _require(len(self.splits) == n, f"expected one split a sample, got {len(self.splits)} for {n} samples")
-        _require(self.y_true.shape == (n,), f"expected y_true of shape ({n},), got {self.y_true.shape}")
-        _require(self.y_score.shape == (n, c), f"expected y_score of shape ({n}, {c}), got {self.y_score.shape}")
-        _require(self.groups is None or self.groups.shape == (n,), f"expected groups of shape ({n},)")
-        _require(self.sources is None or len(self.sources) == n, f"expected one source a sample for {n} samples")
-        _require(len(set(self.samples)) == n, "a sample stands twice in the predictions")
+        require(len(set(self.class_names)) == c >= 2, f"class_names must be two or more different names, got {self.class_names}")
+        require(len(self.splits) == n, f"expected one split a sample, got {len(self.splits)} for {n} samples")
+        require(self.y_true.shape == (n,), f"expected y_true of shape ({n},), got {self.y_true.shape}")
+        require(self.y_score.shape == (n, c), f"expected y_score of shape ({n}, {c}), got {self.y_score.shape}")
+        require(self.groups is None or self.groups.shape == (n,), f"expected groups of shape ({n},)")
+        require(self.sources is None or len(self.sources) == n, f"expected one source a sample for {n} samples")
+        require(len(set(self.samples)) == n, "a sample stands twice in the predictions")
         if n:
-            _require(self.y_true.min() >= 0 and self.y_true.max() < c, f"y_true must lie between 0 and {c - 1}")
-            _require(bool(np.isfinite(self.y_score).all()), "y_score holds a value that is not a number")
-            _require(bool(np.allclose(self.y_score.sum(axis=1), 1.0, atol=1e-3)), "the rows of y_score must add up to 1")
+            require(self.y_true.min() >= 0 and self.y_true.max() < c, f"y_true must lie between 0 and {c - 1}")
+            require(bool(np.isfinite(self.y_score).all()), "y_score holds a value that is not a number")
+            require(bool(np.allclose(self.y_score.sum(axis=1), 1.0, atol=1e-3)), "the rows of y_score must add up to 1")
 
     @property
     def y_pred(self) -> Labels:
@@ -258,283 +258,8 @@ class Predictions:
     def take(self, split: str) -> Predictions:
         """Return the samples of one split. Raises ConfigError if there are none."""
         mask = np.array([s == split for s in self.splits], dtype=bool)
-        _require(bool(mask.any()), f"no predictions for the split {split!r}; there are {', '.join(sorted(set(self.splits)))}")
+        require(bool(mask.any()), f"no predictions for the split {split!r}; there are {', '.join(sorted(set(self.splits)))}")
         return self.where(mask)
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdFigures:
-    """What a threshold on one class's probability does: a sample is called positive when its score is the threshold or more.
-
-    A figure is None where nothing stands in its denominator.
-    """
-
-    threshold: float
-    positives: int
-    negatives: int
-    called: int
-    sensitivity: Interval | None
-    specificity: Interval | None
-    ppv: Interval | None
-    npv: Interval | None
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """A threshold chosen by a rule, with its figures on the samples it was chosen on; without them, the reason why not."""
-
-    rule: str
-    threshold: float | None
-    figures: ThresholdFigures | None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochFigures:
-    """What one epoch of training came to; losses are those of the recipe, accuracies and macro-F1 lie in [0, 1]."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    val_macro_f1: float
-
-
-@dataclass(frozen=True, slots=True)
-class ShortcutCheck:
-    """One look at whether where a picture is from, and not what it shows, could carry a model's figures.
-
-    "border" and "intensity" are baselines that see nothing of the lungs; "within-source" is the model's own AUROC between two
-    classes of one collection, where knowing the collection is of no help; "source-from-features" is how well the model's
-    penultimate features tell the collections of one class apart; "lungs-blackened" and "lungs-only" are how
-    well it does on pictures without their lungs, and on such of nothing else. Without figures, `reason` says why there are none.
-    """
-
-    kind: Literal["border", "intensity", "within-source", "source-from-features", "lungs-blackened", "lungs-only"]
-    subject: str
-    """What was told apart, in words: `rsna: Normal vs Lung_Opacity`."""
-    n: int
-    """Test samples behind the figures."""
-    figures: dict[str, Interval]
-    """By name: accuracy, macro_f1, auroc (of the subject) or auroc of a class against the rest, by class name."""
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class MapSettings:
-    """How a heat map is made: the method, and what it leaves open."""
-
-    method: Literal["gradcam", "hirescam", "integrated-gradients", "occlusion", "gradient-shap"]
-    layer: str = ""
-    """Module whose output gradcam and hirescam explain."""
-    score: Literal["contrast", "logit"] = "contrast"
-    """What is explained: the class's logit, or by how much it exceeds that of the first class, Normal; for Normal itself, its log
-    odds, so by how much it exceeds all others together."""
-    interpolation: Literal["bilinear", "nearest"] = "bilinear"
-    """How gradcam and hirescam are brought from the layer's grid to the picture."""
-    smoothing: float = 0.0
-    """Standard deviation of the Gaussian that the map is smoothed by, as a share of the edge."""
-    window: float = 0.0
-    """Edge of the patch that occlusion blackens, as a share of the picture's; it moves by half of that."""
-
-    def __post_init__(self) -> None:
-        cam = self.method in ("gradcam", "hirescam")
-        _require(self.method in METHOD_TITLES, f"method must be one of {', '.join(METHOD_TITLES)}, got {self.method!r}")
-        _require(cam == bool(self.layer), f"{self.method} {'needs a' if cam else 'takes no'} layer, got {self.layer!r}")
-        _require(0 <= self.smoothing <= 0.25, f"smoothing must lie between 0 and 0.25, got {self.smoothing}")
-        occlusion = self.method == "occlusion"
-        _require(0 < self.window <= 0.5 if occlusion else self.window == 0, f"{self.method} cannot have a window of {self.window}")
-
-
-METHOD_TITLES = {
-    "gradcam": "Grad-CAM",
-    "hirescam": "HiResCAM",
-    "integrated-gradients": "Integrated Gradients",
-    "occlusion": "Occlusion",
-    "gradient-shap": "GradientShap",
-}
-"""The methods of heat maps, as people write them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pointing:
-    """How well maps find the radiologists' boxes, on one set of pictures."""
-
-    n: int
-    hits: Interval
-    """Share of pictures whose map has its highest point in a box; no tolerance."""
-    inside: Interval
-    """Share of a map's positive part that lies in the boxes, on average; a map of nothing counts as 0."""
-    gain: Interval
-    """Hits less those of the best constant map on the same pictures."""
-
-
-@dataclass(frozen=True, slots=True)
-class Localisation:
-    """Whether the maps of one kind point where the radiologists did, on pictures outside train that the model gets right."""
-
-    target: str
-    """The class that was explained, whose pictures have the boxes."""
-    settings: MapSettings | None
-    """None for a rival, a map that knows nothing of the model."""
-    rival: Literal["", "constant", "lungs", "noise", "centre"]
-    """constant: the mean of the train pictures' boxes; lungs: their area spread evenly; noise: smoothed, different each time."""
-    val: Pointing
-    test: Pointing
-    both: Pointing
-
-
-@dataclass(frozen=True, slots=True)
-class LungShare:
-    """How much of the maps of a class's pictures lies in the lungs, of which the lungs' share of the picture would be chance."""
-
-    target: str
-    settings: MapSettings
-    n: int
-    inside: Interval
-    lungs: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class CascadeStep:
-    """How alike maps are before and after the network's layers, from its head down to this one, were made random; means."""
-
-    layer: str
-    correlation: float
-    """Spearman's, of the maps' values."""
-    similarity: float
-    """SSIM of the maps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Faithfulness:
-    """Whether maps say what the network uses, on a fixed sample of test pictures, for the class that it finds most likely."""
-
-    settings: MapSettings
-    n: int
-    deletion: tuple[float, ...]
-    """Mean probability of the class, after 0, 1/20 ... all of the pixels were blackened, the map's hottest first."""
-    insertion: tuple[float, ...]
-    """The same, as the pixels are put back into a blurred picture."""
-    random_deletion: tuple[float, ...]
-    random_insertion: tuple[float, ...]
-    """The same, in the order of maps of smoothed noise."""
-    deletion_area: Interval
-    insertion_area: Interval
-    deletion_gain: Interval
-    """Area less that of the noise, pair by pair: below 0 the map knows more than the noise."""
-    insertion_gain: Interval
-    """The same: above 0 the map knows more than the noise."""
-    n_perturbed: int
-    """Pictures, the first of the sample, behind what follows."""
-    infidelity: Interval
-    sensitivity: Interval
-    cascade: tuple[CascadeStep, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What must be known of a set of weights before it may be used; stored beside them as card.json."""
-
-    schema_version: int
-    model_id: str
-    architecture: str
-    init: str
-    """Where the initial weights came from, in words."""
-    class_names: tuple[str, ...]
-    preprocessing: Preprocessing
-    recipe: Recipe
-    split: SplitPlan
-    split_fingerprint: str
-    dataset_fingerprint: str
-    dataset_name: str
-    synthetic: bool
-    """True when the model was trained on phantoms, not radiographs."""
-    class_counts: dict[str, dict[str, int]]
-    """Samples by split, then by class."""
-    sources: dict[str, dict[str, int]]
-    """Samples by class, then by source."""
-    best_epoch: int
-    temperature: float
-    metrics: dict[str, Interval]
-    """Figures on the test split with 95 % intervals."""
-    operating_points: dict[str, dict[str, OperatingPoint]]
-    """Thresholds on the calibrated probabilities, chosen on val, by class, then by rule."""
-    training_seconds: float
-    machine: str
-    covidxr_version: str
-    torch_version: str
-    created: str
-    intended_use: str
-    limits: tuple[str, ...]
-    weights_sha256: str = ""
-    learning_curve: tuple[EpochFigures, ...] = ()
-    shortcuts: tuple[ShortcutCheck, ...] = ()
-    excluded: tuple[tuple[str, str], ...] = ()
-    """Images of the dataset that were left out on purpose, each with the reason."""
-    localisation: tuple[Localisation, ...] = ()
-    lung_shares: tuple[LungShare, ...] = ()
-    faithfulness: tuple[Faithfulness, ...] = ()
-    external: str = ""
-    """Name of the external test set that these figures are of; empty for the model's own test split. Never stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class SegmenterRecipe:
-    """How a lung segmenter is trained."""
-
-    image_size: int = 128
-    epochs: int = 20
-    batch_size: int = 16
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    # Wide, since children and bedside films are laid otherwise than the adults whose masks there are.
-    augmentation: Augmentation = field(
-        default_factory=lambda: Augmentation(rotation_degrees=15, horizontal_flip=True, zoom=0.25, shift=0.08, contrast=0.4)
-    )
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _require(
-            32 <= self.image_size <= 1024 and self.image_size % 16 == 0,
-            f"image_size must be a multiple of 16 from 32 to 1024, got {self.image_size}",
-        )
-        _require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
-        _require(2 <= self.batch_size <= 4096, f"batch_size must lie between 2 and 4096, got {self.batch_size}")
-        _require(0 < self.learning_rate <= 1, f"learning_rate must be positive and at most 1, got {self.learning_rate}")
-        _require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
-
-
-@dataclass(frozen=True, slots=True)
-class SegmenterCard:
-    """What must be known of a lung segmenter; stored beside its weights as card.json."""
-
-    schema_version: int
-    task: Literal["lungs"]
-    model_id: str
-    architecture: str
-    recipe: SegmenterRecipe
-    split: SplitPlan
-    split_fingerprint: str
-    dataset_fingerprint: str
-    dataset_name: str
-    synthetic: bool
-    mask_counts: dict[str, dict[str, int]]
-    """Pictures that have a mask, by split, then by class."""
-    best_epoch: int
-    metrics: dict[str, Interval]
-    """Mean over the test pictures: dice and iou; dice of a class as `dice Normal`."""
-    worst: tuple[tuple[str, float], ...]
-    """The test pictures of the lowest Dice, each with it."""
-    training_seconds: float
-    machine: str
-    covidxr_version: str
-    torch_version: str
-    created: str
-    intended_use: str
-    limits: tuple[str, ...]
-    weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

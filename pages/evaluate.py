@@ -7,8 +7,9 @@ from covidxr.app.frame import literal, page
 from covidxr.app.sections import SECTIONS, metric
 from covidxr.app.viewer import choose_dataset, gallery
 from covidxr.app.widgets import chart, choose_model, choose_test_set, ink
+from covidxr.cards import ModelCard
 from covidxr.figures import confusion_figure
-from covidxr.records import ModelCard, display_name
+from covidxr.records import display_name
 
 PURPOSE = "See how one model does on test pictures that it never saw, click through its errors, and read how far to trust it."
 SHARES = {"counts": "Pictures", "row": "% of the truth", "column": "% of the calls"}

@@ -8,8 +8,9 @@ from covidxr.app.heat import heat_panel
 from covidxr.app.similar import similar_section
 from covidxr.app.viewer import choose_dataset
 from covidxr.app.widgets import SUFFIXES, case_table, choose_model, ink, meaning, model_facts, verdict
+from covidxr.cards import ModelCard
 from covidxr.figures import probability_bars, whole_percent
-from covidxr.records import CLASS_NAMES, ModelCard, display_name
+from covidxr.records import CLASS_NAMES, display_name
 
 PURPOSE = "Drop a chest radiograph and read what a model finds likely, how sure it is, and where in the picture it looked."
 

@@ -67,8 +67,8 @@ def two_models(phantom_model_folder: Path, tmp_path_factory: pytest.TempPathFact
 def lungs_folder(phantom_model_folder: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights folder with the lung segmenter, phantom-cnn, and lungs-cnn, which sees only the lungs; all trained on phantoms."""
     from covidxr import workflows
+    from covidxr.cards import SegmenterRecipe
     from covidxr.models.recipes import recipe
-    from covidxr.records import SegmenterRecipe
     from covidxr.runs.journal import RunConfig
 
     root = tmp_path_factory.mktemp("lungs")

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-FLOORS = {"errors": 0, "records": 0, "storage": 0, "data": 1, "figures": 1, "evaluation": 1, "models": 2, "explanation": 2}
+FLOORS = {
+    "errors": 0,
+    "records": 0,
+    "cards": 0,
+    "storage": 0,
+    "data": 1,
+    "figures": 1,
+    "evaluation": 1,
+    "models": 2,
+    "explanation": 2,
+}
 FLOORS |= {"runs": 3, "reports": 3, "workflows": 4, "cli": 5, "app": 5, "__main__": 6, "__init__": 0}
 NUMBERS = {"numpy", "pandas", "PIL", "pydicom", "scipy", "sklearn", "plotly", "platformdirs", "filelock", "tqdm", "openpyxl"}
 NUMBERS |= {"skimage"}
@@ -25,7 +35,7 @@ LIBRARIES = {
     6: set(),
 }
 PAGE_LIBRARIES = {"streamlit"}
-PAGE_ROOMS = {"app", "records", "figures"}
+PAGE_ROOMS = {"app", "cards", "records", "figures"}
 FILES = sorted((REPOSITORY / "covidxr").rglob("*.py"))
 PAGES = [REPOSITORY / "streamlit_app.py", *sorted((REPOSITORY / "pages").glob("*.py"))]
 

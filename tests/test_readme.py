@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from covidxr.cards import METHOD_TITLES
 from covidxr.evaluation.localisation import best_localisation
 from covidxr.figures import percent, points
 from covidxr.models import store
 from covidxr.models.recipes import RECIPES, STUDY_ACCURACY
-from covidxr.records import METHOD_TITLES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -10,13 +10,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from covidxr import workflows
+from covidxr.cards import METHOD_TITLES
 from covidxr.data.images import read_image
 from covidxr.evaluation.localisation import best_localisation
 from covidxr.models import store
 from covidxr.models.inference import predict_scores
 from covidxr.models.recipes import RECIPES
 from covidxr.models.views import view_of
-from covidxr.records import METHOD_TITLES
 
 ROOT = Path(__file__).resolve().parents[1] / "weights"
 

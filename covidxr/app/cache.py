@@ -11,11 +11,12 @@ import streamlit as st
 from PIL import Image
 
 from covidxr import workflows
+from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
 from covidxr.data.lungs import LungMask
 from covidxr.errors import ImageError
 from covidxr.figures import MODEL_COLOURS, fit_screen
 from covidxr.models.store import LoadedModel
-from covidxr.records import METHOD_TITLES, Attribution, CasePrediction, GreyImage, MapSettings, ModelCard, display_name
+from covidxr.records import Attribution, CasePrediction, GreyImage, display_name
 
 if TYPE_CHECKING:
     from covidxr.models.segmentation import LoadedSegmenter

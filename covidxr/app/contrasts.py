@@ -16,6 +16,7 @@ from covidxr.app.heat import heat_caption, lungs_of
 from covidxr.app.sections import choose_class, draw_curves
 from covidxr.app.viewer import gallery, read_sample
 from covidxr.app.widgets import SUFFIXES, chart, ink, no_models, stored_models, verdict
+from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.data.dataset import Dataset
 from covidxr.data.lungs import resize_mask
 from covidxr.errors import ConfigError
@@ -33,7 +34,7 @@ from covidxr.figures import (
     probability_bars,
 )
 from covidxr.models.recipes import STUDY_ACCURACY
-from covidxr.records import METHOD_TITLES, Interval, ModelCard, display_name
+from covidxr.records import Interval, display_name
 from covidxr.reports.heat_maps import map_sentence
 
 MOST = len(MODEL_COLOURS)

@@ -13,10 +13,11 @@ import streamlit as st
 from covidxr.app import numbers
 from covidxr.app.datasets import SPLIT_TITLES
 from covidxr.app.widgets import stored_models
+from covidxr.cards import ModelCard
 from covidxr.data.dataset import Dataset
 from covidxr.data.duplicates import THUMBNAIL, find_twins
 from covidxr.data.pixels import decode
-from covidxr.records import SPLITS, ModelCard, display_name
+from covidxr.records import SPLITS, display_name
 from covidxr.workflows import SplitData
 
 _ANY = "Any"

@@ -12,11 +12,12 @@ import streamlit as st
 from covidxr import workflows
 from covidxr.app.cache import Case, Picture, explain, lungs
 from covidxr.app.frame import literal
+from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.data.lungs import LungMask, resize_mask
 from covidxr.errors import ModelError
 from covidxr.evaluation.localisation import map_facts
 from covidxr.figures import heat_contours, heat_overlay, lung_outline, on_native_grid
-from covidxr.records import METHOD_TITLES, Attribution, ModelCard, display_name
+from covidxr.records import Attribution, display_name
 from covidxr.reports.heat_maps import map_sentence, trust_sentences
 
 Drawing = Literal["Colours", "Contours", "Grid"]

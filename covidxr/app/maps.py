@@ -12,12 +12,13 @@ from covidxr.app.frame import literal, show_error
 from covidxr.app.heat import heat_caption
 from covidxr.app.viewer import TILE_EDGE, read_sample
 from covidxr.app.widgets import chart, ink
+from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
 from covidxr.data.boxes import box_mask, read_boxes
 from covidxr.data.dataset import Dataset
 from covidxr.errors import CovidxrError
 from covidxr.evaluation.localisation import best_localisation, pointing_hits
 from covidxr.figures import cascade_figure, fit_screen, heat_overlay, opacity_boxes, percent, points, removal_figure
-from covidxr.records import METHOD_TITLES, MapSettings, ModelCard, display_name
+from covidxr.records import display_name
 from covidxr.reports.heat_maps import trust_sentences
 
 _RIVALS = {

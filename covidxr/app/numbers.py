@@ -14,6 +14,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from covidxr import workflows
+from covidxr.cards import ModelCard, ThresholdFigures
 from covidxr.evaluation.calibration import (
     ReliabilityCurve,
     apply_temperature,
@@ -23,7 +24,7 @@ from covidxr.evaluation.calibration import (
 )
 from covidxr.evaluation.comparison import Comparison
 from covidxr.evaluation.curves import Points, precision_recall_points, roc_points
-from covidxr.records import Interval, ModelCard, Predictions, ThresholdFigures
+from covidxr.records import Interval, Predictions
 from covidxr.workflows import ModelEvaluation
 from covidxr.workflows.evaluation import evaluation_json
 

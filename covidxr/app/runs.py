@@ -10,10 +10,10 @@ import streamlit as st
 from covidxr import workflows
 from covidxr.app.frame import literal, show_error
 from covidxr.app.widgets import chart, ink
+from covidxr.cards import EpochFigures
 from covidxr.errors import CovidxrError
 from covidxr.figures import MODEL_COLOURS, Measure, duration, learning_figure
 from covidxr.models.store import new_model_folder
-from covidxr.records import EpochFigures
 from covidxr.runs import launcher, snapshot
 from covidxr.runs.journal import Label, RunFolder
 from covidxr.runs.snapshot import Snapshot

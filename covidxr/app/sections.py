@@ -11,6 +11,7 @@ from covidxr.app import numbers
 from covidxr.app.frame import literal
 from covidxr.app.maps import heat_maps
 from covidxr.app.widgets import chart, ink
+from covidxr.cards import ModelCard
 from covidxr.data.dataset import Dataset
 from covidxr.figures import (
     CLASS_COLOURS,
@@ -24,7 +25,7 @@ from covidxr.figures import (
     roc_figure,
     threshold_figure,
 )
-from covidxr.records import Interval, ModelCard, display_name
+from covidxr.records import Interval, display_name
 from covidxr.reports.model_card import shortcut_sentences
 
 _RULES = {"youden": "Balanced (Youden)", "sensitivity": "Sensitivity of 95 % or more", "ppv": "PPV of 80 % or more"}

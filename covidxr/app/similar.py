@@ -13,10 +13,11 @@ from covidxr import workflows
 from covidxr.app.cache import Picture, load
 from covidxr.app.frame import literal, show_error
 from covidxr.app.viewer import read_sample
+from covidxr.cards import ModelCard
 from covidxr.data.dataset import Dataset
 from covidxr.errors import CovidxrError
 from covidxr.figures import fit_screen
-from covidxr.records import ModelCard, display_name
+from covidxr.records import display_name
 from covidxr.workflows.similar import SimilarCase, TrainingFeatures, features_at, features_of, similar_cases
 
 _TILE_EDGE = 512

@@ -9,11 +9,12 @@ import streamlit as st
 from covidxr import workflows
 from covidxr.app.cache import Case
 from covidxr.app.frame import literal, show_error
+from covidxr.cards import ModelCard
 from covidxr.errors import ImageError
 from covidxr.figures import percent, whole_percent
 from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.models.store import ModelEntry
-from covidxr.records import CasePrediction, ModelCard, display_name
+from covidxr.records import CasePrediction, display_name
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
 """Names of files that the pages take; what is in them decides whether they are read."""

@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from tqdm import tqdm
 
+from covidxr.cards import METHOD_TITLES, Localisation, MapSettings, Pointing
 from covidxr.cli.output import Json, make_table, percent, print_result
-from covidxr.records import METHOD_TITLES, RESEARCH_ONLY, Localisation, MapSettings, Pointing
+from covidxr.records import RESEARCH_ONLY
 
 
 def explain(

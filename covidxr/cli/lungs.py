@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from covidxr.cards import SegmenterRecipe
 from covidxr.cli.output import Data, Json, Protocol, Seed, make_table, percent, print_result
-from covidxr.records import SegmenterRecipe, SplitPlan
+from covidxr.records import SplitPlan
 
 
 def train_lungs(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from covidxr.cards import OperatingPoint, ThresholdFigures
 from covidxr.errors import ConfigError
 from covidxr.evaluation.intervals import proportion_interval, ratio_interval
-from covidxr.records import Interval, Labels, OperatingPoint, Scores, ThresholdFigures
+from covidxr.records import Interval, Labels, Scores
 
 SMALLEST_PROBABILITY = 1e-12
 """Probabilities are clipped here before a logarithm is taken: a softmax stored as 0 would cost an infinite loss."""

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
+from covidxr.cards import Localisation, ModelCard, Pointing
 from covidxr.evaluation.intervals import mean_interval, proportion_interval
-from covidxr.records import Labels, Localisation, ModelCard, Pointing
+from covidxr.records import Labels
 
 Maps = npt.NDArray[np.floating]
 """(N, S, S) heat maps; below 0 is what speaks against the class."""

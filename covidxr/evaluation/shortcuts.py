@@ -14,10 +14,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from covidxr.cards import ShortcutCheck
 from covidxr.errors import ConfigError
 from covidxr.evaluation.intervals import mean_interval, percentile_interval, proportion_interval, resampling_weights
 from covidxr.evaluation.metrics import FEW_SAMPLES, evaluate, weighted_ranking
-from covidxr.records import Interval, Labels, Predictions, ShortcutCheck, display_name
+from covidxr.records import Interval, Labels, Predictions, display_name
 
 UNKNOWN = "unknown"
 """Source of the samples whose collection is not known; they are not one collection, so no check counts them as such."""

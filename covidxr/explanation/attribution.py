@@ -20,9 +20,10 @@ from captum.attr import (
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from covidxr.cards import MapSettings
 from covidxr.models.preprocessing import to_input
 from covidxr.models.store import LoadedModel
-from covidxr.records import Attribution, Labels, MapSettings, Preprocessing
+from covidxr.records import Attribution, Labels, Preprocessing
 
 Maps = npt.NDArray[np.float32]
 """(B, S, S) heat maps, none scaled."""

@@ -11,13 +11,14 @@ import torch
 from captum.metrics import infidelity, sensitivity_max
 from torch import Tensor, nn
 
+from covidxr.cards import CascadeStep, MapSettings
 from covidxr.evaluation.faithfulness import deleted, inserted, likeness, removal_masks
 from covidxr.explanation.attribution import Maps, heat_maps
 from covidxr.models.architectures import architecture
 from covidxr.models.inference import predict_scores
 from covidxr.models.preprocessing import normalise, to_unit
 from covidxr.models.store import LoadedModel
-from covidxr.records import CascadeStep, GreyImage, Labels, MapSettings
+from covidxr.records import GreyImage, Labels
 
 Pictures = npt.NDArray[np.uint8]
 """(N, S, S) as the network sees them."""

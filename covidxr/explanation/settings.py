@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from covidxr.cards import METHOD_TITLES, MapSettings
 from covidxr.errors import ConfigError
 from covidxr.models.architectures import architecture
-from covidxr.records import METHOD_TITLES, MapSettings
 
 _FINER = {"resnet18": "layer3", "efficientnet_b0": "features.5", "poster_cnn": "relu1"}
 """A layer before the table's own, on a grid of twice the rows or more."""

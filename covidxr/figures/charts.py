@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
+from covidxr.cards import EpochFigures
 from covidxr.figures.style import (
     CLASS_COLOURS,
     MODEL_COLOURS,
@@ -26,7 +27,7 @@ from covidxr.figures.style import (
     square,
     whole_percent,
 )
-from covidxr.records import EpochFigures, display_name
+from covidxr.records import display_name
 
 if TYPE_CHECKING:
     from covidxr.evaluation.calibration import ReliabilityCurve

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from covidxr.cards import CascadeStep
 from covidxr.figures.style import MODEL_COLOURS, NEUTRAL, axis, check_shares, drawn, percent_axis
-from covidxr.records import CascadeStep
 
 
 def removal_figure(map_curve: Sequence[float], noise_curve: Sequence[float], change: str, ink: str) -> go.Figure:

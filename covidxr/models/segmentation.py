@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
+from covidxr.cards import SegmenterCard, SegmenterRecipe
 from covidxr.data.images import fit_to_square
 from covidxr.data.lungs import LungMask, tidy_mask
 from covidxr.models.architectures import StateDict
 from covidxr.models.preprocessing import apply_changes, draw_changes, to_unit
 from covidxr.models.training import make_fabric
-from covidxr.records import GreyImage, SegmenterCard, SegmenterRecipe
+from covidxr.records import GreyImage
 
 
 @dataclass(frozen=True, slots=True, eq=False)

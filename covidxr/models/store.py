@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from covidxr.cards import CARD_SCHEMA_VERSION, ModelCard, SegmenterCard
 from covidxr.errors import ConfigError, ModelError
-from covidxr.records import CARD_SCHEMA_VERSION, ModelCard, Predictions, SegmenterCard
+from covidxr.records import Predictions
 from covidxr.storage import from_json, new_folder, to_json, write_bytes, write_text
 
 if TYPE_CHECKING:

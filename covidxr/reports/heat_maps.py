@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.evaluation.localisation import MapFacts, best_localisation
 from covidxr.figures import percent, whole_percent
-from covidxr.records import METHOD_TITLES, ModelCard, display_name
+from covidxr.records import display_name
 
 
 def map_sentence(facts: MapFacts) -> str:

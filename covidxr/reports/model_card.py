@@ -8,18 +8,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 import covidxr
+from covidxr.cards import CARD_SCHEMA_VERSION, ModelCard, ShortcutCheck
 from covidxr.data.dataset import Dataset
 from covidxr.data.splits import Split
 from covidxr.figures import percent, whole_percent
-from covidxr.records import (
-    CARD_SCHEMA_VERSION,
-    RESEARCH_ONLY,
-    ModelCard,
-    Preprocessing,
-    Recipe,
-    ShortcutCheck,
-    display_name,
-)
+from covidxr.records import RESEARCH_ONLY, Preprocessing, Recipe, display_name
 
 
 def draft_card(

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from covidxr.cards import EpochFigures
 from covidxr.errors import RunError
-from covidxr.records import Augmentation, EpochFigures
+from covidxr.records import Augmentation
 from covidxr.runs.journal import Label, RunConfig, RunFolder, Status
 
 

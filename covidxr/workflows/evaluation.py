@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from covidxr.cards import ModelCard, ThresholdFigures
 from covidxr.data.dataset import Dataset
 from covidxr.errors import DatasetError
 from covidxr.evaluation.calibration import apply_temperature, figures_at_threshold
@@ -16,7 +17,7 @@ from covidxr.evaluation.comparison import Comparison, compare
 from covidxr.evaluation.metrics import Evaluation, evaluate
 from covidxr.evaluation.sources import SourceFigures, figures_by_source
 from covidxr.models import store
-from covidxr.records import Interval, ModelCard, Predictions, Preprocessing, ThresholdFigures
+from covidxr.records import Interval, Predictions, Preprocessing
 from covidxr.workflows.datasets import SplitData, split_data
 from covidxr.workflows.lungs import seen_pixels
 from covidxr.workflows.models import load_model, weights_folder

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from covidxr.cards import METHOD_TITLES, Faithfulness, Localisation, LungShare, MapSettings, ModelCard, Pointing
 from covidxr.data.boxes import box_mask, read_boxes
 from covidxr.data.dataset import Dataset, open_dataset
 from covidxr.data.images import read_image
@@ -22,18 +23,7 @@ from covidxr.evaluation.intervals import mean_interval
 from covidxr.evaluation.localisation import best_localisation, noise_maps, pointing, pointing_hits, shares_inside
 from covidxr.models import store
 from covidxr.models.store import LoadedModel
-from covidxr.records import (
-    METHOD_TITLES,
-    Faithfulness,
-    GreyImage,
-    Labels,
-    Localisation,
-    LungShare,
-    MapSettings,
-    ModelCard,
-    Pointing,
-    Predictions,
-)
+from covidxr.records import GreyImage, Labels, Predictions
 from covidxr.workflows.evaluation import check_dataset
 from covidxr.workflows.lungs import load_segmenter, lung_mask
 from covidxr.workflows.models import load_model, weights_folder

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 import covidxr
+from covidxr.cards import ModelCard
 from covidxr.data.dataset import Dataset, open_dataset
 from covidxr.data.duplicates import THUMBNAIL, find_twins
 from covidxr.data.pixels import decode
 from covidxr.data.splits import Split, group_samples
 from covidxr.errors import DatasetError, ModelError
 from covidxr.models import external, store
-from covidxr.records import ModelCard, Predictions, SplitPlan
+from covidxr.records import Predictions, SplitPlan
 from covidxr.workflows.datasets import SplitData
 from covidxr.workflows.evaluation import evaluation_json, predict_splits, split_metrics
 from covidxr.workflows.models import load_model, weights_folder

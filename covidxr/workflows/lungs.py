@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from covidxr.cards import SegmenterCard
 from covidxr.data.dataset import Dataset
 from covidxr.data.lungs import MASK_SIZE, LungMask, only_lungs
 from covidxr.data.pixels import Pixels, decode, derive, place_of
 from covidxr.errors import ModelError
 from covidxr.models import store
-from covidxr.records import GreyImage, Preprocessing, Recipe, SegmenterCard
+from covidxr.records import GreyImage, Preprocessing, Recipe
 from covidxr.workflows.models import weights_folder
 
 if TYPE_CHECKING:

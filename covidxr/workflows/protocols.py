@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from covidxr.cards import ModelCard
 from covidxr.data.splits import straddlers
 from covidxr.errors import ConfigError
 from covidxr.evaluation.intervals import proportion_interval
 from covidxr.figures import percent
 from covidxr.models import store
-from covidxr.records import Interval, ModelCard, Predictions, SplitPlan
+from covidxr.records import Interval, Predictions, SplitPlan
 from covidxr.storage import from_json
 from covidxr.workflows.datasets import split_data
 from covidxr.workflows.models import weights_folder

@@ -15,22 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 import covidxr
+from covidxr.cards import CARD_SCHEMA_VERSION, SegmenterCard, SegmenterRecipe
 from covidxr.data.images import read_image
 from covidxr.data.lungs import read_mask, resize_mask
 from covidxr.data.pixels import decode
 from covidxr.errors import DatasetError
 from covidxr.evaluation.intervals import mean_interval
 from covidxr.models import store
-from covidxr.records import (
-    CARD_SCHEMA_VERSION,
-    RESEARCH_ONLY,
-    SPLITS,
-    Interval,
-    SegmenterCard,
-    SegmenterRecipe,
-    SplitPlan,
-    display_name,
-)
+from covidxr.records import RESEARCH_ONLY, SPLITS, Interval, SplitPlan, display_name
 from covidxr.workflows.datasets import split_data
 from covidxr.workflows.models import weights_folder
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from covidxr.cards import ModelCard
 from covidxr.data.dataset import Dataset
 from covidxr.data.duplicates import THUMBNAIL, near_duplicates
 from covidxr.data.images import fit_to_square, read_image
@@ -19,7 +20,7 @@ from covidxr.data.neighbours import Neighbours, index_points
 from covidxr.data.pixels import Pixels, cache_folder, decode
 from covidxr.errors import DatasetError
 from covidxr.models.store import LoadedModel
-from covidxr.records import GreyImage, ModelCard
+from covidxr.records import GreyImage
 from covidxr.storage import write_bytes
 from covidxr.workflows.datasets import SplitData, split_data
 from covidxr.workflows.evaluation import check_dataset

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from covidxr.cards import ModelCard, ShortcutCheck
 from covidxr.data.duplicates import THUMBNAIL
 from covidxr.data.lungs import resize_mask
 from covidxr.data.pixels import decode
 from covidxr.errors import CovidxrError, ModelError
 from covidxr.evaluation.shortcuts import lungs_check
 from covidxr.models import store
-from covidxr.records import Labels, ModelCard, Predictions, Scores, ShortcutCheck
+from covidxr.records import Labels, Predictions, Scores
 from covidxr.reports.model_card import draft_card
 from covidxr.runs.journal import RunConfig, RunFolder
 from covidxr.runs.snapshot import epoch_figures

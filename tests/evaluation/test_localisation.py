@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from covidxr.cards import Localisation, MapSettings, Pointing
 from covidxr.errors import ConfigError
 from covidxr.evaluation.localisation import best_localisation, map_facts, noise_maps, pointing, pointing_hits, shares_inside
 from covidxr.models.store import read_card
-from covidxr.records import Interval, Localisation, MapSettings, Pointing
+from covidxr.records import Interval
 
 
 def spot(row: int, column: int, size: int = 8) -> np.ndarray:

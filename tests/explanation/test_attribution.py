@@ -11,6 +11,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
+from covidxr.cards import METHOD_TITLES, MapSettings
 from covidxr.data.phantom import render_phantom
 from covidxr.errors import Cancelled
 from covidxr.explanation import attribution as room
@@ -19,7 +20,7 @@ from covidxr.explanation.settings import candidates
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
 from covidxr.models.store import LoadedModel
-from covidxr.records import METHOD_TITLES, MapSettings, Preprocessing
+from covidxr.records import Preprocessing
 
 PLAIN = Preprocessing(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 """Leaves the pixels as they are, over 255."""

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from covidxr.cards import MapSettings
 from covidxr.data.phantom import render_phantom
 from covidxr.explanation import faithfulness as room
 from covidxr.explanation.attribution import heat_maps
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
 from covidxr.models.store import LoadedModel
-from covidxr.records import MapSettings, Preprocessing
+from covidxr.records import Preprocessing
 
 SETTINGS = MapSettings("integrated-gradients", score="logit")
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from covidxr.cards import EpochFigures
 from covidxr.evaluation.calibration import ReliabilityCurve
 from covidxr.figures import (
     CLASS_COLOURS,
@@ -13,7 +14,7 @@ from covidxr.figures import (
     reliability_figure,
     threshold_figure,
 )
-from covidxr.records import CLASS_NAMES, EpochFigures, Interval
+from covidxr.records import CLASS_NAMES, Interval
 
 INK = "#123456"
 

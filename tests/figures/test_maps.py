@@ -2,8 +2,8 @@
 
 import pytest
 
+from covidxr.cards import CascadeStep
 from covidxr.figures import cascade_figure, removal_figure
-from covidxr.records import CascadeStep
 
 INK = "#123456"
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from covidxr.cards import EpochFigures
 from covidxr.evaluation.calibration import ReliabilityCurve
 from covidxr.figures import (
     CLASS_COLOURS,
@@ -23,7 +24,7 @@ from covidxr.figures import (
     whole_percent,
 )
 from covidxr.figures.style import NEUTRAL, contrast, luminance, mixed, rgb, wrapped
-from covidxr.records import EpochFigures, Interval
+from covidxr.records import Interval
 
 INK = "#123456"
 TWO = [[18, 2], [1, 3]]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from covidxr import workflows
+from covidxr.cards import SegmenterRecipe
 from covidxr.data.images import read_image
 from covidxr.data.lungs import read_mask
 from covidxr.data.pixels import decode
@@ -16,7 +17,7 @@ from covidxr.models import store
 from covidxr.models.recipes import recipe
 from covidxr.models.segmentation import segment
 from covidxr.models.views import place, view_of
-from covidxr.records import Preprocessing, SegmenterRecipe, SplitPlan
+from covidxr.records import Preprocessing, SplitPlan
 from covidxr.runs.journal import RunConfig
 from covidxr.workflows.lungs import load_segmenter, lung_masks, seen_pixels
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from covidxr.cards import Localisation, MapSettings, ModelCard, Pointing
 from covidxr.evaluation.localisation import MapFacts
 from covidxr.models.store import read_card
-from covidxr.records import Interval, Localisation, MapSettings, ModelCard, Pointing
+from covidxr.records import Interval
 from covidxr.reports.heat_maps import map_sentence, trust_sentences
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from covidxr.cards import ModelCard, ShortcutCheck
 from covidxr.data.dataset import Dataset, Sample
 from covidxr.data.splits import split_dataset
 from covidxr.models.recipes import recipe
-from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, Interval, ModelCard, ShortcutCheck, SplitPlan
+from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, Interval, SplitPlan
 from covidxr.reports.model_card import draft_card, shortcut_sentences
 from covidxr.storage import from_json, to_json
 

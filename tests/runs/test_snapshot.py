@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from covidxr.cards import EpochFigures
 from covidxr.models.recipes import recipe
-from covidxr.records import EpochFigures, SplitPlan
+from covidxr.records import SplitPlan
 from covidxr.runs import snapshot
 from covidxr.runs.journal import Label, RunConfig, RunFolder
 from covidxr.runs.snapshot import Progress

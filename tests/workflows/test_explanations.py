@@ -11,13 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from covidxr import workflows
+from covidxr.cards import METHOD_TITLES, MapSettings
 from covidxr.cli import app
 from covidxr.data.boxes import BOXES_FILE
 from covidxr.data.images import fit_to_square
 from covidxr.errors import Cancelled, ConfigError, DatasetError
 from covidxr.evaluation.localisation import best_localisation
 from covidxr.models import store, views
-from covidxr.records import METHOD_TITLES, MapSettings
 from covidxr.workflows import explanations as room
 
 
