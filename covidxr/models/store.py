@@ -205,6 +205,10 @@ def save_segmenter(
 
 def read_segmenter_card(root: Path) -> SegmenterCard:
     """Read the card of the lung segmenter among the models below a folder. Raises ModelError as `read_card` does."""
+    if not (root / LUNGS).is_dir():
+        raise ModelError(
+            f"there is no lung segmenter in {root}: train one by `covidxr train-lungs --data DIR`, or put {LUNGS} there"
+        )
     return _read_card(root / LUNGS, SegmenterCard)
 
 

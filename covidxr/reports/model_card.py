@@ -83,7 +83,8 @@ def _shortcut_sentence(check: ShortcutCheck, card: ModelCard) -> str:
         covid = f" and tells COVID from the rest with an AUROC of {percent(figures['COVID'])}" if "COVID" in figures else ""
         return (
             f"A small model that sees of a picture {sees}, calls {percent(figures['accuracy'])} of the test pictures right{covid}; "
-            f"this model, which sees all of it, calls {percent(accuracy)} right."
+            f"this model, which sees {'the lungs alone' if card.preprocessing.segmenter_sha256 else 'all of it'}, calls "
+            f"{percent(accuracy)} right."
         )
     if check.kind in ("lungs-blackened", "lungs-only"):
         return _lungs_sentence(check, card)
@@ -103,10 +104,12 @@ def _lungs_sentence(check: ShortcutCheck, card: ModelCard) -> str:
     counts = card.class_counts["test"]
     largest = max(counts, key=lambda name: counts[name])
     if check.kind == "lungs-blackened":
-        always = whole_percent(counts[largest] / sum(counts.values()))
+        always = counts[largest] / sum(counts.values())
+        above = check.figures["accuracy"].low > always
+        meaning = "the rest it reads beside the lungs, or off their outline" if above else "beside the lungs alone it finds no hold"
         return (
-            f"With the lungs blackened it still calls {right} right, where always saying {display_name(largest)} would be right "
-            f"for {always}: what is more than that it reads beside the lungs, or off their outline{aside}."
+            f"With the lungs blackened it {'still' if above else 'only'} calls {right} right, where always saying "
+            f"{display_name(largest)} would be right for {whole_percent(always)}: {meaning}{aside}."
         )
     return (
         f"With only the lungs left, {percent(check.figures['lung_area'])} of a picture, it calls {right} right, and {whole} with "

@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from covidxr.cards import ModelCard, ShortcutCheck
 from covidxr.data.dataset import Dataset, Sample
 from covidxr.data.splits import split_dataset
 from covidxr.models.recipes import recipe
+from covidxr.models.store import read_card
 from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, Interval, SplitPlan
 from covidxr.reports.model_card import draft_card, shortcut_sentences
 from covidxr.storage import from_json, to_json
@@ -69,3 +71,17 @@ def test_a_shortcut_is_said_in_plain_words() -> None:
     assert within.endswith("(few samples).")
     assert "50.0 % (40.0-60.0), where chance is 50 %: a vs b within Normal." in probe
     assert without == "COVID: not measured, since it shares no source."
+
+
+@pytest.mark.parametrize(("right", "words"), [(0.9, "still calls 90.0 %"), (0.2, "only calls 20.0 %")])
+def test_what_is_right_without_the_lungs_is_set_against_always_saying_the_same(
+    phantom_model_folder: Path, right: float, words: str
+) -> None:
+    card = read_card(phantom_model_folder / "phantom-cnn")  # 6 test phantoms of each class: always the same is right for 25 %
+    figures = {"accuracy": Interval(right, right - 0.05, right + 0.05), "lung_area": Interval(0.3, 0.3, 0.3)}
+    checks = tuple(ShortcutCheck(kind, "all", 24, figures) for kind in ("lungs-blackened", "lungs-only"))
+    blackened, only = shortcut_sentences(replace(card, shortcuts=checks))
+    assert words in blackened
+    assert "right for 25 %" in blackened
+    assert ("beside the lungs, or off their outline" in blackened) == (right > 0.25)
+    assert "With only the lungs left, 30.0 % (30.0-30.0) of a picture" in only
