@@ -13,6 +13,7 @@ from rich.table import Table
 
 from covidxr.cli.output import Json, make_table, number, percent, print_result
 from covidxr.errors import ConfigError
+from covidxr.models.store import LUNGS, LUNGS_ARCHITECTURE
 from covidxr.records import RESEARCH_ONLY
 
 
@@ -35,6 +36,10 @@ def models(
         | ({"error": errors[e.model_id]} if errors[e.model_id] else {})
         for e in entries
     ]
+    verified = LUNGS in errors
+    if verified:
+        result.append({"model_id": LUNGS, "architecture": LUNGS_ARCHITECTURE, "ok": errors[LUNGS] is None})
+        result[-1] |= {"error": errors[LUNGS]} if errors[LUNGS] else {}
 
     def show(console: Console) -> None:
         rows = [
@@ -47,6 +52,8 @@ def models(
             for e in entries
         ]
         console.print(make_table(str(workflows.weights_folder()), ["model", "architecture", "accuracy on test", "state"], rows))
+        if verified:
+            console.print(f"{LUNGS}, which finds the lungs: {errors[LUNGS] or 'ok'}", markup=False)
 
     print_result({"models": result}, as_json, show)
     if any(errors.values()):

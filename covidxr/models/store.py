@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from covidxr.models.segmentation import LoadedSegmenter
 
-LUNGS = "covidxr-lungs"
-"""Id of the lung segmenter: a folder as a model's, but with a `SegmenterCard`, and a table of how well it did on each picture."""
+LUNGS, LUNGS_ARCHITECTURE = "covidxr-lungs", "residual U-Net (MONAI)"
+"""Id and network of the lung segmenter: a folder as a model's, but with a `SegmenterCard`, and a table of how well it did."""
 Card = TypeVar("Card", ModelCard, SegmenterCard)
 _WEIGHTS, _CARD, _PREDICTIONS = "model.safetensors", "card.json", "predictions.csv"
 
@@ -288,6 +288,15 @@ def verify_model(folder: Path) -> str | None:
     try:
         load_model(folder)
         read_predictions(folder)
+    except ModelError as error:
+        return str(error)
+    return None
+
+
+def verify_segmenter(root: Path) -> str | None:
+    """Load the lung segmenter among the models below a folder; return the sentence that says what is wrong, or None."""
+    try:
+        load_segmenter(root)
     except ModelError as error:
         return str(error)
     return None

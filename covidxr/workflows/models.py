@@ -26,5 +26,6 @@ def load_model(model_id: str) -> LoadedModel:
 
 
 def verify_models() -> dict[str, str | None]:
-    """Load every model and its predictions; return the sentence that says what is wrong with each, or None."""
-    return {entry.model_id: store.verify_model(weights_folder() / entry.model_id) for entry in list_models()}
+    """Load every model and its predictions, and the lung segmenter where there is one; say what is wrong with each, or None."""
+    found = {entry.model_id: store.verify_model(weights_folder() / entry.model_id) for entry in list_models()}
+    return found | ({store.LUNGS: store.verify_segmenter(weights_folder())} if (weights_folder() / store.LUNGS).is_dir() else {})

@@ -71,7 +71,7 @@ def train_lungs(
         schema_version=CARD_SCHEMA_VERSION,
         task="lungs",
         model_id=store.LUNGS,
-        architecture="residual U-Net (MONAI)",
+        architecture=store.LUNGS_ARCHITECTURE,
         recipe=recipe,
         split=plan,
         split_fingerprint=split.fingerprint,

@@ -46,7 +46,7 @@ def test_it_is_no_classifier_and_not_listed_as_one(lungs_folder: Path) -> None:
     assert store.LUNGS not in {entry.model_id for entry in store.list_models(lungs_folder)}
 
 
-def test_other_weights_than_its_own_are_refused(lungs_folder: Path, tmp_path: Path) -> None:
+def test_other_weights_than_its_own_are_refused(lungs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
     shutil.copytree(lungs_folder / store.LUNGS, tmp_path / store.LUNGS)
@@ -54,6 +54,10 @@ def test_other_weights_than_its_own_are_refused(lungs_folder: Path, tmp_path: Pa
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
     with pytest.raises(ModelError, match="not those its card was written for"):
         store.load_segmenter(tmp_path)
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path))
+    assert "not those its card was written for" in str(workflows.verify_models()[store.LUNGS])
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))
+    assert set(workflows.verify_models().values()) == {None}
     with pytest.raises(ModelError, match=r"no lung segmenter in .*covidxr train-lungs"):
         store.load_segmenter(tmp_path / "nowhere")
 
