@@ -38,6 +38,27 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class SetFigures:
+    """What prediction sets came to on n test samples: share that hold the true class, mean number of classes, share left empty."""
+
+    n: int
+    covered: Interval
+    size: Interval
+    empty: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionSets:
+    """The least calibrated probability, chosen on val, with which each class joins the set, so that `coverage` hold the truth."""
+
+    coverage: float
+    thresholds: dict[str, float]
+    overall: SetFigures
+    by_class: dict[str, SetFigures]
+    """By true class."""
+
+
+@dataclass(frozen=True, slots=True)
 class EpochFigures:
     """What one epoch of training came to; losses are those of the recipe, accuracies and macro-F1 lie in [0, 1]."""
 
@@ -224,6 +245,7 @@ class ModelCard:
     localisation: tuple[Localisation, ...] = ()
     lung_shares: tuple[LungShare, ...] = ()
     faithfulness: tuple[Faithfulness, ...] = ()
+    prediction_sets: PredictionSets | None = None
     external: str = ""
     """Name of the external test set that these figures are of; empty for the model's own test split. Never stored."""
 

@@ -7,7 +7,7 @@ from covidxr.app.frame import literal, page, show_error
 from covidxr.app.heat import heat_panel
 from covidxr.app.similar import similar_section
 from covidxr.app.viewer import choose_dataset
-from covidxr.app.widgets import SUFFIXES, case_table, choose_model, ink, meaning, model_facts, verdict
+from covidxr.app.widgets import SUFFIXES, case_table, choose_model, ink, meaning, model_facts, set_sentence, verdict
 from covidxr.cards import ModelCard
 from covidxr.figures import probability_bars, whole_percent
 from covidxr.records import CLASS_NAMES, display_name
@@ -31,6 +31,8 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
     left, right = st.columns([2, 5], gap="medium")
     with left:
         st.subheader(literal(verdict(case.prediction)), anchor=False)
+        if found := set_sentence(card, case.prediction):
+            st.markdown(literal(found[0]), help=literal(found[1]))
         if card.synthetic:
             st.warning("This model learned from synthetic phantoms: what it says of a real radiograph means nothing.")
         elif picture.synthetic:

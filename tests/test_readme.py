@@ -11,6 +11,7 @@ from covidxr.evaluation.localisation import best_localisation
 from covidxr.figures import percent, points
 from covidxr.models import store
 from covidxr.models.recipes import RECIPES, STUDY_ACCURACY
+from covidxr.records import display_name
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -61,6 +62,17 @@ def map_row(model_id: str) -> str:
     return f"| `{model_id}` | {title} | {best.test.n} | {hits} | {spot} | {gain} | {share} |"
 
 
+def set_row(model_id: str) -> str:
+    """A model's row of the table of prediction sets."""
+    sets = store.read_card(REPOSITORY / "weights" / model_id).prediction_sets
+    assert sets is not None
+    worst = min(sets.by_class, key=lambda name: sets.by_class[name].covered.estimate)
+    least, size = percent(sets.by_class[worst].covered), sets.overall.size
+    classes = f"{size.estimate:.2f} ({size.low:.2f}-{size.high:.2f})"
+    held, empty = percent(sets.overall.covered), percent(sets.overall.empty)
+    return f"| `{model_id}` | {held} | {display_name(worst)} {least} | {classes} | {empty} |"
+
+
 BASELINES = {"border": "sees only the frame", "intensity": "sees only brightness statistics"}
 
 
@@ -70,6 +82,7 @@ def test_the_tables_hold_what_the_audit_found() -> None:
     assert all(shortcut_row(model_id) in readme for model_id in RECIPES)
     assert all(lungs_row(model_id) in readme for model_id in RECIPES)
     assert all(map_row(model_id) in readme for model_id in RECIPES)
+    assert all(set_row(model_id) in readme for model_id in RECIPES)
 
 
 @pytest.mark.parametrize("model_id", RECIPES)

@@ -50,6 +50,21 @@ def meaning(prediction: CasePrediction) -> str:
     return f"{known} The figure holds for pictures like those of the model's dataset; it is no diagnosis of this patient."
 
 
+def set_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str] | None:
+    """Say which classes a picture's prediction set holds, and what that is worth; None for a model that makes no sets."""
+    sets = card.prediction_sets
+    if sets is None:
+        return None
+    chosen = [display_name(name) for name, p in prediction.probabilities.items() if p >= sets.thresholds[name]]
+    coverage, held, empty = whole_percent(sets.coverage), percent(sets.overall.covered, sets.overall.n), percent(sets.overall.empty)
+    worth = (
+        f"A class is listed unless it is less likely here than for {coverage} of the validation pictures that have it. On test "
+        f"pictures the list held the right class for {held}; {empty} got no answer, since "
+        "the model is less sure of them than of most pictures of each class. This holds for pictures like the dataset's."
+    )
+    return f"At {coverage} coverage: {' or '.join(chosen) or 'no answer'}", worth
+
+
 def chart(name: str) -> dict[str, object]:
     """Leave a chart one button: the picture as a file of that name."""
     file = {"format": "svg", "filename": name}

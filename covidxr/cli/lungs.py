@@ -44,7 +44,7 @@ def audit(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Make a stored model's shortcut audit anew and write it into its card.
+    """Make a stored model's shortcut audit and prediction sets anew and write them into its card.
 
     Example: covidxr audit covidxr-resnet18 --data COVID-19_Radiography_Dataset
     """

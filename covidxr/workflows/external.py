@@ -108,5 +108,6 @@ def _card_of(card: ModelCard, test: external.ExternalTest, predictions: Predicti
         sources=sources,
         metrics=test.metrics,
         shortcuts=(),
+        prediction_sets=None,
         external=test.name,
     )

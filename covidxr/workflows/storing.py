@@ -67,14 +67,15 @@ def _store(run: RunFolder, config: RunConfig, fitted: Fitted, model_id: str, roo
 
 
 def _judge(card: ModelCard, predictions: Predictions) -> ModelCard:
-    """Fit the temperature and choose the operating points on val, and write the figures on test into the card."""
+    """Fit the temperature and choose thresholds on val, and write the figures on test into the card."""
     from covidxr.evaluation.calibration import apply_temperature, fit_temperature, operating_points
+    from covidxr.evaluation.conformal import judge_sets
 
     val = predictions.take("val")
     temperature = fit_temperature(val.y_true, val.y_score)
     points = operating_points(val.y_true, apply_temperature(val.y_score, temperature), val.class_names)
     card = replace(card, temperature=temperature, operating_points=points)
-    return replace(card, metrics=split_metrics(card, predictions))
+    return replace(card, metrics=split_metrics(card, predictions), prediction_sets=judge_sets(predictions, temperature))
 
 
 def _audit_shortcuts(card: ModelCard, network: nn.Module, data: SplitData, predictions: Predictions) -> tuple[ShortcutCheck, ...]:
@@ -121,15 +122,18 @@ def _lung_checks(card: ModelCard, network: nn.Module, data: SplitData, predictio
 
 
 def audit_shortcuts(model_id: str, data: Path | str) -> ModelCard:
-    """Make a stored model's shortcut audit anew, on the dataset that it was judged on, and write it into its card.
+    """Make a stored model's shortcut audit and prediction sets anew, on the dataset that it was judged on, and write its card.
 
     Raises DatasetError for another dataset.
     """
+    from covidxr.evaluation.conformal import judge_sets
+
     card, predictions = stored_predictions(model_id)
     divided = split_data(data, card.split, skip_unreadable=True, excluded=card.excluded)
     check_dataset(card, divided.dataset)
     checks = _audit_shortcuts(card, load_model(model_id).network, divided, predictions)
-    card = replace(store.read_card(weights_folder() / model_id), shortcuts=checks)  # its maps may have been judged meanwhile
+    card = store.read_card(weights_folder() / model_id)  # its maps may have been judged meanwhile
+    card = replace(card, shortcuts=checks, prediction_sets=judge_sets(predictions, card.temperature))
     store.update_card(weights_folder(), card)
     return card
 

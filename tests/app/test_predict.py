@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
-from covidxr.records import CLASS_NAMES, display_name
+from covidxr.app.widgets import set_sentence
+from covidxr.cards import PredictionSets, SetFigures
+from covidxr.records import CLASS_NAMES, CasePrediction, Interval, display_name
 
 PAGE = "pages/predict.py"
+SHARES = SetFigures(2434, Interval(0.887, 0.873, 0.899), Interval(0.92, 0.91, 0.93), Interval(0.077, 0.067, 0.088))
 
 
 def upload(app, *files):
@@ -44,6 +48,7 @@ def test_a_radiograph_gets_verdict_overlay_and_warning(open_page, phantom_model_
     app = upload(open_page(PAGE, phantom_model_folder), ("case.png", png("COVID")))
     assert not app.exception
     assert "%" in app.subheader[0].value
+    assert app.markdown[1].value.startswith(r"At 90 \% coverage\: ")
     assert "synthetic phantoms" in app.warning[0].value
     picture, overlay = app.image
     assert picture.captions[0] == r"case\.png"
@@ -54,6 +59,20 @@ def test_a_radiograph_gets_verdict_overlay_and_warning(open_page, phantom_model_
     assert display_name(other) in app.image[1].captions[0]
     assert any("has not been measured" in text.value for text in app.markdown)
     assert any("No lung segmenter is stored" in text.value for text in app.caption)
+
+
+def test_the_prediction_set_is_one_plain_sentence():
+    sets = PredictionSets(0.9, {"Normal": 0.6, "COVID": 0.2, "Lung_Opacity": 0.2}, SHARES, {})
+    card = SimpleNamespace(prediction_sets=sets)
+
+    def said(**probabilities):
+        return set_sentence(card, CasePrediction("m", probabilities))[0]
+
+    assert said(Normal=0.65, COVID=0.1, Lung_Opacity=0.25) == "At 90 % coverage: Normal or Lung opacity"
+    assert said(Normal=0.2, COVID=0.2, Lung_Opacity=0.1) == "At 90 % coverage: COVID"
+    assert said(Normal=0.5, COVID=0.1, Lung_Opacity=0.1) == "At 90 % coverage: no answer"
+    assert "88.7 % (87.3-89.9), n = 2,434" in set_sentence(card, CasePrediction("m", {"COVID": 1.0}))[1]
+    assert set_sentence(SimpleNamespace(prediction_sets=None), CasePrediction("m", {"COVID": 1.0})) is None
 
 
 @pytest.mark.slow

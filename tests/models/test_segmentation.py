@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +130,14 @@ def test_the_audit_blackens_the_lungs_and_all_but_the_lungs(
 
     shutil.copytree(lungs_folder, tmp_path / "weights")
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "weights"))
+    sets = store.read_card(tmp_path / "weights" / "phantom-cnn").prediction_sets
+    edited = tmp_path / "weights" / "phantom-cnn" / "card.json"
+    edited.write_text(
+        json.dumps({k: v for k, v in json.loads(edited.read_text("utf-8")).items() if k != "prediction_sets"}), "utf-8"
+    )
+    assert store.read_card(edited.parent).prediction_sets is None  # as in a card of before
     card = workflows.audit_shortcuts("phantom-cnn", phantoms)
+    assert card.prediction_sets == sets is not None
     assert card == store.read_card(tmp_path / "weights" / "phantom-cnn")
     found = {check.kind: check for check in card.shortcuts}
     model, part = workflows.load_model("phantom-cnn"), store.read_predictions(tmp_path / "weights" / "phantom-cnn").take("test")
