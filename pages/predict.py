@@ -3,6 +3,7 @@
 import streamlit as st
 
 from covidxr.app.cache import Case, Picture, judge, phantom
+from covidxr.app.exports import exports
 from covidxr.app.frame import literal, page, show_error
 from covidxr.app.heat import heat_panel
 from covidxr.app.similar import similar_section
@@ -44,9 +45,10 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
         bars = ", ".join(f"{display_name(name)} {whole_percent(p)}" for name, p in probabilities.items())
         st.plotly_chart(probability_bars(probabilities, ink()), config={"displayModeBar": False}, alt=f"Probabilities: {bars}")
     with right:
-        heat_panel(card, picture, case)
+        attribution = heat_panel(card, picture, case)
     with st.expander("About this model", icon=":material/description:"):
         model_facts(card)
+    exports(card, picture, case, attribution)
 
 
 def work(card: ModelCard) -> None:

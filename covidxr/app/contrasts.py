@@ -12,7 +12,7 @@ import streamlit as st
 from covidxr.app import numbers
 from covidxr.app.cache import Case, Picture, explain, judge
 from covidxr.app.frame import literal, show_error
-from covidxr.app.heat import heat_caption, lungs_of
+from covidxr.app.heat import lungs_of
 from covidxr.app.sections import choose_class, draw_curves
 from covidxr.app.viewer import gallery, read_sample
 from covidxr.app.widgets import SUFFIXES, chart, ink, no_models, stored_models, verdict
@@ -35,7 +35,7 @@ from covidxr.figures import (
 )
 from covidxr.models.recipes import STUDY_ACCURACY
 from covidxr.records import Interval, display_name
-from covidxr.reports.heat_maps import map_sentence
+from covidxr.reports.heat_maps import heat_caption, map_sentence
 
 MOST = len(MODEL_COLOURS)
 

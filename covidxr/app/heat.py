@@ -18,7 +18,7 @@ from covidxr.errors import ModelError
 from covidxr.evaluation.localisation import map_facts
 from covidxr.figures import heat_contours, heat_overlay, lung_outline, on_native_grid
 from covidxr.records import Attribution, display_name
-from covidxr.reports.heat_maps import map_sentence, trust_sentences
+from covidxr.reports.heat_maps import heat_caption, map_sentence, trust_sentences
 
 Drawing = Literal["Colours", "Contours", "Grid"]
 DRAWINGS: dict[Drawing, str] = {
@@ -29,8 +29,11 @@ DRAWINGS: dict[Drawing, str] = {
 _NO_SECOND = ""
 
 
-def heat_panel(card: ModelCard, picture: Picture, case: Case) -> None:
-    """Show a picture and where a model found its reasons for a class, and say in words where that is and what it is worth."""
+def heat_panel(card: ModelCard, picture: Picture, case: Case) -> Attribution:
+    """Show a picture and where a model found its reasons for a class, and say in words where that is and what it is worth.
+
+    Return the map that is shown.
+    """
     pictures, controls = st.container(), st.columns([4, 4, 5, 3], vertical_alignment="bottom")
     names, predicted = list(card.class_names), case.prediction.predicted
     target = controls[0].selectbox(
@@ -65,17 +68,7 @@ def heat_panel(card: ModelCard, picture: Picture, case: Case) -> None:
         "A heat map shows what moved the network, not what is ill: it cannot say how large a finding is, nor that nothing else is "
         "there."
     )
-
-
-def heat_caption(attribution: Attribution) -> str:
-    """Say what a heat map shows and how coarse it is."""
-    name, title, (rows, columns) = display_name(attribution.target), METHOD_TITLES[attribution.method], attribution.native_grid
-    coarse = rows < len(attribution.heat)
-    grid = f", {rows} x {columns} grid: each cell covers 1/{rows * columns} of what the model sees" if coarse else ""
-    if not attribution.heat.any():
-        return f"Nothing in the picture spoke for {name} ({title}{grid})."
-    against = ", blue against it" if attribution.heat.min() < 0 else ""
-    return f"Brighter speaks for {name}{against}. {title}{grid}."
+    return attributions[0]
 
 
 def _choose_method(card: ModelCard) -> str:

@@ -9,7 +9,6 @@ from covidxr import workflows
 from covidxr.app import numbers
 from covidxr.app.cache import explain, load, phantom
 from covidxr.app.frame import literal, show_error
-from covidxr.app.heat import heat_caption
 from covidxr.app.viewer import TILE_EDGE, read_sample
 from covidxr.app.widgets import chart, ink
 from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
@@ -19,7 +18,7 @@ from covidxr.errors import CovidxrError
 from covidxr.evaluation.localisation import best_localisation, pointing_hits
 from covidxr.figures import cascade_figure, fit_screen, heat_overlay, opacity_boxes, percent, points, removal_figure
 from covidxr.records import display_name
-from covidxr.reports.heat_maps import trust_sentences
+from covidxr.reports.heat_maps import heat_caption, trust_sentences
 
 _RIVALS = {
     "constant": "Always the same spot (mean of the train boxes)",

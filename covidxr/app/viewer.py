@@ -12,13 +12,13 @@ from covidxr import workflows
 from covidxr.app import numbers
 from covidxr.app.cache import Picture, explain
 from covidxr.app.frame import literal, show_error
-from covidxr.app.heat import heat_caption
 from covidxr.cards import ModelCard
 from covidxr.data.dataset import Dataset
 from covidxr.data.imports import list_imports
 from covidxr.errors import CovidxrError, DatasetError
 from covidxr.figures import fit_screen, heat_overlay, whole_percent
 from covidxr.records import display_name
+from covidxr.reports.heat_maps import heat_caption
 
 PAGE_SIZE = 6
 TILE_EDGE = 512

@@ -11,10 +11,11 @@ from covidxr.app.cache import Case
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
 from covidxr.errors import ImageError
-from covidxr.figures import percent, whole_percent
+from covidxr.figures import percent
 from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.models.store import ModelEntry
 from covidxr.records import CasePrediction, display_name
+from covidxr.reports.verdicts import verdict as verdict  # for the pages, which know the app alone
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
 """Names of files that the pages take; what is in them decides whether they are read."""
@@ -24,23 +25,11 @@ _MEANINGS = {
     "Viral Pneumonia": "Viral Pneumonia: inflammation of the lung by a virus other than that of COVID-19.",
     "Lung_Opacity": "Lung opacity: shadows in the lung from another cause, such as a bacterial infection.",
 }
-_CLEAR, _LIKELY = 0.9, 0.6
-"""Calibrated probabilities from which a verdict is said without naming the second class, and from which it is said at all."""
 
 
 def ink() -> str:
     """Return the text colour for charts: Streamlit's own is too pale on the light ground to be read with ease."""
     return "#101418" if st.context.theme.type == "light" else "#E6E8EA"
-
-
-def verdict(prediction: CasePrediction) -> str:
-    """Say what a model finds likely, as surely as its probabilities allow and no more."""
-    (first, p), (second, q), *_ = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-    # The space before the sign does not break, lest a line begin with it.
-    one, other = (f"{display_name(name)} ({whole_percent(x)})".replace(" %", "\u00a0%") for name, x in ((first, p), (second, q)))
-    if p >= _CLEAR:
-        return f"Most likely {one}"
-    return f"Probably {one}, but {other} is possible" if p >= _LIKELY else f"Unclear: {one} or {other}"
 
 
 def meaning(prediction: CasePrediction) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from covidxr import __version__
-from covidxr.cli import datasets, explain, imports, lungs, training, use
+from covidxr.cli import datasets, explain, imports, lungs, report, training, use
 from covidxr.cli.output import fail
 from covidxr.errors import CovidxrError
 from covidxr.records import RESEARCH_ONLY
@@ -37,6 +37,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     use.predict,
     explain.explain,
     explain.explain_audit,
+    report.report,
     lungs.audit,
     lungs.train_lungs,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.evaluation.localisation import MapFacts, best_localisation
 from covidxr.figures import percent, whole_percent
-from covidxr.records import display_name
+from covidxr.records import Attribution, display_name
 
 
 def map_sentence(facts: MapFacts) -> str:
@@ -21,6 +21,17 @@ def map_sentence(facts: MapFacts) -> str:
     side, band = facts.zone.split()
     where = f"{side} {band} zone (the patient's {side}: in the picture, {'left' if side == 'right' else 'right'})"
     return f"{inside}; {mostly} in the {where}."
+
+
+def heat_caption(attribution: Attribution) -> str:
+    """Say what a heat map shows and how coarse it is."""
+    name, title, (rows, columns) = display_name(attribution.target), METHOD_TITLES[attribution.method], attribution.native_grid
+    coarse = rows < len(attribution.heat)
+    grid = f", {rows} x {columns} grid: each cell covers 1/{rows * columns} of what the model sees" if coarse else ""
+    if not attribution.heat.any():
+        return f"Nothing in the picture spoke for {name} ({title}{grid})."
+    against = ", blue against it" if attribution.heat.min() < 0 else ""
+    return f"Brighter speaks for {name}{against}. {title}{grid}."
 
 
 def trust_sentences(card: ModelCard, method: str = "") -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from covidxr.workflows.launches import export_tensorboard, train_arguments
 from covidxr.workflows.lungs import load_segmenter, lung_mask, segmenter_card
 from covidxr.workflows.models import list_models, load_model, verify_models, weights_folder
 from covidxr.workflows.protocols import ProtocolEffect, measure_protocols, protocol_effect
+from covidxr.workflows.reports import report_case, report_file
 from covidxr.workflows.runs import is_main_process, reproduce, resume, runs_folder, train
 from covidxr.workflows.segmenters import train_lungs
 from covidxr.workflows.storing import audit_shortcuts, store_run
@@ -71,6 +72,8 @@ __all__ = [
     "randomised_case",
     "read_picture",
     "read_radiograph",
+    "report_case",
+    "report_file",
     "reproduce",
     "resume",
     "runs_folder",

@@ -1,0 +1,253 @@
+"""One case on one A4 page, as PDF: the picture, what a model says of it, where it looked, and what that model is worth."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from fpdf import FPDF
+from fpdf.enums import XPos, YPos
+from fpdf.fonts import TTFFont
+from PIL import Image
+
+import covidxr
+from covidxr.cards import ModelCard
+from covidxr.evaluation.localisation import MapFacts
+from covidxr.figures import CLASS_COLOURS, OTHER_CLASS, fit_screen, heat_overlay, percent, whole_percent
+from covidxr.records import RESEARCH_ONLY, Attribution, CasePrediction, GreyImage, display_name
+from covidxr.reports.heat_maps import heat_caption, map_sentence, trust_sentences
+from covidxr.reports.verdicts import verdict
+
+_FONTS = Path(__file__).parent / "fonts"
+_FONT = "DejaVu"
+_MARGIN, _WIDTH = 16.0, 178.0
+"""Millimetres of the page: the margin on each side, and what lies between."""
+_GAP, _PICTURE_HEIGHT, _BARS_HEIGHT = 6.0, 86.0, 22.0
+_KEYS, _NAMES, _FIGURES = 27.0, 40.0, 14.0
+"""Millimetres of columns: the keys of the facts, the names of the classes, the figures behind the bars."""
+_INK, _FAINT, _TRACK, _SIGNAL = "#16202A", "#56616B", "#E9ECEF", "#9A3412"
+_REPLACED = "\ufffd"
+_LONGEST = 300
+"""Letters of one text that comes from outside, beyond which it is cut."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseReport:
+    """What the report of one case is made of; it says whose picture it is nowhere but in the label, when that was typed in.
+
+    image: (H, W) uint8.  network: as people write it.  remarks: sentences that the reader of the answer must know.
+    facts: where the map lies; None where no lung segmenter is stored.  created: with its time zone.
+    """
+
+    card: ModelCard
+    network: str
+    prediction: CasePrediction
+    image: GreyImage
+    attribution: Attribution
+    facts: MapFacts | None
+    input_sha256: str
+    created: datetime
+    remarks: tuple[str, ...] = ()
+    label: str = ""
+
+
+def case_report_pdf(report: CaseReport) -> bytes:
+    """Return a report as PDF: one A4 page, or more where a card has uncommonly much to say. Equal reports give equal bytes."""
+    pdf = _Paper(report.created)
+    pdf.begin(report)
+    pdf.pictures(report)
+    pdf.answer(report)
+    pdf.reasons(report)
+    pdf.model(report)
+    return bytes(pdf.output())
+
+
+class _Paper(FPDF):
+    """The page and its pieces, each of which begins below the one before."""
+
+    def __init__(self, created: datetime) -> None:
+        super().__init__(format="A4")
+        self.add_font(_FONT, "", _FONTS / "DejaVuSansCondensed.ttf")
+        self.add_font(_FONT, "B", _FONTS / "DejaVuSansCondensed-Bold.ttf")
+        font = self.fonts[_FONT.lower()]
+        self._known = frozenset(font.cmap if isinstance(font, TTFFont) else ())
+        self.set_margins(_MARGIN, 18, _MARGIN)
+        self.c_margin = 0.0  # so that texts, rules and pictures begin on one line
+        self.set_auto_page_break(True, 16)
+        self.set_creation_date(created)
+        self.set_title("Case report")
+        self.set_subject(RESEARCH_ONLY)
+        self.set_creator(f"covidxr {covidxr.__version__}")
+        self.set_lang("en")
+        # Else fpdf2 would write the number of pages wherever a text says {nb}.
+        self.alias_nb_pages(None)  # type: ignore[arg-type]
+        self.add_page()
+
+    def header(self) -> None:
+        """Say on top of every page what it is not for."""
+        self._edge(9, f"covidxr {covidxr.__version__}")
+
+    def footer(self) -> None:
+        """Say it again at the bottom."""
+        self._edge(self.h - 12, f"Page {self.page_no()}")
+
+    def begin(self, report: CaseReport) -> None:
+        """Write the title, the label when there is one, and the date."""
+        self._style(17, bold=True)
+        self.cell(_WIDTH / 2, 8, "Case report")
+        self._style(8.5, _FAINT)
+        date = report.created.astimezone(UTC)
+        self.cell(_WIDTH / 2, 8, f"{date:%d %B %Y, %H:%M} UTC", align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        if report.label.strip():
+            self._paragraph(f"Label, as typed in: {_cut(report.label.strip())}", 9)
+        self.ln(2)
+
+    def pictures(self, report: CaseReport) -> None:
+        """Lay the picture and the heat map side by side, each over its caption."""
+        image = fit_screen(report.image)
+        overlay = heat_overlay(image, report.attribution.heat, opacity=0.6)
+        width = (_WIDTH - _GAP) / 2
+        scale = min(width / image.shape[1], _PICTURE_HEIGHT / image.shape[0])
+        size, top = (image.shape[1] * scale, image.shape[0] * scale), self.get_y()
+        below = top
+        captions = ("The picture as it was read.", heat_caption(report.attribution))
+        for i, (pixels, caption) in enumerate(zip((image, overlay), captions, strict=True)):
+            left = _MARGIN + i * (width + _GAP)
+            self._picture(pixels, left + (width - size[0]) / 2, top, size, caption)
+            self.set_xy(left, top + size[1] + 1.5)
+            self._style(7.5, _FAINT)
+            self.multi_cell(width, 3.6, self._legible(caption), align="L")
+            below = max(below, self.get_y())
+        self.set_y(below + 2.5)
+
+    def answer(self, report: CaseReport) -> None:
+        """Write the verdict, what must be known of it, and the probabilities as bars with their figures."""
+        self._paragraph(verdict(report.prediction), 15, bold=True)
+        self.ln(1)
+        probabilities = report.prediction.probabilities
+        row = min(5.5, max(3.0, _BARS_HEIGHT / len(probabilities)))
+        track = _WIDTH - _NAMES - _FIGURES
+        for name, p in probabilities.items():
+            if self.will_page_break(row):
+                self.add_page()
+            top = self.get_y()
+            self._style(9 if row > 4 else 7, bold=name == report.prediction.predicted)
+            self.cell(_NAMES, row, self._fitting(display_name(name), _NAMES - 3))
+            for share, colour in ((1.0, _TRACK), (p, CLASS_COLOURS.get(name, OTHER_CLASS))):
+                self.set_fill_color(colour)
+                self.rect(_MARGIN + _NAMES, top + row * 0.18, track * share, row * 0.64, style="F")
+            self.set_x(_MARGIN + _NAMES + track)
+            self.cell(_FIGURES, row, _unbroken(whole_percent(p)), align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.ln(1)
+        meaning = "Calibrated probabilities. They hold for pictures like those of the model's dataset; they are no diagnosis."
+        self._paragraph(meaning, 8, _FAINT)
+        for remark in report.remarks:
+            self._paragraph(_cut(remark), 9, _SIGNAL)
+
+    def reasons(self, report: CaseReport) -> None:
+        """Say where the map lies and how far it can be trusted."""
+        self._heading("The heat map, and how far to trust it")
+        where = "No lung segmenter is stored, so where the map lies in the lungs cannot be said."
+        if report.facts is not None:
+            where = map_sentence(report.facts)
+        self._paragraph(f"{display_name(report.attribution.target)}: {where}")
+        self._paragraph(" ".join(trust_sentences(report.card, report.attribution.method)))
+        self._paragraph(
+            "A heat map shows what moved the network, not what is ill; not how large a finding is, nor that it is the only one."
+        )
+
+    def model(self, report: CaseReport) -> None:
+        """Write what the model is, what it was measured to do, and what the bytes were that went in."""
+        card = report.card
+        size, n = card.preprocessing.image_size, sum(card.class_counts.get("test", {}).values())
+        figures = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+        measured = ", ".join(f"{title} {percent(card.metrics[key])}" for key, title in figures.items() if key in card.metrics)
+        data = "synthetic phantoms, not radiographs" if card.synthetic else card.dataset_name
+        n_train = sum(card.class_counts.get("train", {}).values())
+        self._heading("The model")
+        facts = {
+            "Model": card.model_id,
+            "Network": f"{report.network}; sees pictures at {size} x {size} pixels",
+            "Trained on": f"{data}, {n_train:,} pictures",
+            "On test pictures": f"{measured}, n = {n:,}; 95 % intervals in brackets" if measured else "not measured",
+            "Limits": "\n".join(f"• {_cut(limit)}" for limit in card.limits) or "none named",
+            "Versions": f"covidxr {covidxr.__version__}; trained with covidxr {card.covidxr_version}, torch {card.torch_version}",
+            "Weights": f"sha256 {card.weights_sha256[:16]}…",
+            "Input file": f"sha256 {report.input_sha256}",
+        }
+        for key, text in facts.items():
+            self._fact(key, text if key == "Limits" else _cut(text))
+
+    def _paragraph(self, text: str, size: float = 9, colour: str = _INK, bold: bool = False) -> None:
+        """Write a text over as many lines as it needs."""
+        self._style(size, colour, bold)
+        self.multi_cell(_WIDTH, size * 0.49, self._legible(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.ln(0.6)
+
+    def _legible(self, text: str) -> str:
+        """Return a text of letters that the font can draw; the rest are shown as replaced, and control marks are left out."""
+        return _unbroken("".join(_letter(one, self._known) for one in unicodedata.normalize("NFC", text)))
+
+    def _heading(self, text: str) -> None:
+        self.ln(1.2)
+        self.set_draw_color(_TRACK)
+        self.line(_MARGIN, self.get_y(), _MARGIN + _WIDTH, self.get_y())
+        self.ln(1.8)
+        self._paragraph(text, 10, bold=True)
+
+    def _fact(self, key: str, text: str) -> None:
+        if self.will_page_break(4.2):
+            self.add_page()
+        self._style(8, _FAINT)
+        self.cell(_KEYS, 4.1, key)
+        self._style(8)
+        self.multi_cell(_WIDTH - _KEYS, 4.1, self._legible(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+    def _picture(self, pixels: npt.NDArray[np.uint8], left: float, top: float, size: tuple[float, float], caption: str) -> None:
+        self.image(Image.fromarray(pixels), left, top, *size, alt_text=self._legible(caption))
+
+    def _edge(self, top: float, right: str) -> None:
+        self.set_y(top)
+        self._style(8, _SIGNAL, bold=True)
+        self.cell(_WIDTH * 0.7, 4, RESEARCH_ONLY)
+        self._style(7.5, _FAINT)
+        self.cell(_WIDTH * 0.3, 4, right, align="R")
+        self.set_xy(_MARGIN, self.t_margin)
+
+    def _fitting(self, text: str, width: float) -> str:
+        """Return as much of a text as fits on one line of a width in millimetres."""
+        text = self._legible(_cut(text))
+        if self.get_string_width(text) <= width:
+            return text
+        while text and self.get_string_width(text + "…") > width:
+            text = text[:-1]
+        return text + "…"
+
+    def _style(self, size: float, colour: str = _INK, bold: bool = False) -> None:
+        self.set_font(_FONT, "B" if bold else "", size)
+        self.set_text_color(colour)
+
+
+def _letter(letter: str, known: Collection[int]) -> str:
+    kind = unicodedata.category(letter)
+    if letter == "\n" or kind == "Zs":
+        return letter if ord(letter) in known else "\n" if letter == "\n" else " "
+    # Controls, and marks that turn the direction of writing: they draw nothing, and may make a text say what it does not.
+    if kind in ("Cc", "Cf", "Zl", "Zp"):
+        return ""
+    return letter if ord(letter) in known else _REPLACED
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def _unbroken(text: str) -> str:
+    """Keep figures and their signs on one line."""
+    return text.replace(" %", "\u00a0%")

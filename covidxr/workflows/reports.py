@@ -1,0 +1,89 @@
+"""The report of one case: what is known of it put together, and written as PDF."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from covidxr.cards import ModelCard
+from covidxr.data.images import read_radiograph
+from covidxr.data.lungs import LungMask, resize_mask
+from covidxr.errors import ImageError, ModelError
+from covidxr.evaluation.localisation import map_facts
+from covidxr.models.recipes import ARCHITECTURE_TITLES
+from covidxr.records import Attribution, CasePrediction, GreyImage
+from covidxr.reports.verdicts import verdict
+from covidxr.storage import write_bytes
+from covidxr.workflows.cases import explain_case, padding_sentence, predict_case
+from covidxr.workflows.lungs import load_segmenter, lung_mask
+from covidxr.workflows.models import load_model
+
+
+def report_case(
+    card: ModelCard,
+    image: GreyImage,
+    prediction: CasePrediction,
+    attribution: Attribution,
+    lungs: LungMask | None,
+    input_sha256: str,
+    remarks: tuple[str, ...] = (),
+    label: str = "",
+    created: datetime | None = None,
+) -> bytes:
+    """Return the report of one case as PDF.
+
+    image: (H, W) uint8.  lungs: None where no segmenter is stored.  input_sha256: of the file that the picture was read from.
+    remarks: sentences that the reader must know, naming no patient.  label: typed in by the user, else the report names no one.
+    created: with its time zone; without it, now.
+    """
+    from covidxr.reports.case_report import CaseReport, case_report_pdf  # here, since fpdf2 takes a third of a second to load
+
+    if card.synthetic:
+        remarks = ("This model learned from synthetic phantoms: what it says of a real radiograph means nothing.", *remarks)
+    facts = None if lungs is None else map_facts(attribution.heat, resize_mask(lungs, len(attribution.heat)))
+    network = ARCHITECTURE_TITLES.get(card.architecture, card.architecture)
+    date = created or datetime.now(UTC)
+    return case_report_pdf(
+        CaseReport(card, network, prediction, image, attribution, facts, input_sha256, date, remarks, label),
+    )
+
+
+def report_file(model_id: str, file: Path, out: Path, label: str = "", created: datetime | None = None) -> dict[str, Any]:
+    """Write the report of a picture file as PDF and return as one JSON object what it says; the file's name is not in the PDF.
+
+    label, created: as in `report_case`. Raises ImageError for a file that is not there, no picture, or one that no model may judge;
+    ModelError as `load_model` does.
+    """
+    model = load_model(model_id)
+    if not file.is_file():
+        raise ImageError(f"there is no file {file}")
+    content = file.read_bytes()
+    radiograph = read_radiograph(content, file.name)
+    if radiograph.refusals:
+        raise ImageError(f"{file.name} is not judged: {' '.join(radiograph.refusals)}")
+    image, sha256 = radiograph.image, hashlib.sha256(content).hexdigest()
+    prediction = predict_case(model, image)
+    attribution = explain_case(model, image, prediction.predicted)
+    padded = padding_sentence(image)
+    remarks = (*radiograph.warnings, *([padded] if padded else []))
+    pdf = report_case(model.card, image, prediction, attribution, _lungs(image), sha256, remarks, label, created)
+    write_bytes(out, pdf)
+    return {
+        "model_id": model_id,
+        "path": str(file),
+        "input_sha256": sha256,
+        "verdict": verdict(prediction),
+        "predicted": prediction.predicted,
+        "probabilities": dict(prediction.probabilities),
+        "remarks": remarks,
+        "out": str(out),
+    }
+
+
+def _lungs(image: GreyImage) -> LungMask | None:
+    try:
+        return lung_mask(load_segmenter(), image)
+    except ModelError:
+        return None

@@ -1,0 +1,25 @@
+"""Make the picture of a report anew, of a phantom: `python docs/report.py`. No radiograph of a patient may stand in it."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pypdfium2
+from PIL import Image
+
+from covidxr import workflows
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        picture, out = Path(folder) / "phantom.png", Path(folder) / "report.pdf"
+        Image.fromarray(workflows.sample_phantom("COVID", seed=6)).save(picture)
+        date = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+        workflows.report_file(
+            "covidxr-resnet18", picture, out, "synthetic phantom, not a radiograph: the answer means nothing", date
+        )
+        with pypdfium2.PdfDocument(io.BytesIO(out.read_bytes())) as document:
+            print(len(document), "page, ", out.stat().st_size, "bytes")
+            document[0].render(scale=150 / 72).to_pil().save(Path(__file__).with_suffix(".png"))
