@@ -1,5 +1,10 @@
 """Drop radiographs, read what a model says of them and where it looked."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from covidxr.app.cache import Case, Picture, judge, phantom
@@ -8,10 +13,15 @@ from covidxr.app.frame import literal, page, show_error
 from covidxr.app.heat import heat_panel
 from covidxr.app.similar import similar_section
 from covidxr.app.viewer import choose_dataset
-from covidxr.app.widgets import SUFFIXES, case_table, choose_model, ink, meaning, model_facts, set_sentence, verdict
+from covidxr.app.widgets import SUFFIXES, choose_model, ink, meaning, model_facts, set_sentence, verdict
+from covidxr.app.worklist import forget_worklist, is_worklist, worklist
 from covidxr.cards import ModelCard
 from covidxr.figures import probability_bars, whole_percent
 from covidxr.records import CLASS_NAMES, display_name
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 PURPOSE = "Drop a chest radiograph and read what a model finds likely, how sure it is, and where in the picture it looked."
 
@@ -51,24 +61,34 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
     exports(card, picture, case, attribution)
 
 
+def choose(files: Sequence[UploadedFile], place: DeltaGenerator) -> Picture | None:
+    """Return the one file that was dropped, or a phantom; offer those where there is no file."""
+    forget_worklist()
+    if files:
+        return Picture.of(files[0].name, files[0].getvalue())
+    with place:
+        offer_phantoms()
+    return phantom(*st.session_state["phantom"]) if "phantom" in st.session_state else None
+
+
 def work(card: ModelCard) -> None:
     """Take files or a phantom, judge them, and show one."""
     left, right = st.columns([2, 3], gap="medium")
-    files = left.file_uploader("Radiographs (PNG, JPEG, TIFF or DICOM)", type=SUFFIXES, accept_multiple_files=True, key="files")
-    chosen = [Picture.of(file.name, file.getvalue()) for file in files]
-    with right:
-        if not chosen:
-            offer_phantoms()
-            chosen = [phantom(*st.session_state["phantom"])] if "phantom" in st.session_state else []
-        with st.spinner("Reading…", show_time=True):
-            cases = [judge(card, picture) for picture in chosen]
-        row = case_table([picture.name for picture in chosen], cases) if len(chosen) > 1 else 0
-    if not chosen:
+    files = left.file_uploader(
+        "Radiographs (PNG, JPEG, TIFF or DICOM), or a zip of them",
+        type=[*SUFFIXES, "zip"],
+        accept_multiple_files=True,
+        key="files",
+        help="Up to 200 MB a file. Several files, or a zip, become a worklist.",
+    )
+    picture = worklist(card, files, right) if is_worklist(files) else choose(files, right)
+    if picture is None:
         return
-    case = cases[row]
+    with right, st.spinner("Reading…", show_time=True):
+        case = judge(card, picture)
     if isinstance(case, Case):
-        answer(card, chosen[row], case)
-        similar_section(card, chosen[row], choose_dataset(card))
+        answer(card, picture, case)
+        similar_section(card, picture, choose_dataset(card))
     else:
         show_error(str(case))
 

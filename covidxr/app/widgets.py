@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from covidxr import workflows
-from covidxr.app.cache import Case
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
-from covidxr.errors import ImageError
-from covidxr.figures import percent
+from covidxr.figures import percent, whole_percent
 from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.models.store import ModelEntry
 from covidxr.records import CasePrediction, display_name
@@ -139,36 +137,6 @@ def broken_models(entries: Sequence[ModelEntry]) -> None:
     for entry in entries:
         if entry.error:
             show_error(entry.error)
-
-
-def case_table(names: Sequence[str], cases: Sequence[Case | ImageError]) -> int:
-    """List several pictures with their verdicts; return the row that the reader looks at, the first to begin with."""
-    probabilities = [None if isinstance(case, ImageError) else max(case.prediction.probabilities.values()) * 100 for case in cases]
-    event = st.dataframe(
-        {
-            "Picture": list(names),
-            "Verdict": [
-                "Cannot be read" if isinstance(case, ImageError) else display_name(case.prediction.predicted) for case in cases
-            ],
-            "Probability": probabilities,
-            "Why not": [str(case) if isinstance(case, ImageError) else "" for case in cases],
-        },
-        hide_index=True,
-        placeholder="",
-        height=min(36 * (len(names) + 1), 220),
-        column_config={
-            "Picture": st.column_config.TextColumn(width=200 if None in probabilities else "large"),
-            "Verdict": st.column_config.TextColumn(width=120),
-            "Probability": st.column_config.NumberColumn(format="%.0f %%", width=90),
-        },
-        column_order=["Picture", "Verdict", "Probability", *(["Why not"] if None in probabilities else [])],
-        on_select="rerun",
-        selection_mode="single-row-required",
-        key="case",
-        alt="The pictures with the most likely class and its probability",
-    )
-    rows = event.selection.rows
-    return rows[0] if rows and rows[0] < len(names) else 0
 
 
 def model_facts(card: ModelCard) -> None:

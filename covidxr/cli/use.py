@@ -170,8 +170,9 @@ def compare(
 
 def predict(
     model: Annotated[str, typer.Argument(help="Model id.")],
-    paths: Annotated[list[Path], typer.Argument(help="Pictures (PNG, JPEG, TIFF), folders or zips.")],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures (PNG, JPEG, TIFF, DICOM), folders or zips.")],
     explain: Annotated[Path | None, typer.Option(help="Folder for the heat maps of the predicted classes, as PNG.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="File for all rows as a table, with verdicts, uncertainty and reasons.")] = None,
     as_json: Json = False,
 ) -> None:
     """Print the class probabilities of pictures. One that cannot be read is a row with its reason; the others go on.
@@ -180,7 +181,7 @@ def predict(
     """
     from covidxr import workflows
 
-    rows = workflows.predict_paths(model, paths, explain)
+    rows = workflows.predict_paths(model, paths, explain, csv)
 
     def show(console: Console) -> None:
         names = list(next((row["probabilities"] for row in rows if "probabilities" in row), {}))

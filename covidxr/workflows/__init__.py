@@ -34,7 +34,7 @@ from covidxr.workflows.reports import report_case, report_file
 from covidxr.workflows.runs import is_main_process, reproduce, resume, runs_folder, train
 from covidxr.workflows.segmenters import train_lungs
 from covidxr.workflows.storing import audit_shortcuts, store_run
-from covidxr.workflows.worklist import WorklistRow, score_worklist, sort_worklist
+from covidxr.workflows.worklist import WorklistRow, list_pictures, score_pictures, score_worklist, sort_worklist, worklist_csv
 
 __all__ = [
     "Estimate",
@@ -59,6 +59,7 @@ __all__ = [
     "external_tests",
     "is_main_process",
     "list_models",
+    "list_pictures",
     "load_model",
     "load_segmenter",
     "lung_mask",
@@ -78,6 +79,7 @@ __all__ = [
     "resume",
     "runs_folder",
     "sample_phantom",
+    "score_pictures",
     "score_worklist",
     "segmenter_card",
     "sort_worklist",

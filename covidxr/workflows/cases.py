@@ -21,10 +21,10 @@ from covidxr.figures import heat_overlay
 from covidxr.models.store import LoadedModel
 from covidxr.records import Attribution, CasePrediction, GreyImage
 from covidxr.reports.heat_maps import trust_sentences
-from covidxr.storage import write_bytes
+from covidxr.storage import write_bytes, write_text
 from covidxr.workflows.explanations import map_settings
 from covidxr.workflows.models import load_model
-from covidxr.workflows.worklist import list_pictures, score_pictures
+from covidxr.workflows.worklist import WorklistRow, list_pictures, score_pictures, worklist_csv
 
 read_picture = read_image
 
@@ -128,19 +128,24 @@ def sample_phantom(class_name: str, seed: int = 0) -> GreyImage:
     return render_phantom(class_name, np.random.default_rng(seed))[0]
 
 
-def predict_paths(model_id: str, sources: Iterable[Path], explain: Path | None = None) -> list[dict[str, Any]]:
+def predict_paths(
+    model_id: str, sources: Iterable[Path], explain: Path | None = None, table: Path | None = None
+) -> list[dict[str, Any]]:
     """Predict the pictures in files, folders and zips; a row each: path, probabilities and predicted, or path and error.
 
     A picture that no model may judge has its refusals for an error.
     explain: folder for a PNG of each picture under the heat map of its predicted class.
+    table: file for the rows as CSV, see `worklist_csv`.
     Raises ImageError for a source that does not exist or holds no pictures.
     """
     model = load_model(model_id)
     rows: list[dict[str, Any]] = []
+    done: list[WorklistRow] = []
     with ExitStack() as stack:
         pictures = list_pictures(sources, stack)
         scored = tqdm(score_pictures(model, pictures), total=len(pictures), desc="predicting", disable=None)
         for picture, row in zip(pictures, scored, strict=True):
+            done.append(row)
             if row.verdict != "answered":
                 rows.append({"path": row.name, "error": row.error or " ".join(row.refusals)})
                 continue
@@ -153,6 +158,8 @@ def predict_paths(model_id: str, sources: Iterable[Path], explain: Path | None =
                 image = read_image(picture.read(), row.name)
                 _write_overlay(image, explain_case(model, image, row.predicted), file)
                 rows[-1]["heat_map"] = str(file)
+    if table is not None:
+        write_text(table, worklist_csv(done, model.card.class_names))
     return rows
 
 

@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from covidxr.data.files import ZipFiles, open_files
 from covidxr.data.images import SUFFIXES, read_radiograph
@@ -52,6 +53,8 @@ class WorklistRow:
     """Why the model may not judge this picture, though it can; its probabilities deserve no belief."""
     error: str = ""
     """Why the file cannot be read."""
+    thumbnail: bytes = b""
+    """The picture in small as PNG, where one was asked for and the file can be read."""
 
     @property
     def verdict(self) -> Literal["answered", "refused", "unreadable"]:
@@ -127,10 +130,14 @@ def score_pictures(
     pictures: Sequence[Picture],
     watch: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
+    thumbnail: int = 0,
 ) -> Iterator[WorklistRow]:
-    """Yield a row for each picture, in order; see `score_worklist`."""
+    """Yield a row for each picture, in order; see `score_worklist`.
+
+    thumbnail: long edge in pixels of the rows' thumbnails; 0 for none.
+    """
     done = 0
-    for some in _batches(model, pictures):
+    for some in _batches(model, pictures, thumbnail):
         for row in _score(model, some):
             done += 1
             yield row
@@ -163,7 +170,9 @@ def worklist_csv(rows: Iterable[WorklistRow], class_names: Sequence[str]) -> str
     return text.getvalue()
 
 
-def _batches(model: LoadedModel, pictures: Sequence[Picture]) -> Iterator[list[tuple[WorklistRow, GreyImage | None]]]:
+def _batches(
+    model: LoadedModel, pictures: Sequence[Picture], thumbnail: int
+) -> Iterator[list[tuple[WorklistRow, GreyImage | None]]]:
     """Yield what threads have read, in order: no more than a batch, less where reading is slower than the network."""
     starts = iter(range(0, len(pictures), _READ_AT_ONCE))
     waiting: deque[Future[list[tuple[WorklistRow, GreyImage | None]]]] = deque()
@@ -171,9 +180,8 @@ def _batches(model: LoadedModel, pictures: Sequence[Picture]) -> Iterator[list[t
 
         def read_on() -> None:
             while len(waiting) < _AHEAD and (start := next(starts, None)) is not None:
-                waiting.append(
-                    pool.submit(lambda some: [_read(model, one) for one in some], pictures[start : start + _READ_AT_ONCE])
-                )
+                some = pictures[start : start + _READ_AT_ONCE]
+                waiting.append(pool.submit(lambda some: [_read(model, one, thumbnail) for one in some], some))
 
         try:
             read_on()
@@ -187,16 +195,26 @@ def _batches(model: LoadedModel, pictures: Sequence[Picture]) -> Iterator[list[t
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(model: LoadedModel, picture: Picture) -> tuple[WorklistRow, GreyImage | None]:
+def _read(model: LoadedModel, picture: Picture, thumbnail: int) -> tuple[WorklistRow, GreyImage | None]:
     """Read one picture: a row without probabilities, and (S, S) uint8 as the model sees it, if it can be read."""
     from covidxr.models.views import view_of
 
+    small = b""
     try:
         radiograph = read_radiograph(picture.read(), picture.name)
+        small = _thumbnail(radiograph.image, thumbnail) if thumbnail else b""
         pixels = view_of(model, radiograph.image).pixels
     except (ImageError, DatasetError) as error:  # the picture's fault, or that of its place in the zip
-        return WorklistRow(picture.name, error=str(error)), None
-    return WorklistRow(picture.name, warnings=radiograph.warnings, refusals=radiograph.refusals), pixels
+        return WorklistRow(picture.name, error=str(error), thumbnail=small), None
+    row = WorklistRow(picture.name, warnings=radiograph.warnings, refusals=radiograph.refusals, thumbnail=small)
+    return row, pixels
+
+
+def _thumbnail(image: GreyImage, edge: int) -> bytes:
+    picture, content = Image.fromarray(image), io.BytesIO()
+    picture.thumbnail((edge, edge))
+    picture.save(content, "PNG")
+    return content.getvalue()
 
 
 def _score(model: LoadedModel, batch: Sequence[tuple[WorklistRow, GreyImage | None]]) -> Iterator[WorklistRow]:
@@ -211,8 +229,7 @@ def _score(model: LoadedModel, batch: Sequence[tuple[WorklistRow, GreyImage | No
         if own is None:
             yield row
         else:
-            answer = dict(zip(card.class_names, next(scores), strict=True))
-            yield WorklistRow(row.name, answer, row.warnings, row.refusals)
+            yield replace(row, probabilities=dict(zip(card.class_names, next(scores), strict=True)))
 
 
 def _is_picture(file: str, head: Callable[[], bytes]) -> bool:
