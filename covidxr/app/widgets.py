@@ -9,11 +9,12 @@ import streamlit as st
 from covidxr import workflows
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
-from covidxr.figures import percent, whole_percent
+from covidxr.figures import percent
 from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.models.store import ModelEntry
 from covidxr.records import CasePrediction, display_name
-from covidxr.reports.verdicts import verdict as verdict  # for the pages, which know the app alone
+from covidxr.reports.verdicts import set_sentence as set_sentence  # for the pages, which know the app alone
+from covidxr.reports.verdicts import verdict as verdict
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
 """Names of files that the pages take; what is in them decides whether they are read."""
@@ -35,21 +36,6 @@ def meaning(prediction: CasePrediction) -> str:
     name = prediction.predicted
     known = _MEANINGS.get(name, f"{display_name(name)} is a class of the model's dataset.")
     return f"{known} The figure holds for pictures like those of the model's dataset; it is no diagnosis of this patient."
-
-
-def set_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str] | None:
-    """Say which classes a picture's prediction set holds, and what that is worth; None for a model that makes no sets."""
-    sets = card.prediction_sets
-    if sets is None:
-        return None
-    chosen = [display_name(name) for name, p in prediction.probabilities.items() if p >= sets.thresholds[name]]
-    coverage, held, empty = whole_percent(sets.coverage), percent(sets.overall.covered, sets.overall.n), percent(sets.overall.empty)
-    worth = (
-        f"A class is listed unless it is less likely here than for {coverage} of the validation pictures that have it. On test "
-        f"pictures the list held the right class for {held}; {empty} got no answer, since "
-        "the model is less sure of them than of most pictures of each class. This holds for pictures like the dataset's."
-    )
-    return f"At {coverage} coverage: {' or '.join(chosen) or 'no answer'}", worth
 
 
 def chart(name: str) -> dict[str, object]:

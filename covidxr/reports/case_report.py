@@ -21,7 +21,7 @@ from covidxr.evaluation.localisation import MapFacts
 from covidxr.figures import CLASS_COLOURS, OTHER_CLASS, fit_screen, heat_overlay, percent, whole_percent
 from covidxr.records import RESEARCH_ONLY, Attribution, CasePrediction, GreyImage, display_name
 from covidxr.reports.heat_maps import heat_caption, map_sentence, trust_sentences
-from covidxr.reports.verdicts import verdict
+from covidxr.reports.verdicts import set_sentence, verdict
 
 _FONTS = Path(__file__).parent / "fonts"
 _FONT = "DejaVu"
@@ -128,6 +128,8 @@ class _Paper(FPDF):
     def answer(self, report: CaseReport) -> None:
         """Write the verdict, what must be known of it, and the probabilities as bars with their figures."""
         self._paragraph(verdict(report.prediction), 15, bold=True)
+        if found := set_sentence(report.card, report.prediction):
+            self._paragraph(f"{found[0]}.")
         self.ln(1)
         probabilities = report.prediction.probabilities
         row = min(5.5, max(3.0, _BARS_HEIGHT / len(probabilities)))

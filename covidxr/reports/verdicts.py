@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from covidxr.figures import whole_percent
+from covidxr.cards import ModelCard
+from covidxr.figures import percent, whole_percent
 from covidxr.records import CasePrediction, display_name
 
 _CLEAR, _LIKELY = 0.9, 0.6
@@ -17,3 +18,18 @@ def verdict(prediction: CasePrediction) -> str:
     if p >= _CLEAR:
         return f"Most likely {one}"
     return f"Probably {one}, but {other} is possible" if p >= _LIKELY else f"Unclear: {one} or {other}"
+
+
+def set_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str] | None:
+    """Say which classes a picture's prediction set holds, and what that is worth; None for a model that makes no sets."""
+    sets = card.prediction_sets
+    if sets is None:
+        return None
+    chosen = [display_name(name) for name, p in prediction.probabilities.items() if p >= sets.thresholds[name]]
+    coverage, held, empty = whole_percent(sets.coverage), percent(sets.overall.covered, sets.overall.n), percent(sets.overall.empty)
+    worth = (
+        f"A class is listed unless it is less likely here than for {coverage} of the validation pictures that have it. On test "
+        f"pictures the list held the right class for {held}; {empty} got no answer, since "
+        "the model is less sure of them than of most pictures of each class. This holds for pictures like the dataset's."
+    )
+    return f"At {coverage} coverage: {' or '.join(chosen) or 'no answer'}", worth

