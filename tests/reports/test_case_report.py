@@ -85,6 +85,9 @@ def test_equal_reports_are_equal_bytes_whenever_they_are_made(monkeypatch: pytes
     first, now = case_report_pdf(case()), time.time()
     monkeypatch.setattr(time, "time", lambda: now + 1e6)
     assert case_report_pdf(case()) == first
+    metadata = PdfReader(io.BytesIO(first)).metadata
+    assert metadata is not None
+    assert metadata.creation_date == case().created
     assert case_report_pdf(replace(case(), input_sha256="f" * 64)) != first
 
 
@@ -116,9 +119,16 @@ def test_no_text_breaks_it(name: str, label: str, more: list[str]) -> None:
 
 
 def test_a_model_of_many_classes_shows_them_all() -> None:
-    classes = {f"Finding {i}": 1 / 60 for i in range(60)}
-    text = " ".join(pages(replace(case(), prediction=CasePrediction("m", classes))))
+    report = replace(case(), prediction=CasePrediction("m", {f"Finding {i}": 1 / 60 for i in range(60)}))
+    text = " ".join(pages(report))
     assert all(f"Finding {i} 2 %" in text for i in range(60))
+    with pypdfium2.PdfDocument(case_report_pdf(report)) as document:
+        for page in document:
+            bounds = [o.get_bounds() for o in page.get_objects() if o.type == pypdfium2.raw.FPDF_PAGEOBJ_PATH]
+            tracks = sorted(bottom for left, bottom, right, _ in bounds if 340 < right - left < 360)
+            # Those of the next page go on from its top, one below the other.
+            assert np.ptp(np.diff(tracks)) < 0.1
+            assert len(tracks) > 5
 
 
 def test_bars_are_as_long_as_the_probabilities() -> None:
