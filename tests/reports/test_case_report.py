@@ -105,7 +105,7 @@ HOSTILE = st.text(max_size=400) | st.sampled_from(["W" * 5000, "", "\n" * 50, "\
 def test_no_text_breaks_it(name: str, label: str, more: list[str]) -> None:
     report = case()
     classes = {name + "A": 0.6, name + "B": 0.3, "C": 0.1}
-    card = replace(report.card, model_id=name, dataset_name=name, limits=tuple(more), localisation=())
+    card = replace(report.card, model_id=name, dataset_name=name, limits=tuple(more), localisation=(), prediction_sets=None)
     hostile = replace(
         report,
         card=card,
@@ -119,7 +119,12 @@ def test_no_text_breaks_it(name: str, label: str, more: list[str]) -> None:
 
 
 def test_a_model_of_many_classes_shows_them_all() -> None:
-    report = replace(case(), prediction=CasePrediction("m", {f"Finding {i}": 1 / 60 for i in range(60)}))
+    report = case()
+    report = replace(
+        report,
+        card=replace(report.card, prediction_sets=None),
+        prediction=CasePrediction("m", {f"Finding {i}": 1 / 60 for i in range(60)}),
+    )
     text = " ".join(pages(report))
     assert all(f"Finding {i} 2 %" in text for i in range(60))
     with pypdfium2.PdfDocument(case_report_pdf(report)) as document:
@@ -129,6 +134,18 @@ def test_a_model_of_many_classes_shows_them_all() -> None:
             # Those of the next page go on from its top, one below the other.
             assert np.ptp(np.diff(tracks)) < 0.1
             assert len(tracks) > 5
+
+
+def test_the_prediction_set_stands_below_the_verdict() -> None:
+    report = case()
+    assert report.card.prediction_sets is not None
+    sets = replace(
+        report.card.prediction_sets, thresholds={"Normal": 0.2, "COVID": 0.7, "Viral Pneumonia": 0.5, "Lung_Opacity": 0.5}
+    )
+    (text,) = pages(replace(report, card=replace(report.card, prediction_sets=sets)))
+    assert "At 90 % coverage: Normal or COVID." in text
+    nothing = replace(sets, thresholds=dict.fromkeys(sets.thresholds, 0.9))
+    assert "At 90 % coverage: no answer." in pages(replace(report, card=replace(report.card, prediction_sets=nothing)))[0]
 
 
 def test_bars_are_as_long_as_the_probabilities() -> None:
