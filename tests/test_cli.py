@@ -88,8 +88,9 @@ def test_compare_of_a_model_and_its_copy(phantom_model_folder: Path, tmp_path: P
 
 def test_predict_models_and_recipes(tmp_path: Path) -> None:
     Image.fromarray(workflows.sample_phantom("COVID")).save(tmp_path / "a.png")
-    result = as_json("predict", "phantom-cnn", tmp_path / "a.png", "--explain", tmp_path / "maps")
+    result = as_json("predict", "phantom-cnn", tmp_path / "a.png", "--explain", tmp_path / "maps", "--csv", tmp_path / "rows.csv")
     (row,) = result["predictions"]
+    assert (tmp_path / "rows.csv").read_text().splitlines()[1].startswith(f"{tmp_path / 'a.png'},answered,{row['predicted']},")
     assert result["model_id"] == "phantom-cnn"
     assert row["path"] == str(tmp_path / "a.png")
     assert sum(row["probabilities"].values()) == pytest.approx(1)

@@ -106,11 +106,12 @@ def _judged(card: ModelCard, unread: dict[Place, Unread]) -> dict[Place, Worklis
     """
     kept: dict[tuple[str, str, Place], WorklistRow] = st.session_state.setdefault("worklist", {})
     own = card.model_id, card.weights_sha256
+    bar = st.empty()  # with each rerun, lest what stands below move
     for key in [key for key in kept if key[-1] not in unread]:
         del kept[key]
     new = [place for place in unread if (*own, place) not in kept]
     if new:
-        model, bar, started = load(card.model_id, card.weights_sha256), st.empty(), time.monotonic()
+        model, started = load(card.model_id, card.weights_sha256), time.monotonic()
         bar.progress(0.0, f"Judging {len(new):,} pictures…")
         drawn = started
         scored = workflows.score_pictures(model, [unread[place] for place in new], thumbnail=_THUMBNAIL)
@@ -147,7 +148,8 @@ def _sorted(rows: list[WorklistRow], order: Order) -> list[WorklistRow]:
 def _table(rows: Sequence[WorklistRow], prefix: str, key: str) -> int:
     """Show the rows and return the place of the one that the reader opened."""
     answered = [row.verdict == "answered" for row in rows]
-    notes = [row.error or " ".join(row.refusals + row.warnings) for row in rows]
+    # The name stands in a column of its own.
+    notes = [row.error.removeprefix(f"cannot read {row.name}: ") or " ".join(row.refusals + row.warnings) for row in rows]
     columns: dict[str, list[Any]] = {
         "": [_data_url(row.thumbnail) for row in rows],
         "Picture": [row.name.removeprefix(prefix) for row in rows],
@@ -177,16 +179,17 @@ def _table(rows: Sequence[WorklistRow], prefix: str, key: str) -> int:
             "Uncertainty": st.column_config.NumberColumn(
                 format="%.2f", width=90, help="0: one class for certain. 1: all classes are equally probable."
             ),
-            "Note": st.column_config.TextColumn(),
+            "Note": st.column_config.TextColumn(width=330),
         },
         column_order=[name for name in columns if name not in left_out],
         on_select="rerun",
-        selection_mode="single-row-required",
+        selection_mode="single-cell",  # a row is chosen only by the circle before it, a cell by a click anywhere
+        selection_default={"selection": {"cells": [(0, "Picture")]}},
         key=key,
         alt="The pictures with their verdicts, probabilities and uncertainty, or the reason why there are none",
     )
-    chosen = event.selection.rows
-    return chosen[0] if chosen and chosen[0] < len(rows) else 0
+    cells = event.selection.cells
+    return cells[0][0] if cells and cells[0][0] < len(rows) else 0
 
 
 def _data_url(png: bytes) -> str | None:

@@ -100,7 +100,7 @@ def test_one_bad_file_is_not_the_end_of_the_rest(open_page, phantom_model_folder
     table = app.dataframe[0].value
     assert list(table["Picture"]) == ["one.png", "two.png", "bad.png"]
     assert table["Verdict"][2] == "Cannot be read"
-    assert "cannot read bad.png" in table["Note"][2]
+    assert "it is not a PNG" in table["Note"][2]
     assert table["Probability"].isna().tolist() == [False, False, True]
     assert len(app.image) == 2
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import zipfile
 
 import pytest
 from PIL import Image
@@ -69,4 +70,30 @@ def test_a_hostile_name_makes_neither_link_nor_markup(server, tab, errors):
     alert.wait_for()
     assert name in alert.inner_text().replace("\u2060", "")
     assert alert.locator("a, img, strong").count() == 0
+    assert errors == []
+
+
+def test_a_zip_becomes_a_worklist_whose_rows_open(server, tab, sideways, errors, phantom_png):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, own in (("bad.png", b"text"), ("a.png", phantom_png), ("b.png", phantom_png)):
+            archive.writestr(name, own)
+    tab.goto(f"{server}/predict")
+    tab.locator("input[type=file]").set_input_files(
+        {"name": "ward.zip", "mimeType": "application/zip", "buffer": content.getvalue()}
+    )
+    tab.get_by_text("2 answered, 1 unreadable").wait_for()
+    tab.get_by_alt_text("a.png, as the model reads it").wait_for()
+    table = tab.get_by_test_id("stDataFrame")
+    tab.set_default_timeout(20_000)
+    assert sideways() == 0
+    table.click(position={"x": 200, "y": 38 + 48 + 24})  # the second row's name
+    tab.get_by_alt_text("b.png, as the model reads it").wait_for()
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="All rows (CSV)").click()
+    lines = download.value.path().read_text("utf-8").splitlines()
+    assert [line.split(",")[0] for line in lines] == ["file", "ward.zip/a.png", "ward.zip/b.png", "ward.zip/bad.png"]
+    tab.get_by_text("As dropped").click()
+    table.click(position={"x": 200, "y": 38 + 2 * 48 + 24})
+    tab.get_by_test_id("stAlert").get_by_text("it is not a PNG").wait_for()
     assert errors == []
