@@ -17,6 +17,9 @@ from covidxr.records import CLASS_NAMES, SplitPlan
 from covidxr.workflows.similar import features_of, similar_cases
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def dataset(open_page: Callable[..., AppTest], phantoms: Path, two_models: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("COVIDXR_DATASET", str(phantoms))
