@@ -59,6 +59,24 @@ class PredictionSets:
 
 
 @dataclass(frozen=True, slots=True)
+class GateFigures:
+    """The gate before a model: how far from its training pictures one may lie, and how well that tells foreign pictures."""
+
+    thresholds: dict[str, float]
+    """Greatest distances in the network's `features`, the picture's `layout` and its `texture`; on val, 95 % pass all three."""
+    sha256: str
+    """Of gate.safetensors."""
+    refused: Interval
+    """Share of the test pictures that are turned away."""
+    auroc: Interval
+    """Of the largest of the distances, each over its threshold: test pictures against foreign ones."""
+    foreign: dict[str, tuple[int, Interval]]
+    """By kind of foreign picture: their number, and the share that is turned away."""
+    altered: dict[str, tuple[int, Interval]]
+    """The same of test pictures that are altered so that no model may judge them, by what was done to them."""
+
+
+@dataclass(frozen=True, slots=True)
 class EpochFigures:
     """What one epoch of training came to; losses are those of the recipe, accuracies and macro-F1 lie in [0, 1]."""
 
@@ -246,6 +264,7 @@ class ModelCard:
     lung_shares: tuple[LungShare, ...] = ()
     faithfulness: tuple[Faithfulness, ...] = ()
     prediction_sets: PredictionSets | None = None
+    gate: GateFigures | None = None
     external: str = ""
     """Name of the external test set that these figures are of; empty for the model's own test split. Never stored."""
 

@@ -284,8 +284,25 @@ class CasePrediction:
 
     model_id: str
     probabilities: Mapping[str, float]
+    refusals: tuple[str, ...] = ()
+    """Why the model may not judge this picture, a sentence each; its probabilities then deserve no belief."""
 
     @property
     def predicted(self) -> str:
         """The class of the highest probability."""
         return max(self.probabilities, key=lambda name: self.probabilities[name])
+
+
+@dataclass(frozen=True, slots=True)
+class Stability:
+    """What became of an answer when its picture was mirrored and turned a little."""
+
+    ranges: Mapping[str, tuple[float, float]]
+    """The lowest and the highest probability of each class."""
+    called: tuple[str, ...]
+    """The class of the highest probability in each version, the picture as it is first."""
+
+    @property
+    def kept(self) -> int:
+        """Number of versions, the picture itself among them, in which the answer is the same."""
+        return self.called.count(self.called[0])

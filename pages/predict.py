@@ -13,7 +13,7 @@ from covidxr.app.frame import literal, page, show_error
 from covidxr.app.heat import heat_panel
 from covidxr.app.similar import similar_section
 from covidxr.app.viewer import choose_dataset
-from covidxr.app.widgets import SUFFIXES, choose_model, ink, meaning, model_facts, set_sentence, verdict
+from covidxr.app.widgets import SUFFIXES, answer_sentences, choose_model, ink, meaning, model_facts, refused, verdict
 from covidxr.app.worklist import forget_worklist, is_worklist, worklist
 from covidxr.cards import ModelCard
 from covidxr.figures import probability_bars, whole_percent
@@ -42,8 +42,7 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
     left, right = st.columns([2, 5], gap="medium")
     with left:
         st.subheader(literal(verdict(case.prediction)), anchor=False)
-        if found := set_sentence(card, case.prediction):
-            st.markdown(literal(found[0]), help=literal(found[1]))
+        answer_sentences(card, case)
         if card.synthetic:
             st.warning("This model learned from synthetic phantoms: what it says of a real radiograph means nothing.")
         elif picture.synthetic:
@@ -53,7 +52,11 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
         for warning in case.warnings:
             st.warning(literal(warning))
         bars = ", ".join(f"{display_name(name)} {whole_percent(p)}" for name, p in probabilities.items())
-        st.plotly_chart(probability_bars(probabilities, ink()), config={"displayModeBar": False}, alt=f"Probabilities: {bars}")
+        st.plotly_chart(
+            probability_bars(probabilities, ink(), case.stability.ranges),
+            config={"displayModeBar": False},
+            alt=f"Probabilities: {bars}",
+        )
     with right:
         attribution = heat_panel(card, picture, case)
     with st.expander("About this model", icon=":material/description:"):
@@ -87,6 +90,10 @@ def work(card: ModelCard) -> None:
     with right, st.spinner("Reading…", show_time=True):
         case = judge(card, picture)
     if isinstance(case, Case):
+        if refused(card, picture, case):
+            name = literal(picture.name)
+            right.image(case.image, caption=name, width=240, output_format="PNG", alt=f"{picture.name}, not judged")
+            return
         answer(card, picture, case)
         similar_section(card, picture, choose_dataset(card))
     else:

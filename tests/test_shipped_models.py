@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from covidxr import workflows
 from covidxr.cards import METHOD_TITLES
+from covidxr.data.foreign import foreign_pictures
 from covidxr.data.images import read_image
 from covidxr.evaluation.localisation import best_localisation
 from covidxr.models import store
@@ -78,8 +79,21 @@ def test_the_card_holds_what_its_heat_maps_are_worth(model_id: str) -> None:
 def test_the_weights_are_small_whole_and_free_of_radiographs(model_id: str) -> None:
     assert store.verify_model(ROOT / model_id) is None
     files = {p.name for p in (ROOT / model_id).iterdir()}
-    assert files == {"model.safetensors", "card.json", "predictions.csv"}
+    gate = {"gate.safetensors"} if store.read_card(ROOT / model_id).gate else set()
+    assert files == {"model.safetensors", "card.json", "predictions.csv"} | gate
+    assert not gate or (ROOT / model_id / "gate.safetensors").stat().st_size < 250_000
     assert (ROOT / model_id / "model.safetensors").stat().st_size < 25_000_000
+
+
+@pytest.mark.parametrize("model_id", ["poster-resnet18-pretrained", "covidxr-resnet18"])
+def test_the_gate_tells_foreign_pictures(model_id: str) -> None:
+    gate = store.read_card(ROOT / model_id).gate
+    assert gate is not None
+    assert gate.auroc.estimate >= 0.98
+    assert gate.refused.estimate <= 0.06
+    model = store.load_model(ROOT / model_id)
+    noise = next(image for kind, image in foreign_pictures() if kind == "white noise")
+    assert "unlike the radiographs" in workflows.refuse_case(model, noise)[0]
 
 
 def test_the_measured_bars() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -16,7 +16,7 @@ from covidxr.data.lungs import LungMask
 from covidxr.errors import ImageError
 from covidxr.figures import MODEL_COLOURS, fit_screen
 from covidxr.models.store import LoadedModel
-from covidxr.records import Attribution, CasePrediction, GreyImage, display_name
+from covidxr.records import Attribution, CasePrediction, GreyImage, Stability, display_name
 
 if TYPE_CHECKING:
     from covidxr.models.segmentation import LoadedSegmenter
@@ -50,6 +50,7 @@ class Case:
     padding: str | None
     warnings: tuple[str, ...]
     """What the reader of the answer must know of the file."""
+    stability: Stability
 
 
 def judge(card: ModelCard, picture: Picture) -> Case | ImageError:
@@ -114,11 +115,17 @@ def load(model_id: str, weights_sha256: str) -> LoadedModel:
 @st.cache_resource(max_entries=128, show_spinner=False)
 def _judge(model_id: str, weights_sha256: str, picture_sha256: str, _picture: Picture) -> Case:
     radiograph = workflows.read_radiograph(_picture.content, _picture.name)
-    if radiograph.refusals:
-        raise ImageError(f"{_picture.name} is not judged: {' '.join(radiograph.refusals)}")
-    image = radiograph.image
-    prediction = workflows.predict_case(load(model_id, weights_sha256), image)
-    return Case(fit_screen(image), prediction, workflows.padding_sentence(image), radiograph.warnings)
+    model, image = load(model_id, weights_sha256), radiograph.image
+    prediction = workflows.predict_case(model, image)
+    # Of a phantom the page says that it is none.
+    refusals = () if _picture.synthetic else radiograph.refusals + prediction.refusals
+    return Case(
+        fit_screen(image),
+        replace(prediction, refusals=refusals),
+        workflows.padding_sentence(image),
+        radiograph.warnings,
+        workflows.stability_of_case(model, image),
+    )
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)

@@ -15,7 +15,7 @@ from covidxr.app.frame import literal, show_error
 from covidxr.app.heat import lungs_of
 from covidxr.app.sections import choose_class, draw_curves
 from covidxr.app.viewer import gallery, read_sample
-from covidxr.app.widgets import SUFFIXES, chart, ink, no_models, stored_models, verdict
+from covidxr.app.widgets import SUFFIXES, chart, ink, no_models, refused, stored_models, verdict
 from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.data.dataset import Dataset
 from covidxr.data.lungs import resize_mask
@@ -245,7 +245,10 @@ def one_picture(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
                 show_error(str(case))
             continue
         with place:
-            st.markdown(f"**{literal(card.model_id)}**  \n{literal(verdict(case.prediction))}")
+            st.markdown(f"**{literal(card.model_id)}**")
+            if refused(card, picture, case):
+                continue
+            st.markdown(literal(verdict(case.prediction)))
             attribution = explain(card, picture, target, method)
             overlay = heat_overlay(case.image, attribution.heat, 0.6)
             st.image(
@@ -256,7 +259,7 @@ def one_picture(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
             )
             if found is not None:
                 st.caption(literal(map_sentence(map_facts(attribution.heat, resize_mask(found, len(attribution.heat))))))
-            figure = probability_bars(case.prediction.probabilities, ink())
+            figure = probability_bars(case.prediction.probabilities, ink(), case.stability.ranges)
             st.plotly_chart(figure, config={"displayModeBar": False}, key=f"bars {card.model_id}", alt=verdict(case.prediction))
     st.caption(
         "All maps use one colour scale, from no weight (dark) to the most in that model's own map (pale yellow): they show where "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict
 from typing import Any
 
 import streamlit as st
@@ -47,7 +48,7 @@ def exports(card: ModelCard, picture: Picture, case: Case, attribution: Attribut
 
 def _report(card: ModelCard, picture: Picture, case: Case, attribution: Attribution, lungs: LungMask | None, label: str) -> bytes:
     return workflows.report_case(
-        card, case.image, case.prediction, attribution, lungs, picture.sha256, _remarks(picture, case), label
+        card, case.image, case.prediction, case.stability, attribution, lungs, picture.sha256, _remarks(picture, case), label
     )
 
 
@@ -67,6 +68,8 @@ def _figures(card: ModelCard, picture: Picture, case: Case, attribution: Attribu
         "input_sha256": picture.sha256,
         "predicted": case.prediction.predicted,
         "probabilities": dict(case.prediction.probabilities),
+        "gate": {"fitted": card.gate is not None, "refusals": case.prediction.refusals},
+        "stability": asdict(case.stability),
         "remarks": _remarks(picture, case),
         "heat_map": {"method": attribution.method, "target": attribution.target, "native_grid": attribution.native_grid},
     }

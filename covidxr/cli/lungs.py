@@ -44,14 +44,16 @@ def audit(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Make a stored model's shortcut audit and prediction sets anew and write them into its card.
+    """Make a stored model's shortcut audit, prediction sets and gate anew and write them into its card.
 
     Example: covidxr audit covidxr-resnet18 --data COVID-19_Radiography_Dataset
     """
     from covidxr import workflows
     from covidxr.reports.model_card import shortcut_sentences
 
-    card = workflows.audit_shortcuts(model, data or workflows.default_dataset())
+    data = data or workflows.default_dataset()
+    workflows.audit_shortcuts(model, data)
+    card = workflows.fit_gate(model, data)
 
     def show(console: Console) -> None:
         for sentence in shortcut_sentences(card):

@@ -196,6 +196,18 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
     }
 
 
+def measure_detail(grey: GreyImage) -> float:
+    """Return `Facts.detail` of one picture, (H, W) uint8."""
+    return _detail(Image.fromarray(grey))
+
+
+def measure_layout(grey: GreyImage) -> Numbers:
+    """Return the `layout` of one picture, (H, W) uint8, as `measure_file` does."""
+    layout = np.asarray(Image.fromarray(grey).resize((_LAYOUT, _LAYOUT), Image.Resampling.BOX), dtype=np.float64).ravel()
+    layout -= layout.mean()
+    return np.asarray(layout / max(float(np.linalg.norm(layout)), 1e-12))
+
+
 def count_letters(grey: GreyImage) -> int:
     """Return `Facts.letters` of one picture, (H, W) uint8."""
     return _letters(_reduce(Image.fromarray(grey)))

@@ -153,7 +153,7 @@ def within_source_checks(
             mass = both.sum(axis=1)
             score = np.divide(both[:, 1], mass, out=np.full_like(mass, 0.5), where=mass > 0)
             truth, own = y_true[rows] == b, None if groups is None else groups[rows]
-            figures = {"auroc": _auroc(truth, score, own, replicates, seed)}
+            figures = {"auroc": ranking_interval(truth, score, own, replicates, seed)}
             subject, few = f"{source}: {names[a]} vs {names[b]}", _too_narrow(truth, (names[a], names[b]), own)
             checks.append(ShortcutCheck("within-source", subject, len(truth), figures, few))
     for k in sorted(set(y_true.tolist()) - shared):
@@ -223,11 +223,13 @@ def source_probe(
     truth, own = test[judged] == pair[1], None if groups_test is None else groups_test[judged]
     accuracy = proportion_interval((score > 0) == truth, own)
     assert accuracy is not None  # there are FEW_SAMPLES of each source
-    figures = {"auroc": _auroc(truth, score, own, replicates, seed), "accuracy": accuracy}
+    figures = {"auroc": ranking_interval(truth, score, own, replicates, seed), "accuracy": accuracy}
     return ShortcutCheck("source-from-features", subject, n, figures, _too_narrow(truth, (pair[0], pair[1]), own))
 
 
-def _auroc(truth: Mask, score: npt.NDArray[np.float64], groups: Labels | None, replicates: int, seed: int) -> Interval:
+def ranking_interval(
+    truth: Mask, score: npt.NDArray[np.float64], groups: Labels | None, replicates: int = 1000, seed: int = 0
+) -> Interval:
     """AUROC of a score (N,) between two classes that both have samples, with its bootstrap interval."""
     estimate = weighted_ranking(truth, score, np.ones((len(truth), 1)))[0]
     blocks = resampling_weights(truth.astype(np.int64), replicates, seed, groups)

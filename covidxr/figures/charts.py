@@ -37,21 +37,32 @@ _MEASURES = {"loss": "Loss", "accuracy": "Accuracy (%)", "macro_f1": "Macro-F1 (
 _BINS = 40
 
 
-def probability_bars(probabilities: Mapping[str, float], ink: str) -> go.Figure:
-    """Draw one bar a class, the first on top; probabilities lie in [0, 1], `ink` is the colour of the text."""
+def probability_bars(probabilities: Mapping[str, float], ink: str, ranges: Mapping[str, tuple[float, float]]) -> go.Figure:
+    """Draw one bar a class, the first on top, with a line over its range; all lie in [0, 1], `ink` colours the text."""
     names = list(probabilities)
+    below, above = ([100 * abs(probabilities[name] - ranges[name][i]) for name in names] for i in (0, 1))
+    whole = {"type": "data", "symmetric": False, "arrayminus": below, "array": above, "color": ink, "thickness": 1.5, "width": 4}
     bars = go.Bar(
         x=[probabilities[name] * 100 for name in names],
         y=[display_name(name) for name in names],
-        text=[whole_percent(probabilities[name]) for name in names],
         marker_color=[CLASS_COLOURS.get(name, OTHER_CLASS) for name in names],
         orientation="h",
-        textposition="outside",
+        error_x=whole,
+        customdata=[[100 * low, 100 * high] for low, high in (ranges[name] for name in names)],
+        hovertemplate="%{y}: %{x:.1f} %<br>%{customdata[0]:.1f} to %{customdata[1]:.1f} % mirrored and turned<extra></extra>",
+    )
+    # Figures stand behind the line, where the bar's own would lie under it.
+    figures = go.Scatter(
+        x=[100 * max(probabilities[name], ranges[name][1]) for name in names],
+        y=[display_name(name) for name in names],
+        text=[f" {whole_percent(probabilities[name])}" for name in names],
+        mode="text",
+        textposition="middle right",
         textfont_color=ink,
         cliponaxis=False,
-        hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
+        hoverinfo="skip",
     )
-    figure = go.Figure(bars)
+    figure = go.Figure([bars, figures])
     figure.update_xaxes(
         title={"text": "Probability (%)", "font_color": ink}, range=[0, 100], tickvals=[0, 50, 100], fixedrange=True
     )

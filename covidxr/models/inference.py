@@ -42,6 +42,18 @@ def penultimate_features(
 
     pixels: (N, S, S) uint8.  The network must be in eval mode.
     """
+    return scores_and_features(network, head, pixels, rows, preprocessing)[1]
+
+
+def scores_and_features(
+    network: nn.Module,
+    head: str,
+    pixels: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.int64],
+    preprocessing: Preprocessing,
+    temperature: float = 1.0,
+) -> tuple[Scores, npt.NDArray[np.float64]]:
+    """Return what `predict_scores` and `penultimate_features` do, in one pass through the network."""
     features: list[npt.NDArray[np.float64]] = []
 
     def keep(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
@@ -49,7 +61,7 @@ def penultimate_features(
 
     handle = network.get_submodule(head.rstrip(".")).register_forward_pre_hook(keep)
     try:
-        predict_scores(network, pixels, rows, preprocessing)
+        scores = predict_scores(network, pixels, rows, preprocessing, temperature)
     finally:
         handle.remove()
-    return np.concatenate(features)
+    return scores, np.concatenate(features)

@@ -22,10 +22,12 @@ from covidxr.storage import from_json, new_folder, to_json, write_bytes, write_t
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from covidxr.models.gate import Gate
     from covidxr.models.segmentation import LoadedSegmenter
 
 LUNGS, LUNGS_ARCHITECTURE = "covidxr-lungs", "residual U-Net (MONAI)"
 """Id and network of the lung segmenter: a folder as a model's, but with a `SegmenterCard`, and a table of how well it did."""
+GATE = "gate.safetensors"
 Card = TypeVar("Card", ModelCard, SegmenterCard)
 _WEIGHTS, _CARD, _PREDICTIONS = "model.safetensors", "card.json", "predictions.csv"
 
@@ -47,6 +49,8 @@ class LoadedModel:
     network: nn.Module
     segmenter: LoadedSegmenter | None = None
     """What finds the lungs, for a model that sees nothing else."""
+    gate: Gate | None = None
+    """What says whether the model may judge a picture, where its card has figures of one."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -141,9 +145,10 @@ def new_model_folder(root: Path, model_id: str) -> Path:
     return folder
 
 
-def save_model(root: Path, card: ModelCard, weights: dict[str, Tensor], predictions: Predictions) -> Path:
+def save_model(root: Path, card: ModelCard, weights: dict[str, Tensor], predictions: Predictions, gate: bytes = b"") -> Path:
     """Write a model folder whole or not at all; convolution and linear weights in half precision, the rest as it is.
 
+    gate: the file that the card's figures of a gate are of; empty where the card has none.
     Raises ModelError when a model of that id is there already.
     """
     from safetensors.torch import save
@@ -154,14 +159,21 @@ def save_model(root: Path, card: ModelCard, weights: dict[str, Tensor], predicti
         write_bytes(new / _WEIGHTS, content)
         write_text(new / _CARD, to_json(replace(card, weights_sha256=hashlib.sha256(content).hexdigest(), external="")))
         write_text(new / _PREDICTIONS, to_table(predictions))
+        if gate:
+            write_bytes(new / GATE, gate)
     return folder
 
 
-def update_card(root: Path, card: ModelCard) -> None:
-    """Put another card, atomically, in the place of a stored model's own. Raises ModelError unless it is of the same weights."""
+def update_card(root: Path, card: ModelCard, gate: bytes = b"") -> None:
+    """Put another card, atomically, in the place of a stored model's own. Raises ModelError unless it is of the same weights.
+
+    gate: the file that the card's figures of a gate are of, if that is another than the one that is stored.
+    """
     folder = model_folder(root, card.model_id)
     if read_card(folder).weights_sha256 != card.weights_sha256:
         raise ModelError(f"the card is not of the weights of {card.model_id} that are stored in {root}")
+    if gate:
+        write_bytes(folder / GATE, gate)
     write_text(folder / _CARD, to_json(replace(card, external="")))
 
 
@@ -227,14 +239,19 @@ def load_model(folder: Path) -> LoadedModel:
     """
     card = read_card(folder)
     network = restore_network(card, _read_weights(folder, card.weights_sha256))
+    gate = None
+    if card.gate:
+        from covidxr.models.gate import load_gate
+
+        gate = load_gate(folder, card.gate.sha256)
     if not card.preprocessing.segmenter_sha256:
-        return LoadedModel(card, network)
+        return LoadedModel(card, network, gate=gate)
     segmenter = load_segmenter(folder.parent)
     if segmenter.card.weights_sha256 != card.preprocessing.segmenter_sha256:
         raise ModelError(
             f"{card.model_id} was trained on the lungs that another {LUNGS} found; restore that one, or train it again"
         )
-    return LoadedModel(card, network, segmenter)
+    return LoadedModel(card, network, segmenter, gate)
 
 
 def _read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:

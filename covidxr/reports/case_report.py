@@ -19,9 +19,9 @@ import covidxr
 from covidxr.cards import ModelCard
 from covidxr.evaluation.localisation import MapFacts
 from covidxr.figures import CLASS_COLOURS, OTHER_CLASS, fit_screen, heat_overlay, percent, whole_percent
-from covidxr.records import RESEARCH_ONLY, Attribution, CasePrediction, GreyImage, display_name
+from covidxr.records import RESEARCH_ONLY, Attribution, CasePrediction, GreyImage, Stability, display_name
 from covidxr.reports.heat_maps import heat_caption, map_sentence, trust_sentences
-from covidxr.reports.verdicts import set_sentence, verdict
+from covidxr.reports.verdicts import gate_sentence, set_sentence, stability_sentence, verdict
 
 _FONTS = Path(__file__).parent / "fonts"
 _FONT = "DejaVu"
@@ -47,6 +47,7 @@ class CaseReport:
     card: ModelCard
     network: str
     prediction: CasePrediction
+    stability: Stability
     image: GreyImage
     attribution: Attribution
     facts: MapFacts | None
@@ -127,9 +128,15 @@ class _Paper(FPDF):
 
     def answer(self, report: CaseReport) -> None:
         """Write the verdict, what must be known of it, and the probabilities as bars with their figures."""
+        if report.prediction.refusals:
+            self._paragraph(gate_sentence(report.card, report.prediction)[0], 10, _SIGNAL, bold=True)
+            self._paragraph("What follows was asked for all the same and deserves no belief.", 9, _SIGNAL)
         self._paragraph(verdict(report.prediction), 15, bold=True)
-        if found := set_sentence(report.card, report.prediction):
-            self._paragraph(f"{found[0]}.")
+        found = set_sentence(report.card, report.prediction)
+        sentences = [*([found[0]] if found else []), stability_sentence(report.stability)]
+        if not report.prediction.refusals:
+            sentences.append(gate_sentence(report.card, report.prediction)[0])
+        self._paragraph(f"{'. '.join(sentences)}.")
         self.ln(1)
         probabilities = report.prediction.probabilities
         row = min(5.5, max(3.0, _BARS_HEIGHT / len(probabilities)))

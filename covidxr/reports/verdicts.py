@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from covidxr.cards import ModelCard
 from covidxr.figures import percent, whole_percent
-from covidxr.records import CasePrediction, display_name
+from covidxr.records import CasePrediction, Stability, display_name
 
 _CLEAR, _LIKELY = 0.9, 0.6
 """Calibrated probabilities from which a verdict is said without naming the second class, and from which it is said at all."""
@@ -33,3 +33,31 @@ def set_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str]
         "the model is less sure of them than of most pictures of each class. This holds for pictures like the dataset's."
     )
     return f"At {coverage} coverage: {' or '.join(chosen) or 'no answer'}", worth
+
+
+def gate_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str]:
+    """Say whether the model may judge a picture, and what that is worth."""
+    if card.gate is None:
+        sentence = "Whether this model may judge this picture is not known"
+        return sentence, "No gate is stored with the model; `covidxr audit` fits one."
+    refused = percent(card.gate.refused, sum(card.class_counts.get("test", {}).values()))
+    worth = (
+        "The gate compares a picture with those that the model learned from: where light and dark lie, how fine its grain is, and "
+        f"what the network sees in it. It turns away {refused} of the test pictures, which the model may judge, and tells them "
+        f"from foreign pictures with an AUROC of {percent(card.gate.auroc)}."
+    )
+    if prediction.refusals:
+        return f"Not judged: {' '.join(prediction.refusals)}", worth
+    return "The model may judge this picture: it looks like those that it learned from", worth
+
+
+def stability_sentence(stability: Stability) -> str:
+    """Say what became of an answer when its picture was mirrored and turned a little."""
+    first, n = stability.called[0], len(stability.called)
+    low, high = stability.ranges[first]
+    figures = f"{whole_percent(low)} to {whole_percent(high)}"
+    if stability.kept == n:
+        return f"Mirrored and turned by 5°, the picture gets the same answer ({figures})"
+    others = " or ".join(display_name(name) for name in dict.fromkeys(stability.called) if name != first)
+    changed = f"{n - stability.kept} of {n - 1} times {others}"
+    return f"Mirrored or turned by 5°, the picture gets another answer: {changed} ({display_name(first)} {figures})"

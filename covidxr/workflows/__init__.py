@@ -12,6 +12,7 @@ from covidxr.workflows.cases import (
     randomised_case,
     read_picture,
     sample_phantom,
+    stability_of_case,
 )
 from covidxr.workflows.datasets import SplitData, default_dataset, split_data
 from covidxr.workflows.estimates import Estimate, estimate
@@ -26,6 +27,7 @@ from covidxr.workflows.evaluation import (
 )
 from covidxr.workflows.explanations import audit_maps, map_settings
 from covidxr.workflows.external import evaluate_external, external_tests, stored_external
+from covidxr.workflows.gates import fit_gate
 from covidxr.workflows.launches import export_tensorboard, train_arguments
 from covidxr.workflows.lungs import load_segmenter, lung_mask, segmenter_card
 from covidxr.workflows.models import list_models, load_model, verify_models, weights_folder
@@ -57,6 +59,7 @@ __all__ = [
     "explain_file",
     "export_tensorboard",
     "external_tests",
+    "fit_gate",
     "is_main_process",
     "list_models",
     "list_pictures",
@@ -84,6 +87,7 @@ __all__ = [
     "segmenter_card",
     "sort_worklist",
     "split_data",
+    "stability_of_case",
     "store_run",
     "stored_external",
     "stored_predictions",

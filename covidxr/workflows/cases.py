@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from covidxr.data.images import padding, read_image
+from covidxr.data.images import padding, read_image, read_radiograph
 from covidxr.data.phantom import render_phantom
 from covidxr.errors import ImageError, ModelError
 from covidxr.figures import heat_overlay
 from covidxr.models.store import LoadedModel
-from covidxr.records import Attribution, CasePrediction, GreyImage
+from covidxr.records import Attribution, CasePrediction, GreyImage, Stability
 from covidxr.reports.heat_maps import trust_sentences
 from covidxr.storage import write_bytes, write_text
 from covidxr.workflows.explanations import map_settings
@@ -27,20 +27,38 @@ from covidxr.workflows.models import load_model
 from covidxr.workflows.worklist import WorklistRow, list_pictures, score_pictures, worklist_csv
 
 read_picture = read_image
+TURN = 5
+"""Degrees: as far as patients lean, and less than the recipes turn pictures by in training."""
 
 
 def predict_case(model: LoadedModel, image: GreyImage) -> CasePrediction:
-    """Return the calibrated class probabilities of one picture, (H, W) uint8.
+    """Return the calibrated class probabilities of one picture, (H, W) uint8, and why the model may not judge it, if so.
 
     Raises ImageError when the model sees only lungs and none are found.
     """
-    from covidxr.models.inference import predict_scores
+    from covidxr.models.gate import judge, refusals_of_picture
     from covidxr.models.views import view_of
 
-    pixels = view_of(model, image).pixels[None]
-    with model.lock:
-        scores = predict_scores(model.network, pixels, np.array([0]), model.card.preprocessing, model.card.temperature)[0]
-    return CasePrediction(model.card.model_id, dict(zip(model.card.class_names, map(float, scores), strict=True)))
+    scores, refusals = judge(model, view_of(model, image).pixels[None])
+    probabilities = dict(zip(model.card.class_names, scores[0].tolist(), strict=True))
+    return CasePrediction(model.card.model_id, probabilities, refusals_of_picture(model, image) + refusals[0])
+
+
+def stability_of_case(model: LoadedModel, image: GreyImage) -> Stability:
+    """Return what becomes of a model's answer when a picture, (H, W) uint8, is mirrored and turned by 5 degrees to either side.
+
+    Raises ImageError when the model sees only lungs and none are found.
+    """
+    from covidxr.models.gate import judge
+    from covidxr.models.views import view_of
+
+    seen = Image.fromarray(view_of(model, image).pixels)
+    both = (seen, ImageOps.mirror(seen))
+    versions = [one.rotate(angle, Image.Resampling.BICUBIC) for one in both for angle in (0, -TURN, TURN)]
+    scores = judge(model, np.stack([np.asarray(one) for one in versions]))[0]
+    names, called = model.card.class_names, scores.argmax(axis=1)
+    ranges = {name: (float(own.min()), float(own.max())) for name, own in zip(names, scores.T, strict=True)}
+    return Stability(ranges, tuple(names[k] for k in called))
 
 
 def explain_case(
@@ -98,8 +116,10 @@ def explain_file(
     model = load_model(model_id)
     if not file.is_file():
         raise ImageError(f"there is no file {file}")
-    image = read_image(file.read_bytes(), file.name)
-    found = explain_case(model, image, target or predict_case(model, image).predicted, method, watch)
+    radiograph = read_radiograph(file.read_bytes(), file.name)
+    image = radiograph.image
+    prediction = predict_case(model, image)
+    found = explain_case(model, image, target or prediction.predicted, method, watch)
     _write_overlay(image, found, out)
     return {
         "model_id": model_id,
@@ -109,6 +129,7 @@ def explain_file(
         "target": found.target,
         "native_grid": found.native_grid,
         "out": str(out),
+        "refusals": radiograph.refusals + prediction.refusals,
         "sentences": trust_sentences(model.card, found.method),
     }
 

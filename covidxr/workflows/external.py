@@ -109,5 +109,6 @@ def _card_of(card: ModelCard, test: external.ExternalTest, predictions: Predicti
         metrics=test.metrics,
         shortcuts=(),
         prediction_sets=None,
+        gate=None,
         external=test.name,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from covidxr.data.lungs import LungMask, resize_mask
 from covidxr.errors import ImageError, ModelError
 from covidxr.evaluation.localisation import map_facts
 from covidxr.models.recipes import ARCHITECTURE_TITLES
-from covidxr.records import Attribution, CasePrediction, GreyImage
+from covidxr.records import Attribution, CasePrediction, GreyImage, Stability
 from covidxr.reports.verdicts import verdict
 from covidxr.storage import write_bytes
-from covidxr.workflows.cases import explain_case, padding_sentence, predict_case
+from covidxr.workflows.cases import explain_case, padding_sentence, predict_case, stability_of_case
 from covidxr.workflows.lungs import load_segmenter, lung_mask
 from covidxr.workflows.models import load_model
 
@@ -25,6 +26,7 @@ def report_case(
     card: ModelCard,
     image: GreyImage,
     prediction: CasePrediction,
+    stability: Stability,
     attribution: Attribution,
     lungs: LungMask | None,
     input_sha256: str,
@@ -46,7 +48,7 @@ def report_case(
     network = ARCHITECTURE_TITLES.get(card.architecture, card.architecture)
     date = created or datetime.now(UTC)
     return case_report_pdf(
-        CaseReport(card, network, prediction, image, attribution, facts, input_sha256, date, remarks, label),
+        CaseReport(card, network, prediction, stability, image, attribution, facts, input_sha256, date, remarks, label),
     )
 
 
@@ -61,14 +63,15 @@ def report_file(model_id: str, file: Path, out: Path, label: str = "", created: 
         raise ImageError(f"there is no file {file}")
     content = file.read_bytes()
     radiograph = read_radiograph(content, file.name)
-    if radiograph.refusals:
-        raise ImageError(f"{file.name} is not judged: {' '.join(radiograph.refusals)}")
     image, sha256 = radiograph.image, hashlib.sha256(content).hexdigest()
     prediction = predict_case(model, image)
+    if refusals := radiograph.refusals + prediction.refusals:
+        raise ImageError(f"{file.name} is not judged: {' '.join(refusals)}")
+    stability = stability_of_case(model, image)
     attribution = explain_case(model, image, prediction.predicted)
     padded = padding_sentence(image)
     remarks = (*radiograph.warnings, *([padded] if padded else []))
-    pdf = report_case(model.card, image, prediction, attribution, _lungs(image), sha256, remarks, label, created)
+    pdf = report_case(model.card, image, prediction, stability, attribution, _lungs(image), sha256, remarks, label, created)
     write_bytes(out, pdf)
     return {
         "model_id": model_id,
@@ -77,6 +80,7 @@ def report_file(model_id: str, file: Path, out: Path, label: str = "", created: 
         "verdict": verdict(prediction),
         "predicted": prediction.predicted,
         "probabilities": dict(prediction.probabilities),
+        "stability": asdict(stability),
         "remarks": remarks,
         "out": str(out),
     }

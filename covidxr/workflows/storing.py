@@ -22,6 +22,7 @@ from covidxr.runs.journal import RunConfig, RunFolder
 from covidxr.runs.snapshot import epoch_figures
 from covidxr.workflows.datasets import SplitData, split_data
 from covidxr.workflows.evaluation import check_dataset, predict_splits, split_metrics, stored_predictions
+from covidxr.workflows.gates import make_gate
 from covidxr.workflows.lungs import load_segmenter, lung_masks, seen_pixels, segmenter_sha256
 from covidxr.workflows.models import load_model, weights_folder
 
@@ -62,7 +63,10 @@ def _store(run: RunFolder, config: RunConfig, fitted: Fitted, model_id: str, roo
     network = store.restore_network(card, weights)
     predictions = predict_splits(network, card.preprocessing, data, ("val", "test"))
     card = replace(_judge(card, predictions), shortcuts=_audit_shortcuts(card, network, data, predictions))
-    store.save_model(root, card, weights, predictions)
+    sha256 = card.preprocessing.segmenter_sha256
+    model = store.LoadedModel(card, network, load_segmenter(sha256) if sha256 else None)
+    gate, figures = make_gate(model, data)
+    store.save_model(root, replace(card, gate=figures), weights, predictions, gate)
     return store.read_card(root / model_id)
 
 

@@ -197,6 +197,7 @@ def _batches(
 
 def _read(model: LoadedModel, picture: Picture, thumbnail: int) -> tuple[WorklistRow, GreyImage | None]:
     """Read one picture: a row without probabilities, and (S, S) uint8 as the model sees it, if it can be read."""
+    from covidxr.models.gate import refusals_of_picture
     from covidxr.models.views import view_of
 
     small = b""
@@ -204,10 +205,10 @@ def _read(model: LoadedModel, picture: Picture, thumbnail: int) -> tuple[Worklis
         radiograph = read_radiograph(picture.read(), picture.name)
         small = _thumbnail(radiograph.image, thumbnail) if thumbnail else b""
         pixels = view_of(model, radiograph.image).pixels
+        refusals = radiograph.refusals + refusals_of_picture(model, radiograph.image)
     except (ImageError, DatasetError) as error:  # the picture's fault, or that of its place in the zip
         return WorklistRow(picture.name, error=str(error), thumbnail=small), None
-    row = WorklistRow(picture.name, warnings=radiograph.warnings, refusals=radiograph.refusals, thumbnail=small)
-    return row, pixels
+    return WorklistRow(picture.name, warnings=radiograph.warnings, refusals=refusals, thumbnail=small), pixels
 
 
 def _thumbnail(image: GreyImage, edge: int) -> bytes:
@@ -218,18 +219,19 @@ def _thumbnail(image: GreyImage, edge: int) -> bytes:
 
 
 def _score(model: LoadedModel, batch: Sequence[tuple[WorklistRow, GreyImage | None]]) -> Iterator[WorklistRow]:
-    from covidxr.models.inference import predict_scores
+    from covidxr.models.gate import judge
 
     pixels = [own for _, own in batch if own is not None]
-    card, rows = model.card, np.arange(len(pixels))
     if pixels:
-        with model.lock:
-            scores = iter(predict_scores(model.network, np.stack(pixels), rows, card.preprocessing, card.temperature).tolist())
+        scores, refusals = judge(model, np.stack(pixels))
+        judged = zip(scores.tolist(), refusals, strict=True)
     for row, own in batch:
         if own is None:
             yield row
         else:
-            yield replace(row, probabilities=dict(zip(card.class_names, next(scores), strict=True)))
+            probabilities, against = next(judged)
+            named = dict(zip(model.card.class_names, probabilities, strict=True))
+            yield replace(row, probabilities=named, refusals=row.refusals + against)
 
 
 def _is_picture(file: str, head: Callable[[], bytes]) -> bool:

@@ -16,7 +16,6 @@ from covidxr.data.splits import straddlers
 from covidxr.records import CLASS_NAMES, SplitPlan
 from covidxr.workflows.similar import features_of, similar_cases
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -45,6 +45,8 @@ def test_an_answer_is_offered_in_three_forms(open_page, phantom_model_folder, pn
     assert found["input_sha256"] == hashlib.sha256(content).hexdigest()
     assert found["input_sha256"] in text
     assert sum(found["probabilities"].values()) == pytest.approx(1)
+    assert found["gate"] == {"fitted": True, "refusals": []}
+    assert len(found["stability"]["called"]) == 6
     picture = Image.open(io.BytesIO(offered[TITLES[1]][0]()))
     assert picture.size == (300, 256)
     assert np.ptp(np.asarray(picture), axis=2).any()  # coloured

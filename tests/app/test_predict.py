@@ -1,10 +1,13 @@
 """Predict: what a reader gets for good, bad and hostile files."""
 
+import io
 import json
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from covidxr.app.widgets import set_sentence
 from covidxr.cards import PredictionSets, SetFigures
@@ -48,7 +51,7 @@ def test_a_radiograph_gets_verdict_overlay_and_warning(open_page, phantom_model_
     app = upload(open_page(PAGE, phantom_model_folder), ("case.png", png("COVID")))
     assert not app.exception
     assert "%" in app.subheader[0].value
-    assert app.markdown[1].value.startswith(r"At 90 \% coverage\: ")
+    assert app.markdown[1].value.startswith("At 90\u00a0% coverage\\: ")
     assert "synthetic phantoms" in app.warning[0].value
     picture, overlay = app.image
     assert picture.captions[0] == r"case\.png"
@@ -113,6 +116,19 @@ def test_a_hostile_name_stays_text(open_page, phantom_model_folder, png):
     assert app.image[0].captions[0] == r"\[x\]\(http\:a\) \*\*b\*\* \<img\> \:smile\:\.png"
     app = upload(open_page(PAGE, phantom_model_folder), (name, b"text"))
     assert r"\*\*b\*\*" in app.error[0].value
+
+
+@pytest.mark.slow
+def test_a_foreign_picture_is_not_judged_unless_asked(open_page, phantom_model_folder, png):
+    content = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)).save(content, "PNG")
+    app = upload(open_page(PAGE, phantom_model_folder), ("noise.png", content.getvalue()))
+    assert not app.exception
+    assert r"Not judged\:" in app.warning[0].value
+    assert not app.subheader
+    app.toggle[0].set_value(True).run()
+    assert "%" in app.subheader[0].value
+    assert r"Not judged\:" in app.warning[0].value
 
 
 @pytest.mark.slow

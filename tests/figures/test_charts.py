@@ -19,19 +19,26 @@ from covidxr.records import CLASS_NAMES, Interval
 INK = "#123456"
 
 
-def test_bars_keep_order_names_and_colours():
-    figure = probability_bars({"Normal": 0.1, "COVID": 0.7, "Viral Pneumonia": 0.05, "Lung_Opacity": 0.15}, "#101418")
-    bars = figure.data[0]
+def test_bars_keep_order_names_and_colours_and_show_their_ranges():
+    ranges = {"Normal": (0.02, 0.1), "COVID": (0.6, 0.75), "Viral Pneumonia": (0.05, 0.05), "Lung_Opacity": (0.15, 0.35)}
+    figure = probability_bars({"Normal": 0.1, "COVID": 0.7, "Viral Pneumonia": 0.05, "Lung_Opacity": 0.15}, "#101418", ranges)
+    bars, written = figure.data
     assert list(bars.y) == ["Normal", "COVID", "Viral Pneumonia", "Lung opacity"]
     assert list(bars.x) == pytest.approx([10, 70, 5, 15])
+    assert list(bars.error_x.arrayminus) == pytest.approx([8, 10, 0, 0])
+    assert list(bars.error_x.array) == pytest.approx([0, 5, 0, 20])
     assert list(bars.marker.color) == [CLASS_COLOURS[name] for name in CLASS_NAMES]
+    assert [text.strip() for text in written.text] == ["10 %", "70 %", "5 %", "15 %"]
+    assert list(written.x) == pytest.approx([10, 75, 5, 35])  # beside the line, not under it
     assert figure.layout.xaxis.title.text == "Probability (%)"
-    inks = (bars.textfont.color, *(axis.tickfont.color for axis in (figure.layout.xaxis, figure.layout.yaxis)))
-    assert {*inks, figure.layout.xaxis.title.font.color} == {"#101418"}
+    inks = (written.textfont.color, *(axis.tickfont.color for axis in (figure.layout.xaxis, figure.layout.yaxis)))
+    assert {*inks, figure.layout.xaxis.title.font.color, bars.error_x.color} == {"#101418"}
 
 
 def test_a_class_without_a_colour_is_grey():
-    assert list(probability_bars({"Normal": 0.5, "Tuberculosis": 0.5}, "#101418").data[0].marker.color) == ["#56B4E9", "#999999"]
+    shares = {"Normal": 0.5, "Tuberculosis": 0.5}
+    bars = probability_bars(shares, "#101418", dict.fromkeys(shares, (0.5, 0.5))).data[0]
+    assert list(bars.marker.color) == ["#56B4E9", "#999999"]
 
 
 BEFORE = ReliabilityCurve((0.1, 0.9), (Interval(0.2, 0.15, 0.3), Interval(0.6, 0.5, 0.65)), (1200, 10))

@@ -18,7 +18,7 @@ from pypdf import PdfReader
 from covidxr.evaluation.localisation import MapFacts
 from covidxr.figures import percent
 from covidxr.models.store import read_card
-from covidxr.records import RESEARCH_ONLY, Attribution, CasePrediction, display_name
+from covidxr.records import RESEARCH_ONLY, Attribution, CasePrediction, Stability, display_name
 from covidxr.reports.case_report import CaseReport, case_report_pdf
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
@@ -34,6 +34,7 @@ def case(model_id: str = "covidxr-resnet18", shape: tuple[int, int] = (96, 96)) 
         read_card(WEIGHTS / model_id),
         "ResNet-18",
         CasePrediction(model_id, PROBABILITIES),
+        Stability({name: (p * 0.9, p) for name, p in PROBABILITIES.items()}, ("COVID",) * 6),
         np.full(shape, 90, dtype=np.uint8),
         Attribution("gradcam", "COVID", heat, (7, 7)),
         MapFacts(0.72, 0.31, "right lower", 0.6),
@@ -146,6 +147,16 @@ def test_the_prediction_set_stands_below_the_verdict() -> None:
     assert "At 90 % coverage: Normal or COVID." in text
     nothing = replace(sets, thresholds=dict.fromkeys(sets.thresholds, 0.9))
     assert "At 90 % coverage: no answer." in pages(replace(report, card=replace(report.card, prediction_sets=nothing)))[0]
+
+
+def test_it_says_how_steady_the_answer_is_and_what_the_gate_found() -> None:
+    (text,) = pages(case())
+    assert "Mirrored and turned by 5°, the picture gets the same answer (67 % to 74 %)." in text
+    assert "The model may judge this picture" in text
+    refused = replace(case(), prediction=CasePrediction("covidxr-resnet18", PROBABILITIES, ("It is almost black.",)))
+    (text,) = pages(refused)
+    assert text.index("Not judged: It is almost black.") < text.index("deserves no belief") < text.index("Probably COVID")
+    assert "The model may judge" not in text
 
 
 def test_bars_are_as_long_as_the_probabilities() -> None:

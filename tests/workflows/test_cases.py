@@ -27,6 +27,24 @@ def test_one_case_is_judged_as_in_a_batch_and_calibrated() -> None:
     assert tuple(case.probabilities) == model.card.class_names
 
 
+def test_the_answer_to_six_versions_of_a_picture_is_that_to_each_alone() -> None:
+    model = workflows.load_model("phantom-cnn")
+    image = workflows.sample_phantom("COVID", 3)
+    found = workflows.stability_of_case(model, image)
+    seen = Image.fromarray(fit_to_square(image, 128))
+    mirrored = Image.fromarray(np.asarray(seen)[:, ::-1].copy())
+    each = [
+        workflows.predict_case(model, np.asarray(one.rotate(angle, Image.Resampling.BICUBIC)))
+        for one in (seen, mirrored)
+        for angle in (0, -5, 5)
+    ]
+    assert found.called == tuple(case.predicted for case in each)
+    for name, (low, high) in found.ranges.items():
+        own = [case.probabilities[name] for case in each]
+        assert (low, high) == pytest.approx((min(own), max(own)))
+    assert found.kept == sum(case.predicted == each[0].predicted for case in each)
+
+
 def test_an_explanation_names_its_class_and_refuses_others() -> None:
     model = workflows.load_model("phantom-cnn")
     image = workflows.sample_phantom("COVID", 3)

@@ -1,0 +1,86 @@
+"""The gate before a model, "may it judge this picture?": what it compares a picture with, in a file beside the weights."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from covidxr.data.suitability import look_of, plain_faults
+from covidxr.errors import ModelError
+from covidxr.evaluation.gate import FeatureSpace, distances
+from covidxr.models.architectures import architecture
+from covidxr.models.inference import scores_and_features
+from covidxr.models.store import GATE, LoadedModel
+from covidxr.records import GreyImage, Scores
+
+SPACES = ("features", "layout", "texture")
+_FAR = {
+    "features": "What the network sees in it is unlike the radiographs that it learned from",
+    "layout": "Light and dark do not lie as in the radiographs that the model learned from",
+    "texture": "Its grain and its sharpness are not those of the radiographs that the model learned from",
+}
+_PARTS = tuple(field.name for field in fields(FeatureSpace))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gate:
+    """The training pictures as the network's features know them, and as their own `layout` and `texture` (`Look`) do."""
+
+    features: FeatureSpace
+    layout: FeatureSpace
+    texture: FeatureSpace
+
+
+def to_bytes(gate: Gate) -> bytes:
+    """Return a gate as the file beside a model's weights, in single precision."""
+    arrays = {f"{space}.{part}": getattr(getattr(gate, space), part) for space in SPACES for part in _PARTS}
+    return save({name: np.ascontiguousarray(array, dtype=np.float32) for name, array in arrays.items()})
+
+
+def load_gate(folder: Path, sha256: str) -> Gate:
+    """Read a model's gate. Raises ModelError when it is missing, damaged or not the one that its card was written for."""
+    try:
+        content = (folder / GATE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ModelError(f"the gate of {folder.name} is not the one its card was written for; restore {GATE}")
+        arrays = load(content)
+        parts = {space: {part: arrays[f"{space}.{part}"].astype(np.float64) for part in _PARTS} for space in SPACES}
+        return Gate(**{space: FeatureSpace(**own) for space, own in parts.items()})
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ModelError(f"the gate of {folder.name} cannot be read: {error}; restore {GATE}") from error
+
+
+def refusals_of_picture(model: LoadedModel, image: GreyImage) -> tuple[str, ...]:
+    """Return what can be said against a picture, (H, W) uint8, before the network sees it; nothing where the model has no gate."""
+    if model.gate is None:
+        return ()
+    look = look_of(image)
+    found = plain_faults(image, look.layout, model.gate.layout.centre)
+    return found + _too_far(model, "layout", look.layout[None])[0] + _too_far(model, "texture", look.texture[None])[0]
+
+
+def judge(model: LoadedModel, pixels: npt.NDArray[np.uint8]) -> tuple[Scores, list[tuple[str, ...]]]:
+    """Return the calibrated probabilities (N, C) of pictures as the model sees them, and for each why it may not judge it.
+
+    pixels: (N, S, S) uint8, of `view_of`.  One pass through the network, under the model's lock.
+    """
+    card, head = model.card, architecture(model.card.architecture).head
+    with model.lock:
+        scores, features = scores_and_features(
+            model.network, head, pixels, np.arange(len(pixels)), card.preprocessing, card.temperature
+        )
+    return scores, _too_far(model, "features", features)
+
+
+def _too_far(model: LoadedModel, space: str, numbers: Scores) -> list[tuple[str, ...]]:
+    """Say which rows of (N, D) numbers lie farther from the training pictures than the model's gate lets pass."""
+    if model.gate is None or model.card.gate is None:
+        return [()] * len(numbers)
+    times = distances(getattr(model.gate, space), numbers) / model.card.gate.thresholds[space]
+    return [(f"{_FAR[space]} ({one:.2f} times the limit).",) if one > 1 else () for one in times]
