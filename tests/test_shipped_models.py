@@ -79,21 +79,35 @@ def test_the_card_holds_what_its_heat_maps_are_worth(model_id: str) -> None:
 def test_the_weights_are_small_whole_and_free_of_radiographs(model_id: str) -> None:
     assert store.verify_model(ROOT / model_id) is None
     files = {p.name for p in (ROOT / model_id).iterdir()}
-    gate = {"gate.safetensors"} if store.read_card(ROOT / model_id).gate else set()
-    assert files == {"model.safetensors", "card.json", "predictions.csv"} | gate
-    assert not gate or (ROOT / model_id / "gate.safetensors").stat().st_size < 250_000
+    assert files == {"model.safetensors", "card.json", "predictions.csv", "gate.safetensors"}
+    assert (ROOT / model_id / "gate.safetensors").stat().st_size < 250_000
     assert (ROOT / model_id / "model.safetensors").stat().st_size < 25_000_000
 
 
-@pytest.mark.parametrize("model_id", ["poster-resnet18-pretrained", "covidxr-resnet18"])
+@pytest.mark.parametrize("model_id", RECIPES)
 def test_the_gate_tells_foreign_pictures(model_id: str) -> None:
     gate = store.read_card(ROOT / model_id).gate
     assert gate is not None
     assert gate.auroc.estimate >= 0.98
     assert gate.refused.estimate <= 0.06
-    model = store.load_model(ROOT / model_id)
-    noise = next(image for kind, image in foreign_pictures() if kind == "white noise")
-    assert "unlike the radiographs" in workflows.refuse_case(model, noise)[0]
+    assert gate.altered["inverted"][1].estimate == 1
+
+
+def test_the_gate_of_the_best_model_turns_away_what_is_no_radiograph() -> None:
+    model = store.load_model(ROOT / "covidxr-resnet18")
+    kinds = dict(foreign_pictures())  # the last of each kind
+    refused = {kind: workflows.predict_case(model, image).refusals for kind, image in kinds.items()}
+    assert all(refused.values()), refused
+
+
+@pytest.mark.data
+def test_one_of_two_dicom_files_that_are_each_other_s_negative_is_inverted(database: Path) -> None:
+    model = store.load_model(ROOT / "covidxr-resnet18")
+    found = []
+    for file in sorted((database.parent / "dicom").glob("*.dcm")):
+        image = read_image(file.read_bytes(), file.name)
+        found.append(workflows.predict_case(model, image).refusals)
+    assert [any("inverted" in why for why in own) for own in found] == [True, False]
 
 
 def test_the_measured_bars() -> None:

@@ -10,11 +10,11 @@ from covidxr import workflows
 from covidxr.app.cache import Case, Picture
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
-from covidxr.figures import percent
+from covidxr.figures import percent, whole_percent
 from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.models.store import ModelEntry
 from covidxr.records import CasePrediction, display_name
-from covidxr.reports.verdicts import gate_sentence, set_sentence, stability_sentence
+from covidxr.reports.verdicts import gate_sentence, gate_worth, set_sentence, stability_sentence
 from covidxr.reports.verdicts import verdict as verdict  # for the pages, which know the app alone
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
@@ -168,5 +168,10 @@ def model_facts(card: ModelCard) -> None:
         "On test pictures": f"{figures}; 95 % intervals in brackets",
         "Meant for": card.intended_use,
     }
+    if card.prediction_sets:
+        held = percent(card.prediction_sets.overall.covered, card.prediction_sets.overall.n)
+        facts["Prediction sets"] = f"held the right class for {held}; {whole_percent(card.prediction_sets.coverage)} was aimed at"
+    if card.gate:
+        facts["Gate"] = gate_worth(card.gate, test_size(card))
     st.markdown("\n\n".join(f"**{name}:** {literal(text)}" for name, text in facts.items()))
     st.markdown("**Limits:**\n" + "\n".join(f"- {literal(limit)}" for limit in card.limits))

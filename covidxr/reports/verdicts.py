@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from covidxr.cards import ModelCard
+from covidxr.cards import GateFigures, ModelCard
 from covidxr.figures import percent, whole_percent
 from covidxr.records import CasePrediction, Stability, display_name
 
@@ -40,15 +40,19 @@ def gate_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str
     if card.gate is None:
         sentence = "Whether this model may judge this picture is not known"
         return sentence, "No gate is stored with the model; `covidxr audit` fits one."
-    refused = percent(card.gate.refused, sum(card.class_counts.get("test", {}).values()))
-    worth = (
-        "The gate compares a picture with those that the model learned from: where light and dark lie, how fine its grain is, and "
-        f"what the network sees in it. It turns away {refused} of the test pictures, which the model may judge, and tells them "
-        f"from foreign pictures with an AUROC of {percent(card.gate.auroc)}."
-    )
+    worth = gate_worth(card.gate, sum(card.class_counts.get("test", {}).values()))
     if prediction.refusals:
         return f"Not judged: {' '.join(prediction.refusals)}", worth
     return "The model may judge this picture: it looks like those that it learned from", worth
+
+
+def gate_worth(gate: GateFigures, n: int) -> str:
+    """Say what a gate compares, and how well it does on n test pictures and on foreign ones."""
+    return (
+        "The gate compares a picture with those that the model learned from: where light and dark lie, how fine its grain is, and "
+        f"what the network sees in it. It turns away {percent(gate.refused, n)} of the test pictures, which the model may judge, "
+        f"and tells them from foreign pictures with an AUROC of {percent(gate.auroc)}."
+    )
 
 
 def stability_sentence(stability: Stability) -> str:
