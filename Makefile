@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two at a time, each with one thread for torch: more would wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 .PHONY: app test quick browser clean
 
@@ -11,10 +13,10 @@ test: $(VENV)/.test browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(PYTEST)
 
 quick: $(VENV)/.test
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # The virtual environment is made once, and filled again only when a requirements file changes.
 $(BIN)/python:

@@ -42,6 +42,12 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
     left, right = st.columns([2, 5], gap="medium")
     with left:
         st.subheader(literal(verdict(case.prediction)), anchor=False)
+        bars = ", ".join(f"{display_name(name)} {whole_percent(p)}" for name, p in probabilities.items())
+        st.plotly_chart(
+            probability_bars(probabilities, ink(), case.stability.ranges),
+            config={"displayModeBar": False},
+            alt=f"Probabilities: {bars}",
+        )
         answer_sentences(card, case)
         if card.synthetic:
             st.warning("This model learned from synthetic phantoms: what it says of a real radiograph means nothing.")
@@ -51,12 +57,6 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
             st.markdown(meaning(case.prediction))
         for warning in case.warnings:
             st.warning(literal(warning))
-        bars = ", ".join(f"{display_name(name)} {whole_percent(p)}" for name, p in probabilities.items())
-        st.plotly_chart(
-            probability_bars(probabilities, ink(), case.stability.ranges),
-            config={"displayModeBar": False},
-            alt=f"Probabilities: {bars}",
-        )
     with right:
         attribution = heat_panel(card, picture, case)
     with st.expander("About this model", icon=":material/description:"):
@@ -90,9 +90,12 @@ def work(card: ModelCard) -> None:
     with right, st.spinner("Reading…", show_time=True):
         case = judge(card, picture)
     if isinstance(case, Case):
-        if refused(card, picture, case):
+        left, right = st.columns([2, 5], gap="medium")
+        with left:
+            hidden = refused(card, picture, case)
+        if hidden:
             name = literal(picture.name)
-            right.image(case.image, caption=name, width=240, output_format="PNG", alt=f"{picture.name}, not judged")
+            right.image(case.image, caption=name, width=300, output_format="PNG", alt=f"{picture.name}, not judged")
             return
         answer(card, picture, case)
         similar_section(card, picture, choose_dataset(card))

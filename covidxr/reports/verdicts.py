@@ -59,7 +59,7 @@ def stability_sentence(stability: Stability) -> str:
     """Say what became of an answer when its picture was mirrored and turned a little."""
     first, n = stability.called[0], len(stability.called)
     low, high = stability.ranges[first]
-    figures = f"{whole_percent(low)} to {whole_percent(high)}"
+    figures = " to ".join(dict.fromkeys((whole_percent(low), whole_percent(high))))
     if stability.kept == n:
         return f"Mirrored and turned by 5°, the picture gets the same answer ({figures})"
     others = " or ".join(display_name(name) for name in dict.fromkeys(stability.called) if name != first)

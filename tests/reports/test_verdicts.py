@@ -28,6 +28,10 @@ def test_how_steady_an_answer_is(called: tuple[str, ...], sentence: str) -> None
     assert stability_sentence(Stability({"COVID": (0.51, 0.88), "Normal": (0.1, 0.4)}, called)) == sentence
 
 
+def test_figures_that_are_written_alike_are_written_once() -> None:
+    assert stability_sentence(Stability({"COVID": (0.992, 0.999)}, ("COVID",) * 6)).endswith("the same answer (>99 %)")
+
+
 def test_the_gate_says_yes_no_or_that_it_is_not_there() -> None:
     passed, refused = CasePrediction("m", {}), CasePrediction("m", {}, ("It is almost black.", "It is a stripe."))
     assert gate_sentence(CARD, passed)[0].startswith("The model may judge this picture")
