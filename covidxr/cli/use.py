@@ -188,7 +188,7 @@ def predict(
         table = Table("picture", "predicted", *names, title=f"{model}. {RESEARCH_ONLY}", title_justify="left")
         for row in rows:
             if "error" in row:
-                table.add_row(row["path"], f"not read: {row['error']}")
+                table.add_row(row["path"], f"not {'judged' if row['verdict'] == 'refused' else 'read'}: {row['error']}")
             else:
                 table.add_row(row["path"], row["predicted"], *(f"{row['probabilities'][n]:.1%}" for n in names))
         console.print(table, markup=False)

@@ -154,7 +154,7 @@ def predict_paths(
 ) -> list[dict[str, Any]]:
     """Predict the pictures in files, folders and zips; a row each: path, probabilities and predicted, or path and error.
 
-    A picture that no model may judge has its refusals for an error.
+    A picture that the model may not judge has its refusals for an error, and the verdict `refused` instead of `unreadable`.
     explain: folder for a PNG of each picture under the heat map of its predicted class.
     table: file for the rows as CSV, see `worklist_csv`.
     Raises ImageError for a source that does not exist or holds no pictures.
@@ -168,7 +168,7 @@ def predict_paths(
         for picture, row in zip(pictures, scored, strict=True):
             done.append(row)
             if row.verdict != "answered":
-                rows.append({"path": row.name, "error": row.error or " ".join(row.refusals)})
+                rows.append({"path": row.name, "verdict": row.verdict, "error": row.error or " ".join(row.refusals)})
                 continue
             rows.append({"path": row.name, "probabilities": row.probabilities, "predicted": row.predicted})
             if row.warnings:

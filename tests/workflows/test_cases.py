@@ -102,3 +102,17 @@ def test_a_damaged_member_of_a_zip_is_a_row_too(tmp_path: Path) -> None:
     first, second = workflows.predict_paths("phantom-cnn", [tmp_path / "scans.zip"])
     assert "cannot read a.png from the zip" in first["error"]
     assert "predicted" in second
+
+
+def test_a_picture_that_the_model_may_not_judge_is_refused_by_the_command_and_gets_no_numbers(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    rows = workflows.predict_paths("phantom-cnn", [tmp_path], explain=tmp_path / "maps", table=tmp_path / "rows.csv")
+    assert [row["verdict"] for row in rows] == ["unreadable", "refused"]
+    assert "grain" in rows[1]["error"]
+    assert "probabilities" not in rows[1]
+    assert not (tmp_path / "maps").exists()
+    assert ",refused,,,,,,,," in (tmp_path / "rows.csv").read_text("utf-8")
+    with pytest.raises(ImageError, match="is not judged"):
+        workflows.report_file("phantom-cnn", tmp_path / "noise.png", tmp_path / "report.pdf")
