@@ -1,7 +1,7 @@
 """Eight sessions that predict and explain at once for a minute: the real server, Chromium, and every answer beside the serial one.
 
-Each session drops one radiograph after another on Predict and takes home the figures and the heat map. Afterwards the same files are
-judged one by one, in this process; what differs, and every complaint of browser and server, is counted.
+Each session drops one radiograph after another on Predict and takes home the figures and the heat map. Afterwards the same files
+are judged one by one, in this process; what differs, and every complaint of browser and server, is counted.
 
     pip install playwright
     python benchmarks/load.py --data COVID-19_Radiography_Dataset --model covidxr-resnet18
