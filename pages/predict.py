@@ -11,6 +11,7 @@ from covidxr.app.cache import Case, Picture, judge, phantom
 from covidxr.app.exports import exports
 from covidxr.app.frame import literal, page, show_error
 from covidxr.app.heat import heat_panel
+from covidxr.app.notice import accepted
 from covidxr.app.similar import similar_section
 from covidxr.app.viewer import choose_dataset
 from covidxr.app.widgets import SUFFIXES, choose_model, ink, meaning, model_facts, set_sentence, verdict
@@ -95,5 +96,5 @@ def work(card: ModelCard) -> None:
 
 with page("pages/predict.py", "Predict", PURPOSE):
     card = choose_model()
-    if card:
+    if card and accepted():
         work(card)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 from PIL import Image
@@ -52,12 +52,30 @@ class Case:
     """What the reader of the answer must know of the file."""
 
 
+class _RefusedError(ImageError):
+    """The file itself says that no model may judge its picture."""
+
+
 def judge(card: ModelCard, picture: Picture) -> Case | ImageError:
     """Return what a model says of a picture, or why the picture cannot be read. Raises ModelError for a model that is broken."""
     try:
-        return _judge(card.model_id, card.weights_sha256, picture.sha256, picture)
+        case = _judge(card.model_id, card.weights_sha256, picture.sha256, picture)
     except ImageError as error:
+        log_once(card, picture.sha256, "refused" if isinstance(error, _RefusedError) else "unreadable")
         return error
+    if not picture.synthetic:
+        log_once(card, picture.sha256, "answered", case.prediction.predicted)
+    return case
+
+
+def log_once(
+    card: ModelCard, input_sha256: str, verdict: Literal["answered", "refused", "unreadable"], predicted: str | None = None
+) -> None:
+    """Log the use of a model on a file, see `log_use`; a file that a session asks for anew is not logged again."""
+    seen: set[tuple[str, str]] = st.session_state.setdefault("logged", set())
+    if not input_sha256 or (card.weights_sha256, input_sha256) not in seen:
+        seen.add((card.weights_sha256, input_sha256))
+        workflows.log_use(card, input_sha256, verdict, predicted)
 
 
 def explain(card: ModelCard, picture: Picture, target: str, method: str = "") -> Attribution:
@@ -115,7 +133,7 @@ def load(model_id: str, weights_sha256: str) -> LoadedModel:
 def _judge(model_id: str, weights_sha256: str, picture_sha256: str, _picture: Picture) -> Case:
     radiograph = workflows.read_radiograph(_picture.content, _picture.name)
     if radiograph.refusals:
-        raise ImageError(f"{_picture.name} is not judged: {' '.join(radiograph.refusals)}")
+        raise _RefusedError(f"{_picture.name} is not judged: {' '.join(radiograph.refusals)}")
     image = radiograph.image
     prediction = workflows.predict_case(load(model_id, weights_sha256), image)
     return Case(fit_screen(image), prediction, workflows.padding_sentence(image), radiograph.warnings)

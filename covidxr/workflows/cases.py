@@ -24,6 +24,7 @@ from covidxr.reports.heat_maps import trust_sentences
 from covidxr.storage import write_bytes, write_text
 from covidxr.workflows.explanations import map_settings
 from covidxr.workflows.models import load_model
+from covidxr.workflows.use_log import log_use
 from covidxr.workflows.worklist import WorklistRow, list_pictures, score_pictures, worklist_csv
 
 read_picture = read_image
@@ -146,6 +147,7 @@ def predict_paths(
         scored = tqdm(score_pictures(model, pictures), total=len(pictures), desc="predicting", disable=None)
         for picture, row in zip(pictures, scored, strict=True):
             done.append(row)
+            log_use(model.card, row.input_sha256, row.verdict, row.predicted)
             if row.verdict != "answered":
                 rows.append({"path": row.name, "error": row.error or " ".join(row.refusals)})
                 continue

@@ -19,6 +19,7 @@ from covidxr.storage import write_bytes
 from covidxr.workflows.cases import explain_case, padding_sentence, predict_case
 from covidxr.workflows.lungs import load_segmenter, lung_mask
 from covidxr.workflows.models import load_model
+from covidxr.workflows.use_log import log_use
 
 if TYPE_CHECKING:
     from covidxr.reports.case_report import CaseReport
@@ -67,11 +68,18 @@ def report_file(
     if not file.is_file():
         raise ImageError(f"there is no file {file}")
     content = file.read_bytes()
-    radiograph = read_radiograph(content, file.name)
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        radiograph = read_radiograph(content, file.name)
+        prediction = predict_case(model, radiograph.image)
+    except ImageError:
+        log_use(model.card, sha256, "unreadable")
+        raise
     if radiograph.refusals:
+        log_use(model.card, sha256, "refused")
         raise ImageError(f"{file.name} is not judged: {' '.join(radiograph.refusals)}")
-    image, sha256 = radiograph.image, hashlib.sha256(content).hexdigest()
-    prediction = predict_case(model, image)
+    log_use(model.card, sha256, "answered", prediction.predicted)
+    image = radiograph.image
     attribution = explain_case(model, image, prediction.predicted)
     padded = padding_sentence(image)
     remarks = (*radiograph.warnings, *([padded] if padded else []))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 import os
@@ -55,6 +56,8 @@ class WorklistRow:
     """Why the file cannot be read."""
     thumbnail: bytes = b""
     """The picture in small as PNG, where one was asked for and the file can be read."""
+    input_sha256: str = ""
+    """Of the file's content; empty where not even that can be had."""
 
     @property
     def verdict(self) -> Literal["answered", "refused", "unreadable"]:
@@ -199,15 +202,16 @@ def _read(model: LoadedModel, picture: Picture, thumbnail: int) -> tuple[Worklis
     """Read one picture: a row without probabilities, and (S, S) uint8 as the model sees it, if it can be read."""
     from covidxr.models.views import view_of
 
-    small = b""
+    small, digest = b"", ""
     try:
-        radiograph = read_radiograph(picture.read(), picture.name)
+        content = picture.read()
+        digest = hashlib.sha256(content).hexdigest()
+        radiograph = read_radiograph(content, picture.name)
         small = _thumbnail(radiograph.image, thumbnail) if thumbnail else b""
         pixels = view_of(model, radiograph.image).pixels
     except (ImageError, DatasetError) as error:  # the picture's fault, or that of its place in the zip
-        return WorklistRow(picture.name, error=str(error), thumbnail=small), None
-    row = WorklistRow(picture.name, warnings=radiograph.warnings, refusals=radiograph.refusals, thumbnail=small)
-    return row, pixels
+        return WorklistRow(picture.name, error=str(error), thumbnail=small, input_sha256=digest), None
+    return WorklistRow(picture.name, {}, radiograph.warnings, radiograph.refusals, "", small, digest), pixels
 
 
 def _thumbnail(image: GreyImage, edge: int) -> bytes:
