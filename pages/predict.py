@@ -11,6 +11,7 @@ from covidxr.app.cache import Case, Picture, judge, phantom
 from covidxr.app.exports import exports
 from covidxr.app.frame import literal, page, show_error
 from covidxr.app.heat import heat_panel
+from covidxr.app.left_out import left_out
 from covidxr.app.notice import accepted
 from covidxr.app.similar import similar_section
 from covidxr.app.viewer import choose_dataset
@@ -59,6 +60,7 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
         attribution = heat_panel(card, picture, case)
     with st.expander("About this model", icon=":material/description:"):
         model_facts(card)
+    left_out(case)
     exports(card, picture, case, attribution)
 
 

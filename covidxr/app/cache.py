@@ -13,6 +13,7 @@ from PIL import Image
 from covidxr import workflows
 from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
 from covidxr.data.lungs import LungMask
+from covidxr.data.metadata import LeftOut
 from covidxr.errors import ImageError
 from covidxr.figures import MODEL_COLOURS, fit_screen
 from covidxr.models.store import LoadedModel
@@ -50,6 +51,7 @@ class Case:
     padding: str | None
     warnings: tuple[str, ...]
     """What the reader of the answer must know of the file."""
+    dropped: tuple[LeftOut, ...] = ()
 
 
 class _RefusedError(ImageError):
@@ -136,7 +138,8 @@ def _judge(model_id: str, weights_sha256: str, picture_sha256: str, _picture: Pi
         raise _RefusedError(f"{_picture.name} is not judged: {' '.join(radiograph.refusals)}")
     image = radiograph.image
     prediction = workflows.predict_case(load(model_id, weights_sha256), image)
-    return Case(fit_screen(image), prediction, workflows.padding_sentence(image), radiograph.warnings)
+    warnings = workflows.reading_warnings(radiograph)
+    return Case(fit_screen(image), prediction, workflows.padding_sentence(image), warnings, radiograph.dropped)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)

@@ -11,6 +11,7 @@ from covidxr.workflows.cases import (
     predict_paths,
     randomised_case,
     read_picture,
+    reading_warnings,
     sample_phantom,
 )
 from covidxr.workflows.datasets import SplitData, default_dataset, split_data
@@ -76,6 +77,7 @@ __all__ = [
     "randomised_case",
     "read_picture",
     "read_radiograph",
+    "reading_warnings",
     "report_case",
     "report_file",
     "reproduce",

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from covidxr.data.images import padding, read_image
+from covidxr.data.images import Radiograph, padding, read_image
 from covidxr.data.phantom import render_phantom
+from covidxr.data.writing import WRITING, has_writing
 from covidxr.errors import ImageError, ModelError
 from covidxr.figures import heat_overlay
 from covidxr.models.store import LoadedModel
@@ -122,6 +123,13 @@ def padding_sentence(image: GreyImage) -> str | None:
     where = "left and right" if left + right else "above and below"
     share = (left + top + right + bottom) / max(image.shape)
     return f"The picture is not square: black was added {where}, {share * 100:.0f} % of what the model sees; nothing was cropped."
+
+
+def reading_warnings(radiograph: Radiograph) -> tuple[str, ...]:
+    """Return a picture file's warnings, and that there may be writing in it, looked for more thoroughly than many at once allow."""
+    if WRITING in radiograph.warnings or not has_writing(radiograph.image):
+        return radiograph.warnings
+    return (*radiograph.warnings, WRITING)
 
 
 def sample_phantom(class_name: str, seed: int = 0) -> GreyImage:

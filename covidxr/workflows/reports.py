@@ -16,7 +16,7 @@ from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.records import Attribution, CasePrediction, GreyImage
 from covidxr.reports.verdicts import verdict
 from covidxr.storage import write_bytes
-from covidxr.workflows.cases import explain_case, padding_sentence, predict_case
+from covidxr.workflows.cases import explain_case, padding_sentence, predict_case, reading_warnings
 from covidxr.workflows.lungs import load_segmenter, lung_mask
 from covidxr.workflows.models import load_model
 from covidxr.workflows.use_log import log_use
@@ -82,7 +82,7 @@ def report_file(
     image = radiograph.image
     attribution = explain_case(model, image, prediction.predicted)
     padded = padding_sentence(image)
-    remarks = (*radiograph.warnings, *([padded] if padded else []))
+    remarks = (*reading_warnings(radiograph), *([padded] if padded else []))
     report = report_case(model.card, image, prediction, attribution, _lungs(image), sha256, remarks, label, created)
     files = {out: case_report_pdf(report)}
     if dicom is not None:
