@@ -20,6 +20,7 @@ from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.figures import heat_overlay
 from covidxr.records import RESEARCH_ONLY, Attribution
 from covidxr.reports.dicom_report import case_report_dicom, writes_dicom
+from covidxr.reports.verdicts import prediction_set
 
 if TYPE_CHECKING:
     from covidxr.reports.case_report import CaseReport
@@ -91,6 +92,7 @@ def _figures(card: ModelCard, picture: Picture, case: Case, attribution: Attribu
         "input_sha256": picture.sha256,
         "predicted": case.prediction.predicted,
         "probabilities": dict(case.prediction.probabilities),
+        "prediction_set": prediction_set(card.prediction_sets, case.prediction.probabilities) if card.prediction_sets else None,
         "remarks": _remarks(picture, case),
         "heat_map": {"method": attribution.method, "target": attribution.target, "native_grid": attribution.native_grid},
     }

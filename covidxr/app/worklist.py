@@ -65,7 +65,7 @@ def worklist(card: ModelCard, files: Sequence[UploadedFile], head: DeltaGenerato
         order = _choose_order(card)
         st.download_button(
             "All rows (CSV)",
-            lambda: workflows.worklist_csv(rows.values(), card.class_names),
+            lambda: workflows.worklist_csv(rows.values(), card.class_names, card.prediction_sets),
             f"worklist-{card.model_id}.csv",
             on_click="ignore",
             icon=":material/download:",

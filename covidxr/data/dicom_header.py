@@ -89,7 +89,7 @@ def _kind(tag: BaseTag, keyword: str) -> str:
         return "Hospital or machine"
     if vr == "UI" or re.search("ID$|AccessionNumber|^Referenced|^SourceImage", keyword):
         return "Identifier"
-    return {0x0018: "Exposure", 0x0032: "Order or visit", 0x0038: "Order or visit", 0x0040: "Order or visit"}.get(
+    return {0x0018: "Acquisition", 0x0032: "Order or visit", 0x0038: "Order or visit", 0x0040: "Order or visit"}.get(
         tag.group, "Description"
     )
 

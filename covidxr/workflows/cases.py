@@ -22,6 +22,7 @@ from covidxr.figures import heat_overlay
 from covidxr.models.store import LoadedModel
 from covidxr.records import Attribution, CasePrediction, GreyImage
 from covidxr.reports.heat_maps import trust_sentences
+from covidxr.reports.verdicts import prediction_set
 from covidxr.storage import write_bytes, write_text
 from covidxr.workflows.explanations import map_settings
 from covidxr.workflows.models import load_model
@@ -142,12 +143,14 @@ def predict_paths(
 ) -> list[dict[str, Any]]:
     """Predict the pictures in files, folders and zips; a row each: path, probabilities and predicted, or path and error.
 
+    Where the model's card has prediction sets, so has the row: `prediction_set`, the names of its classes.
     A picture that no model may judge has its refusals for an error.
     explain: folder for a PNG of each picture under the heat map of its predicted class.
     table: file for the rows as CSV, see `worklist_csv`.
     Raises ImageError for a source that does not exist or holds no pictures.
     """
     model = load_model(model_id)
+    sets = model.card.prediction_sets
     rows: list[dict[str, Any]] = []
     done: list[WorklistRow] = []
     with ExitStack() as stack:
@@ -160,6 +163,8 @@ def predict_paths(
                 rows.append({"path": row.name, "error": row.error or " ".join(row.refusals)})
                 continue
             rows.append({"path": row.name, "probabilities": row.probabilities, "predicted": row.predicted})
+            if sets is not None:
+                rows[-1]["prediction_set"] = prediction_set(sets, row.probabilities)
             if row.warnings:
                 rows[-1]["warnings"] = list(row.warnings)
             if explain is not None and row.predicted is not None:
@@ -169,7 +174,7 @@ def predict_paths(
                 _write_overlay(image, explain_case(model, image, row.predicted), file)
                 rows[-1]["heat_map"] = str(file)
     if table is not None:
-        write_text(table, worklist_csv(done, model.card.class_names))
+        write_text(table, worklist_csv(done, model.card.class_names, sets))
     return rows
 
 

@@ -14,6 +14,7 @@ from pypdf import PdfReader
 
 from covidxr.app import exports
 from covidxr.app.cache import Picture
+from covidxr.models import store
 from covidxr.records import RESEARCH_ONLY
 
 TITLES = ["Report (PDF)", "Heat map (PNG)", "Figures (JSON)", "Report (DICOM)"]
@@ -49,6 +50,8 @@ def test_an_answer_is_offered_in_four_forms(open_page, phantom_model_folder, png
     assert found["input_sha256"] == hashlib.sha256(content).hexdigest()
     assert found["input_sha256"] in text
     assert sum(found["probabilities"].values()) == pytest.approx(1)
+    sets = store.read_card(phantom_model_folder / "phantom-cnn").prediction_sets
+    assert found["prediction_set"] == [name for name, p in found["probabilities"].items() if p >= sets.thresholds[name]]
     with zipfile.ZipFile(io.BytesIO(offered[TITLES[3]][0]())) as archive:
         files = {name: dcmread(archive.open(name)) for name in archive.namelist()}
     assert {name: (one.Modality, one.get("VerificationFlag")) for name, one in files.items()} == {

@@ -28,7 +28,7 @@ def test_elements_are_listed_by_kind_and_no_value_is_shown(open_page, phantom_mo
     rows = dict(app.table[0].value.to_numpy().tolist())
     assert list(rows)[:3] == ["Patient", "Identifier", "Date or time"]
     assert rows["Patient"] == r"Patient\'s Name\, Patient ID"
-    assert rows["Exposure"] == "KVP"
+    assert rows["Acquisition"] == "KVP"
     everything = texts(app) + str(rows)
     assert not any(value in everything for value in ("Meier", "4711", "1961"))
 

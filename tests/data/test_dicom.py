@@ -284,7 +284,7 @@ def test_names_of_what_was_dropped_are_kept_and_never_a_value() -> None:
         ("DeviceSerialNumber", "Hospital or machine"),
         ("AccessionNumber", "Identifier"),
         ("StudyInstanceUID", "Identifier"),
-        ("KVP", "Exposure"),
+        ("KVP", "Acquisition"),
         ("AdmissionID", "Identifier"),
         ("ReasonForTheRequestedProcedure", "Order or visit"),
         ("SeriesDescription", "Description"),
