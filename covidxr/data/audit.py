@@ -239,7 +239,7 @@ def exclusions(findings: Iterable[Finding]) -> tuple[tuple[str, str], ...]:
 
 
 def findings_csv(findings: Iterable[Finding], dataset: Dataset, split: Split | None) -> str:
-    """Return one row an image of each finding: `finding,group,file,class,source,split`; groups count from 1, texts are `defused`."""
+    """Return a row for each image of a finding: `finding,group,file,class,source,split`; groups count from 1, texts are `defused`."""
     samples = {sample.file: sample for sample in dataset.samples}
     where = dict(zip(split.files, split.names.tolist(), strict=True)) if split else {}
     text = io.StringIO(newline="")
@@ -249,14 +249,8 @@ def findings_csv(findings: Iterable[Finding], dataset: Dataset, split: Split | N
         for number, group in enumerate(finding.groups, start=1):
             for file in group:
                 own = samples[file]
-                writer.writerow(
-                    [
-                        finding.check,
-                        number,
-                        *map(defused, (file, dataset.class_names[own.label], own.source or "")),
-                        where.get(file, ""),
-                    ]
-                )
+                texts = file, dataset.class_names[own.label], own.source or "", where.get(file, "")
+                writer.writerow([finding.check, number, *map(defused, texts)])
     return text.getvalue()
 
 

@@ -163,16 +163,15 @@ def sort_worklist(rows: Iterable[WorklistRow], by: Literal["disease", "uncertain
 
 
 def worklist_csv(rows: Iterable[WorklistRow], class_names: Sequence[str], sets: PredictionSets | None = None) -> str:
-    """Return one line a row: `file,verdict,predicted,<classes>,disease,uncertainty,prediction_set,reason`; without an answer, no numbers.
+    """Return one line a row: `file,verdict,predicted,<classes>,disease,uncertainty,prediction_set,reason`.
 
-    sets: of the model's card; then `prediction_set` holds the classes of a picture's, with `;` between them, or `none`.
+    Without an answer there are no numbers.  sets: of the model's card; then `prediction_set` holds the classes of a picture's, with `;` between them, or `none`.
     Texts are made harmless for spreadsheets, see `defused`.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["file", "verdict", "predicted", *map(defused, class_names), "disease", "uncertainty", "prediction_set", "reason"]
-    )
+    names = map(defused, class_names)
+    writer.writerow(["file", "verdict", "predicted", *names, "disease", "uncertainty", "prediction_set", "reason"])
     for row in rows:
         reason = row.error or " ".join(row.refusals + row.warnings)
         answered = row.verdict == "answered"
