@@ -239,7 +239,7 @@ def exclusions(findings: Iterable[Finding]) -> tuple[tuple[str, str], ...]:
 
 
 def findings_csv(findings: Iterable[Finding], dataset: Dataset, split: Split | None) -> str:
-    """Return a row for each image of a finding: `finding,group,file,class,source,split`; groups count from 1, texts are `defused`."""
+    """Return a row for each image of a finding: `finding,group,file,class,source,split`; texts are `defused`."""
     samples = {sample.file: sample for sample in dataset.samples}
     where = dict(zip(split.files, split.names.tolist(), strict=True)) if split else {}
     text = io.StringIO(newline="")

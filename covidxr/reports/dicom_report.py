@@ -148,7 +148,7 @@ def _page(report: CaseReport, picture: Dataset) -> Dataset:
     dataset.VerificationFlag = "UNVERIFIED"
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     dataset.EncapsulatedDocumentLength = len(pdf)
-    dataset.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
+    dataset.EncapsulatedDocument = pdf
     return dataset
 
 

@@ -165,7 +165,8 @@ def sort_worklist(rows: Iterable[WorklistRow], by: Literal["disease", "uncertain
 def worklist_csv(rows: Iterable[WorklistRow], class_names: Sequence[str], sets: PredictionSets | None = None) -> str:
     """Return one line a row: `file,verdict,predicted,<classes>,disease,uncertainty,prediction_set,reason`.
 
-    Without an answer there are no numbers.  sets: of the model's card; then `prediction_set` holds the classes of a picture's, with `;` between them, or `none`.
+    Without an answer there are no numbers.
+    sets: of the model's card; then `prediction_set` holds the classes of a picture's, with `;` between them, or `none`.
     Texts are made harmless for spreadsheets, see `defused`.
     """
     text = io.StringIO(newline="")

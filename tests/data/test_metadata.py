@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,17 @@ def test_names_are_listed_and_no_value_is_kept(content: bytes, expected: set[tup
     found = read_radiograph(content, "x")
     assert {(one.name, one.kind) for one in found.dropped} == expected
     assert "Meier" not in repr(found)
+
+
+def test_metadata_that_break_their_reader_do_not_cost_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise struct.error("unpack requires a buffer of 2 bytes")
+
+    content = saved("JPEG", exif=exif())
+    monkeypatch.setattr(Image.Exif, "get_ifd", fail)
+    found = read_radiograph(content, "x")
+    assert found.image.shape == (64, 64)
+    assert [one.name for one in found.dropped] == ["Metadata that cannot be read"]
 
 
 def test_texts_behind_the_pixels_are_found() -> None:

@@ -148,6 +148,7 @@ def test_no_name_of_a_class_breaks_it(name: str) -> None:
     report = replace(report, card=replace(report.card, prediction_sets=None), prediction=CasePrediction("m", classes))
     found = written(report)[FINDINGS]
     assert [value for _, value, *_ in numbers(found)] == [0.6, 0.3, 0.1]
+    assert all(isinstance(one, str) for one, *_ in numbers(found)), "one name became two values"
 
 
 def test_without_the_extra_it_says_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
 import resource
 import signal
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,13 @@ def write_many(name: str) -> None:
 def test_many_at_once_tear_and_lose_no_line_while_the_file_is_changed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(use_log, "_MOST_BYTES", 150_000)  # 800 lines are more than that and less than twice
     monkeypatch.setattr(use_log, "_PATIENCE", 60.0)
+    replace = os.replace
+
+    def hesitate(old: Path, new: Path) -> None:
+        time.sleep(0.3)  # the others are at the door
+        replace(old, new)
+
+    monkeypatch.setattr(use_log.os, "replace", hesitate)
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=write_many, args=(f"p{i}",)) for i in range(8)]
     for process in processes:
