@@ -33,7 +33,7 @@ def report(
     def show(console: Console) -> None:
         console.print(f"{out}: {result['verdict']}. {RESEARCH_ONLY}", markup=False)
         for place in result["dicom"]:
-            console.print(f"{place}: unverified", markup=False)
+            console.print(f"{place}: DICOM, unverified, without a patient", markup=False)
         for remark in result["remarks"]:
             console.print(f"- {remark}", markup=False, highlight=False)
 

@@ -1,14 +1,17 @@
 """A reader drops a radiograph on Predict, in a real browser."""
 
 import base64
+import hashlib
 import io
 import zipfile
 
 import pytest
 from PIL import Image
+from pypdf import PdfReader
 
 from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, display_name
 from covidxr.workflows import sample_phantom
+from tests.data.test_dicom import dicom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PICTURES = "[data-testid=stImage] img"
@@ -56,7 +59,9 @@ def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, sideways, err
     assert errors == []
 
 
-def test_home_leads_to_predict_and_a_phone_needs_no_sideways_scroll(server, tab, sideways, errors, phantom_png, accept):
+def test_home_leads_to_predict_and_a_dicom_file_to_a_report_on_a_phone_without_sideways_scroll(
+    server, tab, sideways, errors, accept
+):
     tab.set_viewport_size({"width": 400, "height": 850})
     tab.goto(server)
     tab.get_by_text("phantom-cnn").first.wait_for(state="attached")
@@ -64,9 +69,22 @@ def test_home_leads_to_predict_and_a_phone_needs_no_sideways_scroll(server, tab,
     tab.get_by_role("link", name="Predict: drop a radiograph").click()
     tab.get_by_role("heading", name="Predict").wait_for()
     accept()
-    tab.locator("input[type=file]").set_input_files({"name": "case.png", "mimeType": "image/png", "buffer": phantom_png})
+    content = dicom(sample_phantom("COVID"), 8, PatientName="Meier^Anna", ViewPosition="PA")
+    tab.locator("input[type=file]").set_input_files({"name": "case.dcm", "mimeType": "application/dicom", "buffer": content})
     tab.locator(PICTURES).nth(1).wait_for()
+    tab.get_by_text("What was left out of the file").click()
+    tab.get_by_role("cell", name="Patient's Name").wait_for()
     assert sideways() == 0
+    taken = {}
+    for title in ("Report (PDF)", "Report (DICOM)"):
+        with tab.expect_download() as download:
+            tab.get_by_role("button", name=title).click()
+        taken[title] = download.value.path().read_bytes()
+    (page,) = PdfReader(io.BytesIO(taken["Report (PDF)"])).pages
+    assert hashlib.sha256(content).hexdigest() in page.extract_text()
+    with zipfile.ZipFile(io.BytesIO(taken["Report (DICOM)"])) as archive:
+        assert not any(b"Meier" in archive.read(name) for name in archive.namelist())
+    assert "Meier" not in tab.content()
     assert errors == []
 
 
