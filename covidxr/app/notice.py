@@ -19,8 +19,8 @@ def accepted() -> bool:
             "- **Research and teaching only.** This is no medical device: let no decision on a patient rest on what it says.\n"
             "- **Drop nothing that tells whose picture it is** on a server that is not yours. The header of a file is left behind "
             "when it is read; a name in the picture or in the file's name is not.\n"
-            "- **Pictures stay in the server's memory**, until newer ones take their place or it is restarted; no file is written. "
-            + _what_is_logged()
+            "- **Pictures stay in the server's memory**, until newer ones take their place or it is restarted; none is written "
+            f"to disk. {_what_is_logged()}"
         )
         st.button("I understand", type="primary", on_click=_accept)
     return False

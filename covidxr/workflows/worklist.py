@@ -222,7 +222,8 @@ def _read(model: LoadedModel, picture: Picture, thumbnail: int) -> tuple[Worklis
         pixels = view_of(model, radiograph.image).pixels
     except (ImageError, DatasetError) as error:  # the picture's fault, or that of its place in the zip
         return WorklistRow(picture.name, error=str(error), thumbnail=small, input_sha256=digest), None
-    return WorklistRow(picture.name, {}, radiograph.warnings, radiograph.refusals, "", small, digest), pixels
+    row = WorklistRow(picture.name, thumbnail=small, input_sha256=digest)
+    return replace(row, warnings=radiograph.warnings, refusals=radiograph.refusals), pixels
 
 
 def _thumbnail(image: GreyImage, edge: int) -> bytes:
