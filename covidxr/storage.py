@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from covidxr.errors import ConfigError
 
 T = TypeVar("T")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 
 
 def to_json(record: Any) -> str:
@@ -76,6 +77,15 @@ def _build_record(kind: type[Any], value: Any, where: str) -> Any:
     if missing:
         raise ConfigError(f"{where} lacks the field {', '.join(missing)}")
     return kind(**{k: _build(hints[k], v, f"{where}.{k}") for k, v in value.items()})
+
+
+def defused(text: str) -> str:
+    """Return a text for a CSV cell that a spreadsheet would take for a formula with an apostrophe before it; others as they are.
+
+    Names of files may be anything. Formulas begin with = + - @, also in full width, or with a control character before those.
+    OWASP, "CSV injection".
+    """
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def write_text(path: Path, text: str) -> None:

@@ -41,7 +41,8 @@ def open_home(page: Page) -> None:
 
 
 def open_predict(page: Page) -> None:
-    """Ask for a phantom and wait for its heat map."""
+    """Accept the notice, ask for a phantom and wait for its heat map."""
+    page.get_by_role("button", name="I understand").click()
     page.get_by_role("button", name="COVID", exact=True).click()
     page.locator("[data-testid=stImage] img").nth(1).wait_for()
     page.locator(".barlayer .point").nth(3).wait_for()

@@ -11,6 +11,8 @@ from covidxr.app.cache import Case, Picture, judge, phantom
 from covidxr.app.exports import exports
 from covidxr.app.frame import literal, page, show_error
 from covidxr.app.heat import heat_panel
+from covidxr.app.left_out import left_out
+from covidxr.app.notice import accepted
 from covidxr.app.similar import similar_section
 from covidxr.app.viewer import choose_dataset
 from covidxr.app.widgets import SUFFIXES, answer_sentences, choose_model, ink, meaning, model_facts, refused, verdict
@@ -61,6 +63,7 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> None:
         attribution = heat_panel(card, picture, case)
     with st.expander("About this model", icon=":material/description:"):
         model_facts(card)
+    left_out(case)
     exports(card, picture, case, attribution)
 
 
@@ -105,5 +108,5 @@ def work(card: ModelCard) -> None:
 
 with page("pages/predict.py", "Predict", PURPOSE):
     card = choose_model()
-    if card:
+    if card and accepted():
         work(card)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from covidxr import workflows
 from covidxr.cli import app
-from covidxr.errors import ImageError
+from covidxr.errors import ConfigError, ImageError
 
 RUNNER = CliRunner()
 
@@ -60,4 +60,23 @@ def test_no_file_is_a_sentence_and_leaves_none(picture: Path, tmp_path: Path) ->
     for file, why in ((tmp_path / "absent.png", "there is no file"), (picture, "cannot read")):
         with pytest.raises(ImageError, match=why):
             workflows.report_file("phantom-cnn", file, tmp_path / "a.pdf")
+    assert not (tmp_path / "a.pdf").exists()
+
+
+def test_dicom_files_are_written_beside_it_and_read_as_the_same_picture(picture: Path, tmp_path: Path) -> None:
+    found = report(picture, "--out", tmp_path / "a.pdf", "--dicom", tmp_path / "study")
+    assert sorted(found["dicom"]) == sorted(str(file) for file in (tmp_path / "study").iterdir())
+    assert len(found["dicom"]) == 3
+    whole = b"".join(Path(file).read_bytes() for file in found["dicom"])
+    assert found["input_sha256"].encode() in whole
+    assert b"Meier" not in whole
+    picture, *_ = (Path(file) for file in found["dicom"] if file.endswith("picture.dcm"))
+    (again,) = workflows.predict_paths("phantom-cnn", [picture])
+    assert again["probabilities"] == pytest.approx(found["probabilities"], abs=1e-6)
+
+
+def test_without_the_extra_nothing_is_written(picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("covidxr.reports.dicom_report.writes_dicom", lambda: False)
+    with pytest.raises(ConfigError, match="covidxr\\[dicom\\]"):
+        workflows.report_file("phantom-cnn", picture, tmp_path / "a.pdf", dicom=tmp_path / "study")
     assert not (tmp_path / "a.pdf").exists()

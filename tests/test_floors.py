@@ -30,7 +30,7 @@ LIBRARIES = {
     0: {"numpy"},
     1: NUMBERS,
     2: NUMBERS | NETWORKS,
-    3: NUMBERS | PAPER,
+    3: NUMBERS | PAPER | {"highdicom"},
     4: NUMBERS | NETWORKS,
     5: NUMBERS | NETWORKS | {"typer", "rich", "streamlit"},
     6: set(),

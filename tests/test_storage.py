@@ -10,7 +10,7 @@ import pytest
 from covidxr.errors import ConfigError
 from covidxr.models.recipes import RECIPES
 from covidxr.records import Recipe
-from covidxr.storage import from_json, new_folder, to_json, write_text
+from covidxr.storage import defused, from_json, new_folder, to_json, write_text
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,10 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
             (folder / "a").write_text(text)
     assert (tmp_path / "m" / "a").read_text() == "2"
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize("mark", "=+-@\uff1d\uff0b\uff0d\uff20\t\r\n")
+def test_what_a_spreadsheet_would_run_gets_an_apostrophe(mark: str) -> None:
+    assert defused(f"{mark}HYPERLINK(A1).png") == f"'{mark}HYPERLINK(A1).png"
+    assert defused(f"a{mark}b") == f"a{mark}b"
+    assert defused("") == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 from PIL import Image
@@ -13,6 +13,7 @@ from PIL import Image
 from covidxr import workflows
 from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
 from covidxr.data.lungs import LungMask
+from covidxr.data.metadata import LeftOut
 from covidxr.errors import ImageError
 from covidxr.figures import MODEL_COLOURS, fit_screen
 from covidxr.models.store import LoadedModel
@@ -51,14 +52,30 @@ class Case:
     warnings: tuple[str, ...]
     """What the reader of the answer must know of the file."""
     stability: Stability
+    dropped: tuple[LeftOut, ...] = ()
 
 
 def judge(card: ModelCard, picture: Picture) -> Case | ImageError:
     """Return what a model says of a picture, or why the picture cannot be read. Raises ModelError for a model that is broken."""
     try:
-        return _judge(card.model_id, card.weights_sha256, picture.sha256, picture)
+        case = _judge(card.model_id, card.weights_sha256, picture.sha256, picture)
     except ImageError as error:
+        log_once(card, picture.sha256, "unreadable")
         return error
+    if not picture.synthetic:
+        refused = bool(case.prediction.refusals)
+        log_once(card, picture.sha256, "refused" if refused else "answered", None if refused else case.prediction.predicted)
+    return case
+
+
+def log_once(
+    card: ModelCard, input_sha256: str, verdict: Literal["answered", "refused", "unreadable"], predicted: str | None = None
+) -> None:
+    """Log the use of a model on a file, see `log_use`; a file that a session asks for anew is not logged again."""
+    seen: set[tuple[str, str]] = st.session_state.setdefault("logged", set())
+    if not input_sha256 or (card.weights_sha256, input_sha256) not in seen:
+        seen.add((card.weights_sha256, input_sha256))
+        workflows.log_use(card, input_sha256, verdict, predicted)
 
 
 def explain(card: ModelCard, picture: Picture, target: str, method: str = "") -> Attribution:
@@ -123,8 +140,9 @@ def _judge(model_id: str, weights_sha256: str, picture_sha256: str, _picture: Pi
         fit_screen(image),
         replace(prediction, refusals=refusals),
         workflows.padding_sentence(image),
-        radiograph.warnings,
+        workflows.reading_warnings(radiograph),
         workflows.stability_of_case(model, image),
+        radiograph.dropped,
     )
 
 

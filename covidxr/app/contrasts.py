@@ -13,6 +13,7 @@ from covidxr.app import numbers
 from covidxr.app.cache import Case, Picture, explain, judge
 from covidxr.app.frame import literal, show_error
 from covidxr.app.heat import lungs_of
+from covidxr.app.notice import accepted
 from covidxr.app.sections import choose_class, draw_curves
 from covidxr.app.viewer import gallery, read_sample
 from covidxr.app.widgets import SUFFIXES, chart, ink, no_models, refused, stored_models, verdict
@@ -212,6 +213,8 @@ def disagreements(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
 
 def one_picture(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
     """Send one picture through all models: probabilities and heat maps side by side."""
+    if not accepted():
+        return
     left, right = st.columns(2, gap="medium")
     file = left.file_uploader("A radiograph (PNG, JPEG, TIFF or DICOM)", type=SUFFIXES, key="one file")
     samples = list(numbers.test_predictions(cards[0]).samples) if dataset else []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 from PIL import Image
@@ -16,15 +18,26 @@ from covidxr import workflows
 from covidxr.app.cache import Case, Picture
 from covidxr.app.heat import lungs_of
 from covidxr.cards import METHOD_TITLES, ModelCard
-from covidxr.data.lungs import LungMask
 from covidxr.figures import heat_overlay
 from covidxr.records import RESEARCH_ONLY, Attribution
+from covidxr.reports.dicom_report import case_report_dicom, writes_dicom
+from covidxr.reports.verdicts import prediction_set
+
+if TYPE_CHECKING:
+    from covidxr.reports.case_report import CaseReport
 
 _OPACITY = 0.6
+_DICOM = (
+    "A zip of three files: the picture, a structured report of the probabilities, and the PDF. They are marked as research and as "
+    "unverified, and have no patient: whose they are is yours to say."
+)
 
 
 def exports(card: ModelCard, picture: Picture, case: Case, attribution: Attribution) -> None:
-    """Offer an answer as PDF, PNG and JSON, each made when it is asked for; none names a file or a patient by itself."""
+    """Offer an answer as PDF, PNG, JSON and, where highdicom is installed, DICOM; each is made when it is asked for.
+
+    None names a file or a patient by itself.
+    """
     lungs, stem = lungs_of(picture), picture.sha256[:8]
     label = st.text_input(
         "Label on the report (optional)",
@@ -32,24 +45,36 @@ def exports(card: ModelCard, picture: Picture, case: Case, attribution: Attribut
         key=f"label {picture.sha256}",
         help="Printed on the PDF as it is typed. Without it, the report names no file and no patient.",
     )
+
+    def report() -> CaseReport:
+        return workflows.report_case(
+            card, case.image, case.prediction, case.stability, attribution, lungs, picture.sha256, _remarks(picture, case), label
+        )
+
+    offers: list[tuple[str, Callable[[], bytes | str], str, str, str | None]] = [
+        ("Report (PDF)", lambda: _pdf(report()), f"report-{stem}.pdf", "application/pdf", None),
+        ("Heat map (PNG)", lambda: _heat_map(case, attribution), f"heat-map-{stem}.png", "image/png", None),
+        ("Figures (JSON)", lambda: _figures(card, picture, case, attribution), f"figures-{stem}.json", "application/json", None),
+    ]
+    if writes_dicom():
+        offers.append(("Report (DICOM)", lambda: _dicom(report()), f"report-{stem}.zip", "application/zip", _DICOM))
     with st.container(horizontal=True):
-        for title, data, name, kind in (
-            (
-                "Report (PDF)",
-                lambda: _report(card, picture, case, attribution, lungs, label),
-                f"report-{stem}.pdf",
-                "application/pdf",
-            ),
-            ("Heat map (PNG)", lambda: _heat_map(case, attribution), f"heat-map-{stem}.png", "image/png"),
-            ("Figures (JSON)", lambda: _figures(card, picture, case, attribution), f"figures-{stem}.json", "application/json"),
-        ):
-            st.download_button(title, data, name, kind, on_click="ignore", icon=":material/download:")
+        for title, data, name, kind, what in offers:
+            st.download_button(title, data, name, kind, on_click="ignore", icon=":material/download:", help=what)
 
 
-def _report(card: ModelCard, picture: Picture, case: Case, attribution: Attribution, lungs: LungMask | None, label: str) -> bytes:
-    return workflows.report_case(
-        card, case.image, case.prediction, case.stability, attribution, lungs, picture.sha256, _remarks(picture, case), label
-    )
+def _pdf(report: CaseReport) -> bytes:
+    from covidxr.reports.case_report import case_report_pdf  # here, since fpdf2 takes a third of a second to load
+
+    return case_report_pdf(report)
+
+
+def _dicom(report: CaseReport) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, own in case_report_dicom(report).items():
+            archive.writestr(name, own)
+    return content.getvalue()
 
 
 def _heat_map(case: Case, attribution: Attribution) -> bytes:
@@ -70,6 +95,7 @@ def _figures(card: ModelCard, picture: Picture, case: Case, attribution: Attribu
         "probabilities": dict(case.prediction.probabilities),
         "gate": {"fitted": card.gate is not None, "refusals": case.prediction.refusals},
         "stability": asdict(case.stability),
+        "prediction_set": prediction_set(card.prediction_sets, case.prediction.probabilities) if card.prediction_sets else None,
         "remarks": _remarks(picture, case),
         "heat_map": {"method": attribution.method, "target": attribution.target, "native_grid": attribution.native_grid},
     }

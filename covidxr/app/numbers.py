@@ -25,6 +25,7 @@ from covidxr.evaluation.calibration import (
 from covidxr.evaluation.comparison import Comparison
 from covidxr.evaluation.curves import Points, precision_recall_points, roc_points
 from covidxr.records import Interval, Predictions
+from covidxr.storage import defused
 from covidxr.workflows import ModelEvaluation
 from covidxr.workflows.evaluation import evaluation_json
 
@@ -126,7 +127,7 @@ def figures_json(card: ModelCard) -> str:
 
 
 def predictions_csv(card: ModelCard, rows: Iterable[int]) -> str:
-    """Return some test samples with their true and called class and calibrated probabilities."""
+    """Return some test samples with their true and called class and calibrated probabilities; texts are `defused`."""
     part = test_predictions(card)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -134,5 +135,5 @@ def predictions_csv(card: ModelCard, rows: Iterable[int]) -> str:
     called = part.y_pred
     for i in rows:
         names = (part.class_names[part.y_true[i]], part.class_names[called[i]])
-        writer.writerow([part.samples[i], *names, *(f"{p:.6f}" for p in part.y_score[i])])
+        writer.writerow([*map(defused, (part.samples[i], *names)), *(f"{p:.6f}" for p in part.y_score[i])])
     return text.getvalue()

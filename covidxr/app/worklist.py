@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import streamlit as st
 
 from covidxr import workflows
-from covidxr.app.cache import Picture, load
+from covidxr.app.cache import Picture, load, log_once
 from covidxr.cards import ModelCard
 from covidxr.errors import CovidxrError, DatasetError, ImageError
 from covidxr.records import CLASS_NAMES, display_name
@@ -65,7 +65,7 @@ def worklist(card: ModelCard, files: Sequence[UploadedFile], head: DeltaGenerato
         order = _choose_order(card)
         st.download_button(
             "All rows (CSV)",
-            lambda: workflows.worklist_csv(rows.values(), card.class_names),
+            lambda: workflows.worklist_csv(rows.values(), card.class_names, card.prediction_sets),
             f"worklist-{card.model_id}.csv",
             on_click="ignore",
             icon=":material/download:",
@@ -117,6 +117,7 @@ def _judged(card: ModelCard, unread: dict[Place, Unread]) -> dict[Place, Worklis
         scored = workflows.score_pictures(model, [unread[place] for place in new], thumbnail=_THUMBNAIL)
         for done, (place, row) in enumerate(zip(new, scored, strict=True), start=1):
             kept[(*own, place)] = row
+            log_once(card, row.input_sha256, row.verdict, row.predicted)
             if (now := time.monotonic()) - drawn > _ROUNDS:
                 drawn, left = now, (now - started) / done * (len(new) - done)
                 how_long = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"

@@ -17,18 +17,23 @@ def report(
     file: Annotated[Path, typer.Argument(help="Picture: PNG, JPEG, TIFF or DICOM.")],
     out: Annotated[Path, typer.Option(help="PDF to write.")],
     label: Annotated[str, typer.Option(help="Printed as it is; without it, the report names no file and no patient.")] = "",
+    dicom: Annotated[Path | None, typer.Option(help="Folder for the same as DICOM: picture, structured report, PDF.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write the report of one picture as PDF: picture, heat map, probabilities, and what the model is worth.
+
+    --dicom needs highdicom: pip install "covidxr[dicom]"
 
     Example: covidxr report covidxr-resnet18 scan.png --out report.pdf
     """
     from covidxr import workflows
 
-    result = workflows.report_file(model, file, out, label)
+    result = workflows.report_file(model, file, out, label, dicom=dicom)
 
     def show(console: Console) -> None:
         console.print(f"{out}: {result['verdict']}. {RESEARCH_ONLY}", markup=False)
+        for place in result["dicom"]:
+            console.print(f"{place}: DICOM, unverified, without a patient", markup=False)
         for remark in result["remarks"]:
             console.print(f"- {remark}", markup=False, highlight=False)
 

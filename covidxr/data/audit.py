@@ -20,6 +20,7 @@ from covidxr.data.dataset import Dataset
 from covidxr.data.facts import Facts, Numbers
 from covidxr.data.pixels import Pixels
 from covidxr.data.splits import Split
+from covidxr.storage import defused
 
 NEARLY_BLACK, NEARLY_WHITE = 30, 230
 """Mean grey values below the one and above the other; of 16,217 pictures 3 are below, and the next has 40."""
@@ -238,7 +239,7 @@ def exclusions(findings: Iterable[Finding]) -> tuple[tuple[str, str], ...]:
 
 
 def findings_csv(findings: Iterable[Finding], dataset: Dataset, split: Split | None) -> str:
-    """Return one row an image of each finding: `finding,group,file,class,source,split`; groups are numbered from 1."""
+    """Return a row for each image of a finding: `finding,group,file,class,source,split`; texts are `defused`."""
     samples = {sample.file: sample for sample in dataset.samples}
     where = dict(zip(split.files, split.names.tolist(), strict=True)) if split else {}
     text = io.StringIO(newline="")
@@ -248,9 +249,8 @@ def findings_csv(findings: Iterable[Finding], dataset: Dataset, split: Split | N
         for number, group in enumerate(finding.groups, start=1):
             for file in group:
                 own = samples[file]
-                writer.writerow(
-                    [finding.check, number, file, dataset.class_names[own.label], own.source or "", where.get(file, "")]
-                )
+                texts = file, dataset.class_names[own.label], own.source or "", where.get(file, "")
+                writer.writerow([finding.check, number, *map(defused, texts)])
     return text.getvalue()
 
 

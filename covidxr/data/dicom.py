@@ -67,9 +67,9 @@ def read_dicom(content: bytes, name: str) -> Radiograph:
 def _writing(grey: GreyImage) -> tuple[str, ...]:
     from covidxr.data.audit import MIN_LETTERS  # here, since these files need this one's neighbour
     from covidxr.data.facts import count_letters
+    from covidxr.data.writing import WRITING
 
-    found = count_letters(grey) >= MIN_LETTERS
-    return ("There is probably writing in the picture: a name, a date or a mark of the film.",) if found else ()
+    return (WRITING,) if count_letters(grey) >= MIN_LETTERS else ()
 
 
 def _check_inflation(content: bytes, name: str) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from covidxr.data.metadata import LeftOut
+
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
 _RADIOGRAPHY = ("CR", "DX")
 _PERHAPS = ("", "SC", "OT", "RG")
@@ -53,22 +56,42 @@ def warnings(dataset: Dataset) -> tuple[str, ...]:
     return tuple(found)
 
 
-def dropped(dataset: Dataset) -> tuple[str, ...]:
-    """Return the standard's names of the header's elements that the picture does not need; their values are kept nowhere.
+def dropped(dataset: Dataset) -> tuple[LeftOut, ...]:
+    """Return the header's elements that the picture does not need, by the standard's names; their values are kept nowhere.
 
     Sequences count as one, private elements as one.
     """
     from pydicom.datadict import dictionary_description, dictionary_has_tag, keyword_for_tag
 
-    names = {}  # a set in the header's order
+    found = {}  # a set in the header's order
     for tag in dataset.keys():  # noqa: SIM118  (values are not even parsed)
         if tag.is_private:
-            names["Private elements"] = True
+            found[LeftOut("Private elements", "The maker's own")] = True
         elif not dictionary_has_tag(tag):
-            names["Elements that the standard does not know"] = True
-        elif keyword_for_tag(tag) not in _PICTURE_NEEDS:
-            names[dictionary_description(tag)] = True
-    return tuple(names)
+            found[LeftOut("Elements that the standard does not know", "Unknown")] = True
+        elif (keyword := keyword_for_tag(tag)) not in _PICTURE_NEEDS:
+            found[LeftOut(dictionary_description(tag), _kind(tag, keyword))] = True
+    return tuple(found)
+
+
+def _kind(tag: BaseTag, keyword: str) -> str:
+    """What an element tells, in a word: by its group, its type, its keyword (PS3.6)."""
+    from pydicom.datadict import dictionary_VR
+
+    vr = dictionary_VR(tag)
+    if tag.group == 0x0010 or keyword.startswith("ReferencedPatient"):
+        return "Patient"
+    if vr == "PN" or re.search("Physician|Operator|Performer|Observer", keyword):
+        return "Person"
+    if vr in ("DA", "TM", "DT") or keyword.startswith("Timezone"):
+        return "Date or time"
+    if re.search("Institution|Station|Manufacturer|Device|Software|Equipment", keyword):
+        return "Hospital or machine"
+    if vr == "UI" or re.search("ID$|AccessionNumber|^Referenced|^SourceImage", keyword):
+        return "Identifier"
+    return {0x0018: "Acquisition", 0x0032: "Order or visit", 0x0038: "Order or visit", 0x0040: "Order or visit"}.get(
+        tag.group, "Description"
+    )
 
 
 def _word(dataset: Dataset, name: str, most: int = 16) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from covidxr.data.limits import MAX_FILE_BYTES, MAX_PIXELS, MIN_EDGE
+from covidxr.data.metadata import LeftOut, metadata
 from covidxr.errors import ImageError
 from covidxr.records import GreyImage
 
@@ -32,8 +33,8 @@ class Radiograph:
     """Sentences for whoever reads the result."""
     refusals: tuple[str, ...] = ()
     """Sentences: what in the file says that no model may judge this picture."""
-    dropped: tuple[str, ...] = ()
-    """Names of the header's elements that were left behind, in the standard's words; never their values."""
+    dropped: tuple[LeftOut, ...] = ()
+    """Elements of the header, or beside the pixels, that were left behind; never their values."""
 
 
 def read_image(content: bytes, name: str) -> GreyImage:
@@ -60,7 +61,10 @@ def read_radiograph(content: bytes, name: str) -> Radiograph:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             _check_geometry(picture, name)
             kind, bits = str(picture.format), _bits(picture)
-            return Radiograph(_to_grey(picture, name), kind, bits)
+            if kind == "PNG":
+                picture.load()  # its texts may stand behind the pixels; a TIFF's directories are gone by then
+            dropped = metadata(picture)
+            return Radiograph(_to_grey(picture, name), kind, bits, dropped=dropped)
     except UnidentifiedImageError:
         raise ImageError(
             f"cannot read {name}: it is not a PNG, JPEG, TIFF or DICOM picture, whatever its name says; {_CURE}"

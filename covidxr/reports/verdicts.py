@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from covidxr.cards import GateFigures, ModelCard
+from collections.abc import Mapping
+
+from covidxr.cards import GateFigures, ModelCard, PredictionSets
 from covidxr.figures import percent, whole_percent
 from covidxr.records import CasePrediction, Stability, display_name
 
@@ -20,12 +22,17 @@ def verdict(prediction: CasePrediction) -> str:
     return f"Probably {one}, but {other} is possible" if p >= _LIKELY else f"Unclear: {one} or {other}"
 
 
+def prediction_set(sets: PredictionSets, probabilities: Mapping[str, float]) -> list[str]:
+    """Return the classes that a picture's prediction set holds, by its calibrated probabilities; none at all is an answer too."""
+    return [name for name, p in probabilities.items() if p >= sets.thresholds[name]]
+
+
 def set_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str] | None:
     """Say which classes a picture's prediction set holds, and what that is worth; None for a model that makes no sets."""
     sets = card.prediction_sets
     if sets is None:
         return None
-    chosen = [display_name(name) for name, p in prediction.probabilities.items() if p >= sets.thresholds[name]]
+    chosen = [display_name(name) for name in prediction_set(sets, prediction.probabilities)]
     coverage, held, empty = whole_percent(sets.coverage), percent(sets.overall.covered, sets.overall.n), percent(sets.overall.empty)
     worth = (
         f"A class is listed unless it is less likely here than for {coverage} of the validation pictures that have it. On test "

@@ -11,6 +11,7 @@ from covidxr.workflows.cases import (
     predict_paths,
     randomised_case,
     read_picture,
+    reading_warnings,
     sample_phantom,
     stability_of_case,
 )
@@ -36,6 +37,7 @@ from covidxr.workflows.reports import report_case, report_file
 from covidxr.workflows.runs import is_main_process, reproduce, resume, runs_folder, train
 from covidxr.workflows.segmenters import train_lungs
 from covidxr.workflows.storing import audit_shortcuts, store_run
+from covidxr.workflows.use_log import log_use, logs_uses
 from covidxr.workflows.worklist import WorklistRow, list_pictures, score_pictures, score_worklist, sort_worklist, worklist_csv
 
 __all__ = [
@@ -65,6 +67,8 @@ __all__ = [
     "list_pictures",
     "load_model",
     "load_segmenter",
+    "log_use",
+    "logs_uses",
     "lung_mask",
     "map_settings",
     "measure_protocols",
@@ -76,6 +80,7 @@ __all__ = [
     "randomised_case",
     "read_picture",
     "read_radiograph",
+    "reading_warnings",
     "report_case",
     "report_file",
     "reproduce",

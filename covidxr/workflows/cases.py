@@ -14,16 +14,19 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from covidxr.data.images import padding, read_image, read_radiograph
+from covidxr.data.images import Radiograph, padding, read_image, read_radiograph
 from covidxr.data.phantom import render_phantom
+from covidxr.data.writing import WRITING, has_writing
 from covidxr.errors import ImageError, ModelError
 from covidxr.figures import heat_overlay
 from covidxr.models.store import LoadedModel
 from covidxr.records import Attribution, CasePrediction, GreyImage, Stability
 from covidxr.reports.heat_maps import trust_sentences
+from covidxr.reports.verdicts import prediction_set
 from covidxr.storage import write_bytes, write_text
 from covidxr.workflows.explanations import map_settings
 from covidxr.workflows.models import load_model
+from covidxr.workflows.use_log import log_use
 from covidxr.workflows.worklist import WorklistRow, list_pictures, score_pictures, worklist_csv
 
 read_picture = read_image
@@ -144,6 +147,13 @@ def padding_sentence(image: GreyImage) -> str | None:
     return f"The picture is not square: black was added {where}, {share * 100:.0f} % of what the model sees; nothing was cropped."
 
 
+def reading_warnings(radiograph: Radiograph) -> tuple[str, ...]:
+    """Return a picture file's warnings, and that there may be writing in it, looked for more thoroughly than many at once allow."""
+    if WRITING in radiograph.warnings or not has_writing(radiograph.image):
+        return radiograph.warnings
+    return (*radiograph.warnings, WRITING)
+
+
 def sample_phantom(class_name: str, seed: int = 0) -> GreyImage:
     """Return a synthetic phantom, (256, 256) uint8, for trying a page without a radiograph."""
     return render_phantom(class_name, np.random.default_rng(seed))[0]
@@ -154,12 +164,14 @@ def predict_paths(
 ) -> list[dict[str, Any]]:
     """Predict the pictures in files, folders and zips; a row each: path, probabilities and predicted, or path and error.
 
+    Where the model's card has prediction sets, so has the row: `prediction_set`, the names of its classes.
     A picture that the model may not judge has its refusals for an error, and the verdict `refused` instead of `unreadable`.
     explain: folder for a PNG of each picture under the heat map of its predicted class.
     table: file for the rows as CSV, see `worklist_csv`.
     Raises ImageError for a source that does not exist or holds no pictures.
     """
     model = load_model(model_id)
+    sets = model.card.prediction_sets
     rows: list[dict[str, Any]] = []
     done: list[WorklistRow] = []
     with ExitStack() as stack:
@@ -167,10 +179,13 @@ def predict_paths(
         scored = tqdm(score_pictures(model, pictures), total=len(pictures), desc="predicting", disable=None)
         for picture, row in zip(pictures, scored, strict=True):
             done.append(row)
+            log_use(model.card, row.input_sha256, row.verdict, row.predicted)
             if row.verdict != "answered":
                 rows.append({"path": row.name, "verdict": row.verdict, "error": row.error or " ".join(row.refusals)})
                 continue
             rows.append({"path": row.name, "probabilities": row.probabilities, "predicted": row.predicted})
+            if sets is not None:
+                rows[-1]["prediction_set"] = prediction_set(sets, row.probabilities)
             if row.warnings:
                 rows[-1]["warnings"] = list(row.warnings)
             if explain is not None and row.predicted is not None:
@@ -180,7 +195,7 @@ def predict_paths(
                 _write_overlay(image, explain_case(model, image, row.predicted), file)
                 rows[-1]["heat_map"] = str(file)
     if table is not None:
-        write_text(table, worklist_csv(done, model.card.class_names))
+        write_text(table, worklist_csv(done, model.card.class_names, sets))
     return rows
 
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from covidxr.cards import ModelCard
 from covidxr.data.images import read_radiograph
@@ -17,9 +17,13 @@ from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.records import Attribution, CasePrediction, GreyImage, Stability
 from covidxr.reports.verdicts import verdict
 from covidxr.storage import write_bytes
-from covidxr.workflows.cases import explain_case, padding_sentence, predict_case, stability_of_case
+from covidxr.workflows.cases import explain_case, padding_sentence, predict_case, reading_warnings, stability_of_case
 from covidxr.workflows.lungs import load_segmenter, lung_mask
 from covidxr.workflows.models import load_model
+from covidxr.workflows.use_log import log_use
+
+if TYPE_CHECKING:
+    from covidxr.reports.case_report import CaseReport
 
 
 def report_case(
@@ -33,46 +37,61 @@ def report_case(
     remarks: tuple[str, ...] = (),
     label: str = "",
     created: datetime | None = None,
-) -> bytes:
-    """Return the report of one case as PDF.
+) -> CaseReport:
+    """Return what the report of one case is made of, for `case_report_pdf` or `case_report_dicom` to write.
 
     image: (H, W) uint8.  lungs: None where no segmenter is stored.  input_sha256: of the file that the picture was read from.
     remarks: sentences that the reader must know, naming no patient.  label: typed in by the user, else the report names no one.
     created: with its time zone; without it, now.
     """
-    from covidxr.reports.case_report import CaseReport, case_report_pdf  # here, since fpdf2 takes a third of a second to load
+    from covidxr.reports.case_report import CaseReport  # here, since fpdf2 takes a third of a second to load
 
     if card.synthetic:
         remarks = ("This model learned from synthetic phantoms: what it says of a real radiograph means nothing.", *remarks)
     facts = None if lungs is None else map_facts(attribution.heat, resize_mask(lungs, len(attribution.heat)))
     network = ARCHITECTURE_TITLES.get(card.architecture, card.architecture)
     date = created or datetime.now(UTC)
-    return case_report_pdf(
-        CaseReport(card, network, prediction, stability, image, attribution, facts, input_sha256, date, remarks, label),
-    )
+    return CaseReport(card, network, prediction, stability, image, attribution, facts, input_sha256, date, remarks, label)
 
 
-def report_file(model_id: str, file: Path, out: Path, label: str = "", created: datetime | None = None) -> dict[str, Any]:
+def report_file(
+    model_id: str, file: Path, out: Path, label: str = "", created: datetime | None = None, dicom: Path | None = None
+) -> dict[str, Any]:
     """Write the report of a picture file as PDF and return as one JSON object what it says; the file's name is not in the PDF.
 
-    label, created: as in `report_case`. Raises ImageError for a file that is not there, no picture, or one that no model may judge;
-    ModelError as `load_model` does.
+    label, created: as in `report_case`.  dicom: folder for the same as DICOM files, see `case_report_dicom`.
+    Raises ImageError for a file that is not there, no picture, or one that no model may judge; ModelError as `load_model` does;
+    ConfigError where DICOM files are asked for and highdicom is not installed.
     """
+    from covidxr.reports.case_report import case_report_pdf
+    from covidxr.reports.dicom_report import case_report_dicom
+
     model = load_model(model_id)
     if not file.is_file():
         raise ImageError(f"there is no file {file}")
     content = file.read_bytes()
-    radiograph = read_radiograph(content, file.name)
-    image, sha256 = radiograph.image, hashlib.sha256(content).hexdigest()
-    prediction = predict_case(model, image)
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        radiograph = read_radiograph(content, file.name)
+        prediction = predict_case(model, radiograph.image)
+    except ImageError:
+        log_use(model.card, sha256, "unreadable")
+        raise
     if refusals := radiograph.refusals + prediction.refusals:
+        log_use(model.card, sha256, "refused")
         raise ImageError(f"{file.name} is not judged: {' '.join(refusals)}")
+    log_use(model.card, sha256, "answered", prediction.predicted)
+    image = radiograph.image
     stability = stability_of_case(model, image)
     attribution = explain_case(model, image, prediction.predicted)
     padded = padding_sentence(image)
-    remarks = (*radiograph.warnings, *([padded] if padded else []))
-    pdf = report_case(model.card, image, prediction, stability, attribution, _lungs(image), sha256, remarks, label, created)
-    write_bytes(out, pdf)
+    remarks = (*reading_warnings(radiograph), *([padded] if padded else []))
+    report = report_case(model.card, image, prediction, stability, attribution, _lungs(image), sha256, remarks, label, created)
+    files = {out: case_report_pdf(report)}
+    if dicom is not None:
+        files |= {dicom / name: content for name, content in case_report_dicom(report).items()}
+    for place, content in files.items():
+        write_bytes(place, content)
     return {
         "model_id": model_id,
         "path": str(file),
@@ -83,6 +102,7 @@ def report_file(model_id: str, file: Path, out: Path, label: str = "", created: 
         "stability": asdict(stability),
         "remarks": remarks,
         "out": str(out),
+        "dicom": [str(place) for place in files if place != out],
     }
 
 

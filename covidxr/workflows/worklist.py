@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 import os
@@ -18,11 +19,14 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from covidxr.cards import PredictionSets
 from covidxr.data.files import ZipFiles, open_files
 from covidxr.data.images import SUFFIXES, read_radiograph
 from covidxr.errors import DatasetError, ImageError
 from covidxr.models.store import LoadedModel
 from covidxr.records import CLASS_NAMES, GreyImage
+from covidxr.reports.verdicts import prediction_set
+from covidxr.storage import defused
 from covidxr.workflows.models import load_model
 
 Source = Path | tuple[str, bytes]
@@ -55,6 +59,8 @@ class WorklistRow:
     """Why the file cannot be read."""
     thumbnail: bytes = b""
     """The picture in small as PNG, where one was asked for and the file can be read."""
+    input_sha256: str = ""
+    """Of the file's content; empty where not even that can be had."""
 
     @property
     def verdict(self) -> Literal["answered", "refused", "unreadable"]:
@@ -156,17 +162,25 @@ def sort_worklist(rows: Iterable[WorklistRow], by: Literal["disease", "uncertain
     return sorted(rows, key=key)
 
 
-def worklist_csv(rows: Iterable[WorklistRow], class_names: Sequence[str]) -> str:
-    """Return one line a row: `file,verdict,predicted,<classes>,disease,uncertainty,reason`; without an answer, no numbers."""
+def worklist_csv(rows: Iterable[WorklistRow], class_names: Sequence[str], sets: PredictionSets | None = None) -> str:
+    """Return one line a row: `file,verdict,predicted,<classes>,disease,uncertainty,prediction_set,reason`.
+
+    Without an answer there are no numbers.
+    sets: of the model's card; then `prediction_set` holds the classes of a picture's, with `;` between them, or `none`.
+    Texts are made harmless for spreadsheets, see `defused`.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "verdict", "predicted", *class_names, "disease", "uncertainty", "reason"])
+    names = map(defused, class_names)
+    writer.writerow(["file", "verdict", "predicted", *names, "disease", "uncertainty", "prediction_set", "reason"])
     for row in rows:
         reason = row.error or " ".join(row.refusals + row.warnings)
         answered = row.verdict == "answered"
         numbers = [*(row.probabilities.get(name) for name in class_names), row.disease, row.uncertainty] if answered else []
         cells = ["" if number is None else f"{number:.6f}" for number in numbers] or [""] * (len(class_names) + 2)
-        writer.writerow([row.name, row.verdict, row.predicted if answered else "", *cells, reason])
+        predicted = row.predicted if answered and row.predicted else ""
+        chosen = ";".join(prediction_set(sets, row.probabilities)) or "none" if sets and answered else ""
+        writer.writerow([defused(row.name), row.verdict, defused(predicted), *cells, defused(chosen), defused(reason)])
     return text.getvalue()
 
 
@@ -200,15 +214,18 @@ def _read(model: LoadedModel, picture: Picture, thumbnail: int) -> tuple[Worklis
     from covidxr.models.gate import refusals_of_picture
     from covidxr.models.views import view_of
 
-    small = b""
+    small, digest = b"", ""
     try:
-        radiograph = read_radiograph(picture.read(), picture.name)
+        content = picture.read()
+        digest = hashlib.sha256(content).hexdigest()
+        radiograph = read_radiograph(content, picture.name)
         small = _thumbnail(radiograph.image, thumbnail) if thumbnail else b""
         pixels = view_of(model, radiograph.image).pixels
         refusals = radiograph.refusals + refusals_of_picture(model, radiograph.image)
     except (ImageError, DatasetError) as error:  # the picture's fault, or that of its place in the zip
-        return WorklistRow(picture.name, error=str(error), thumbnail=small), None
-    return WorklistRow(picture.name, warnings=radiograph.warnings, refusals=refusals, thumbnail=small), pixels
+        return WorklistRow(picture.name, error=str(error), thumbnail=small, input_sha256=digest), None
+    row = WorklistRow(picture.name, thumbnail=small, input_sha256=digest)
+    return replace(row, warnings=radiograph.warnings, refusals=refusals), pixels
 
 
 def _thumbnail(image: GreyImage, edge: int) -> bytes:

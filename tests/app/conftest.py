@@ -20,13 +20,14 @@ def repository() -> Path:
 
 
 @pytest.fixture
-def open_page(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], AppTest]:
-    """Open a page by way of the router, with the models of a folder."""
+def open_page(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """Open a page by way of the router, with the models of a folder; the notice before radiographs counts as accepted."""
     st.cache_resource.clear()
 
-    def opener(path: str, weights: Path) -> AppTest:
+    def opener(path: str, weights: Path, accept: bool = True) -> AppTest:
         monkeypatch.setenv("COVIDXR_WEIGHTS", str(weights))
         app = AppTest.from_file(str(repository / "streamlit_app.py"), default_timeout=60).run()
+        app.session_state["notice accepted"] = accept
         return app.switch_page(path).run()
 
     return opener

@@ -120,10 +120,10 @@ def test_the_download_holds_all_rows_as_dropped(open_page, phantom_model_folder,
     (name, data) = offered.popitem()
     header, good, bad = data().splitlines()
     assert name == "worklist-phantom-cnn.csv"
-    assert header == "file,verdict,predicted,Normal,COVID,Viral Pneumonia,Lung_Opacity,disease,uncertainty,reason"
+    assert header == "file,verdict,predicted,Normal,COVID,Viral Pneumonia,Lung_Opacity,disease,uncertainty,prediction_set,reason"
     model = workflows.load_model("phantom-cnn")
     said = workflows.predict_case(model, workflows.read_picture(png("COVID"), "b.png"))
     cells = good.split(",")
     assert cells[:3] == ["b.png", "answered", said.predicted]
     assert [float(cell) for cell in cells[3:7]] == pytest.approx([said.probabilities[k] for k in CLASS_NAMES], abs=1e-5)
-    assert bad.startswith("bad.png,unreadable,,,,,,,,")
+    assert bad.startswith("bad.png,unreadable,,,,,,,,,")

@@ -118,3 +118,9 @@ def sideways(tab):
     script = """() => Math.max(...["html", "[data-testid=stMain]"].map(s => document.querySelector(s))
         .map(e => e.scrollWidth - e.clientWidth))"""
     return lambda: tab.evaluate(script)
+
+
+@pytest.fixture
+def accept(tab):
+    """Accept the notice that stands before radiographs are dropped, as a reader does in each new session."""
+    return lambda: tab.get_by_role("button", name="I understand").click()

@@ -24,8 +24,9 @@ def choose(tab, label, option):
     tab.get_by_role("option", name=option, exact=True).click()
 
 
-def test_another_method_and_class_change_the_map_and_the_sentence(lungs_server, tab, sideways, errors):
+def test_another_method_and_class_change_the_map_and_the_sentence(lungs_server, tab, sideways, errors, accept):
     tab.goto(f"{lungs_server}/predict")
+    accept()
     tab.get_by_role("button", name="COVID", exact=True).click()
     tab.locator(PICTURES).nth(1).wait_for()
     where = tab.get_by_text(WHERE).first

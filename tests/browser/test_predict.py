@@ -1,14 +1,17 @@
 """A reader drops a radiograph on Predict, in a real browser."""
 
 import base64
+import hashlib
 import io
 import zipfile
 
 import pytest
 from PIL import Image
+from pypdf import PdfReader
 
 from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, display_name
 from covidxr.workflows import sample_phantom
+from tests.data.test_dicom import dicom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PICTURES = "[data-testid=stImage] img"
@@ -32,6 +35,13 @@ def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, sideways, err
     tab.goto(f"{server}/predict")
     tab.get_by_role("heading", name="Predict").wait_for()
     tab.get_by_text(RESEARCH_ONLY).wait_for()
+    # By the keyboard alone.
+    tab.get_by_role("button", name="I understand").wait_for()
+    for _ in range(30):
+        tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement.innerText") == "I understand":
+            break
+    tab.keyboard.press("Enter")
     zone = tab.get_by_test_id("stFileUploaderDropzone").element_handle()
     tab.evaluate(DROP, [zone, base64.b64encode(phantom_png).decode()])
     tab.locator(PICTURES).nth(1).wait_for()
@@ -49,21 +59,38 @@ def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, sideways, err
     assert errors == []
 
 
-def test_home_leads_to_predict_and_a_phone_needs_no_sideways_scroll(server, tab, sideways, errors, phantom_png):
+def test_home_leads_to_predict_and_a_dicom_file_to_a_report_on_a_phone_without_sideways_scroll(
+    server, tab, sideways, errors, accept
+):
     tab.set_viewport_size({"width": 400, "height": 850})
     tab.goto(server)
     tab.get_by_text("phantom-cnn").first.wait_for(state="attached")
     assert sideways() == 0
     tab.get_by_role("link", name="Predict: drop a radiograph").click()
     tab.get_by_role("heading", name="Predict").wait_for()
-    tab.locator("input[type=file]").set_input_files({"name": "case.png", "mimeType": "image/png", "buffer": phantom_png})
+    accept()
+    content = dicom(sample_phantom("COVID"), 8, PatientName="Meier^Anna", ViewPosition="PA")
+    tab.locator("input[type=file]").set_input_files({"name": "case.dcm", "mimeType": "application/dicom", "buffer": content})
     tab.locator(PICTURES).nth(1).wait_for()
+    tab.get_by_text("What was left out of the file").click()
+    tab.get_by_role("cell", name="Patient's Name").wait_for()
     assert sideways() == 0
+    taken = {}
+    for title in ("Report (PDF)", "Report (DICOM)"):
+        with tab.expect_download() as download:
+            tab.get_by_role("button", name=title).click()
+        taken[title] = download.value.path().read_bytes()
+    (page,) = PdfReader(io.BytesIO(taken["Report (PDF)"])).pages
+    assert hashlib.sha256(content).hexdigest() in page.extract_text()
+    with zipfile.ZipFile(io.BytesIO(taken["Report (DICOM)"])) as archive:
+        assert not any(b"Meier" in archive.read(name) for name in archive.namelist())
+    assert "Meier" not in tab.content()
     assert errors == []
 
 
-def test_a_hostile_name_makes_neither_link_nor_markup(server, tab, errors):
+def test_a_hostile_name_makes_neither_link_nor_markup(server, tab, errors, accept):
     tab.goto(f"{server}/predict")
+    accept()
     name = "[x](www.a.com) **b** <img src=x> :smile: a@b.com.png"
     tab.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": b"text"})
     alert = tab.get_by_test_id("stAlert")
@@ -73,12 +100,13 @@ def test_a_hostile_name_makes_neither_link_nor_markup(server, tab, errors):
     assert errors == []
 
 
-def test_a_zip_becomes_a_worklist_whose_rows_open(server, tab, sideways, errors, phantom_png):
+def test_a_zip_becomes_a_worklist_whose_rows_open(server, tab, sideways, errors, phantom_png, accept):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, own in (("bad.png", b"text"), ("a.png", phantom_png), ("b.png", phantom_png)):
             archive.writestr(name, own)
     tab.goto(f"{server}/predict")
+    accept()
     tab.locator("input[type=file]").set_input_files(
         {"name": "ward.zip", "mimeType": "application/zip", "buffer": content.getvalue()}
     )

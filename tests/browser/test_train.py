@@ -39,7 +39,7 @@ def grow(tab, figure: Callable[..., int], beyond: int) -> int:
     raise AssertionError(f"{figure.__name__} stays at {beyond}")
 
 
-def test_start_watch_restart_cancel_resume_and_find_the_model_on_predict(tab, phantoms, tmp_path, port, sideways, errors):
+def test_start_watch_restart_cancel_resume_and_find_the_model_on_predict(tab, phantoms, tmp_path, port, sideways, errors, accept):
     variables = {"COVIDXR_WEIGHTS": tmp_path / "weights", "COVIDXR_RUNS": tmp_path / "runs", "COVIDXR_DATASET": phantoms}
     with serve(port, tmp_path / "server.log", **variables) as address:
         tab.goto(f"{address}/train")
@@ -81,6 +81,7 @@ def test_start_watch_restart_cancel_resume_and_find_the_model_on_predict(tab, ph
         sidebar = tab.get_by_test_id("stSidebar")
         sidebar.get_by_text("Small CNN of the study").wait_for()
         assert sidebar.locator("input").first.input_value() == "from-the-page"
+        accept()
         tab.get_by_role("button", name="COVID", exact=True).click()
         tab.locator("[data-testid=stImage] img").nth(1).wait_for()
         assert errors == []

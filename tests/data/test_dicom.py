@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, SecondaryCaptureImageStorage
@@ -263,11 +264,36 @@ def test_names_of_what_was_dropped_are_kept_and_never_a_value() -> None:
     buffer = io.BytesIO()
     dataset.save_as(buffer)
     radiograph = read_radiograph(buffer.getvalue(), "x")
-    assert set(radiograph.dropped) == {
-        "SOP Class UID", "SOP Instance UID", "Modality", "Study Description", "Patient's Name", "Patient ID", "Private elements",
+    assert {one.name: one.kind for one in radiograph.dropped} == {
+        "SOP Class UID": "Identifier", "SOP Instance UID": "Identifier", "Modality": "Description", "Patient's Name": "Patient",
+        "Study Description": "Description", "Patient ID": "Patient", "Private elements": "The maker's own",
     }  # fmt: skip
     assert not any(word in repr(radiograph) for word in ("Doe", "Jane", "4711"))
     assert (radiograph.format, radiograph.bits) == ("DICOM", 16)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "kind"),
+    [
+        ("PatientBirthDate", "Patient"),
+        ("ReferringPhysicianName", "Person"),
+        ("OperatorsName", "Person"),
+        ("StudyDate", "Date or time"),
+        ("TimezoneOffsetFromUTC", "Date or time"),
+        ("InstitutionName", "Hospital or machine"),
+        ("DeviceSerialNumber", "Hospital or machine"),
+        ("AccessionNumber", "Identifier"),
+        ("StudyInstanceUID", "Identifier"),
+        ("KVP", "Acquisition"),
+        ("AdmissionID", "Identifier"),
+        ("ReasonForTheRequestedProcedure", "Order or visit"),
+        ("SeriesDescription", "Description"),
+    ],
+)
+def test_what_was_dropped_is_told_by_kind(keyword: str, kind: str) -> None:
+    value = "20200101" if keyword.endswith("Date") else "1.2.3" if keyword.endswith("UID") else "1"
+    dropped = {one.name: one.kind for one in read_radiograph(dicom(**{keyword: value}), "x").dropped}
+    assert dropped[dictionary_description(keyword)] == kind
 
 
 def test_a_deflated_bomb_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,8 @@ def test_files_folders_and_zips_are_predicted_and_a_bad_one_is_a_row(tmp_path: P
         archive.write(folder / "a.png", "x/a.png")
     rows = workflows.predict_paths("phantom-cnn", [folder.parent, tmp_path / "more.zip"], explain=tmp_path / "maps")
     assert len(rows) == 3
+    thresholds = workflows.load_model("phantom-cnn").card.prediction_sets.thresholds
+    assert rows[0]["prediction_set"] == [name for name, p in rows[0]["probabilities"].items() if p >= thresholds[name]]
     assert rows[0]["predicted"] == max(rows[0]["probabilities"], key=rows[0]["probabilities"].get)
     assert "not a PNG" in rows[1]["error"]
     assert rows[2]["probabilities"] == rows[0]["probabilities"]

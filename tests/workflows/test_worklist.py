@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 import tracemalloc
@@ -13,7 +14,9 @@ import pytest
 from PIL import Image
 
 from covidxr import workflows
+from covidxr.cards import PredictionSets, SetFigures
 from covidxr.errors import DatasetError, ImageError
+from covidxr.records import Interval
 from covidxr.workflows import worklist
 from covidxr.workflows.worklist import WorklistRow, score_worklist, sort_worklist, worklist_csv
 from tests.data.test_dicom import dicom
@@ -88,6 +91,24 @@ def test_sorting_and_uncertainty_worked_out_by_hand() -> None:
     rows = [bad, well, refused, torn, sure]
     assert [row.name for row in sort_worklist(rows, "disease")] == ["sure", "torn", "well", "bad", "refused"]
     assert [row.name for row in sort_worklist(rows, "uncertainty")] == ["torn", "well", "sure", "bad", "refused"]
+
+
+def test_the_table_holds_prediction_sets_worked_out_by_hand_and_no_formula() -> None:
+    figures = SetFigures(9, Interval(0.9, 0.8, 1.0), Interval(1.0, 1.0, 1.0), Interval(0.0, 0.0, 0.1))
+    sets = PredictionSets(0.9, {"Normal": 0.6, "COVID": 0.2}, figures, {})
+    rows = [
+        WorklistRow("=cmd|' /C calc'!A0.png", {"Normal": 0.7, "COVID": 0.3}),
+        WorklistRow("-torn.png", {"Normal": 0.81, "COVID": 0.19}),
+        WorklistRow("none.png", {"Normal": 0.5, "COVID": 0.1}),
+        WorklistRow("@side.png", {"Normal": 0.7, "COVID": 0.3}, refusals=("+lateral",)),
+        WorklistRow("bad.png", error="=bad"),
+    ]
+    table = list(csv.DictReader(io.StringIO(worklist_csv(rows, ("Normal", "COVID"), sets))))
+    assert [row["file"] for row in table] == ["'=cmd|' /C calc'!A0.png", "'-torn.png", "none.png", "'@side.png", "bad.png"]
+    assert [row["prediction_set"] for row in table] == ["Normal;COVID", "Normal", "none", "", ""]
+    assert [row["reason"] for row in table] == ["", "", "", "'+lateral", "'=bad"]
+    plain = list(csv.DictReader(io.StringIO(worklist_csv(rows, ("Normal", "COVID")))))
+    assert {row["prediction_set"] for row in plain} == {""}
 
 
 @pytest.mark.slow

@@ -1,0 +1,205 @@
+"""One case as DICOM, for an archive or a viewer that takes nothing else: the picture, the report and the figures."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import covidxr
+from covidxr.errors import ConfigError
+from covidxr.figures import fit_screen
+from covidxr.records import RESEARCH_ONLY, display_name
+from covidxr.reports.verdicts import set_sentence, verdict
+
+if TYPE_CHECKING:
+    from highdicom.sr import CodedConcept
+    from pydicom import Dataset
+
+    from covidxr.reports.case_report import CaseReport
+
+PICTURE, FINDINGS, PAGE = "picture.dcm", "findings.dcm", "report.dcm"
+_SCHEME = "99COVIDXR"
+_UTF8 = "ISO_IR 192"
+_LO = 64
+"""Letters in a line of DICOM's value representation LO."""
+
+
+def writes_dicom() -> bool:
+    """Whether highdicom, which is an extra, is installed."""
+    return importlib.util.find_spec("highdicom") is not None
+
+
+def case_report_dicom(report: CaseReport) -> dict[str, bytes]:
+    """Return three DICOM files by file name: the picture, the structured report of it, and the page of `case_report_pdf`.
+
+    They make up a study of their own, with new UIDs and no patient: name, ID, birth date and sex are empty, and nothing refers to
+    the file that the picture came from but its sha256, which only those can match who have that file. A structured report needs
+    evidence, so the picture goes along: a secondary capture (PS3.3 A.8) of it, 8 bits, reduced to what a screen shows. The report
+    is a Comprehensive SR (PS3.3 A.35.3) by template 1500 (PS3.16), the model its device observer and its algorithm, the
+    probabilities numbers without unit; COMPLETE, PRELIMINARY, UNVERIFIED. The page is an Encapsulated PDF (PS3.3 A.45.1),
+    UNVERIFIED; a label that was typed in stands on it alone. All three are qualified as RESEARCH. Picture and page are marked as if
+    burned-in text named the patient, since nobody has looked whether it does.
+
+    Raises ConfigError where highdicom is not installed.
+    """
+    if not writes_dicom():
+        raise ConfigError(
+            'highdicom is not installed, and DICOM files cannot be written: pip install "covidxr[dicom]" and try again'
+        )
+    study = _new_uid()
+    picture = _picture(report, study)
+    files = {PICTURE: picture, FINDINGS: _findings(report, picture), PAGE: _page(report, picture)}
+    return {name: _bytes(dataset, report.created) for name, dataset in files.items()}
+
+
+def _picture(report: CaseReport, study: str) -> Dataset:
+    from highdicom.sc import SCImage
+
+    dataset = SCImage(
+        fit_screen(report.image),
+        "MONOCHROME2",
+        8,
+        "PATIENT",
+        patient_orientation=("L", "F"),
+        study_instance_uid=study,
+        series_number=1,
+        **_common(report, "Picture as it was judged"),
+    )
+    dataset.PatientOrientation = []  # may be empty, but not for highdicom; nobody knows which side is which
+    dataset.BodyPartExamined = "CHEST"
+    dataset.BurnedInAnnotation = "YES"
+    return dataset
+
+
+def _findings(report: CaseReport, picture: Dataset) -> Dataset:
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+    from pydicom.uid import generate_uid
+
+    card = report.card
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=generate_uid(entropy_srcs=[card.weights_sha256]),  # the same model is the same device
+        name="covidxr",
+        manufacturer_name="covidxr",
+        model_name=card.model_id,
+        serial_number=card.weights_sha256,
+    )
+    algorithm = sr.AlgorithmIdentification(
+        card.model_id,
+        f"covidxr {covidxr.__version__}",
+        [f"network: {report.network}", f"weights sha256: {card.weights_sha256}", f"temperature: {card.temperature:.4f}"],
+        codes.cid7162.ArtificialIntelligence,
+    )
+    group = sr.MeasurementsAndQualitativeEvaluations(
+        sr.TrackingIdentifier(_new_uid(), "Calibrated probabilities of the classes"),
+        algorithm_id=algorithm,
+        measurements=[
+            sr.Measurement(_concept(f"Probability of {display_name(name)}"), round(p, 6), codes.UCUM.NoUnits)
+            for name, p in report.prediction.probabilities.items()
+        ],
+        source_images=[sr.SourceImageForMeasurementGroup(picture.SOPClassUID, picture.SOPInstanceUID)],
+    )
+    content = sr.MeasurementReport(
+        sr.ObservationContext(observer_device_context=sr.ObserverContext(codes.DCM.Device, device)),
+        codes.SCT.ChestImaging,
+        [group],
+        referenced_images=[picture],
+    )
+    found = set_sentence(card, report.prediction)
+    texts = [
+        (codes.DCM.Comment, f"{RESEARCH_ONLY} Written by a program and verified by nobody."),
+        (_concept("Verdict of the model"), verdict(report.prediction)),
+        *([(_concept("Prediction set"), found[0])] if found else []),
+        *((_concept("Remark"), remark) for remark in report.remarks),
+        (_concept("sha256 of the input file"), report.input_sha256),
+    ]
+    # The template is extensible: PS3.16 TID 1500.
+    content[0].ContentSequence.extend(sr.TextContentItem(name, _encodable(text), "CONTAINS") for name, text in texts)
+    common = _common(report, "Structured report of a model")
+    return sr.ComprehensiveSR([picture], content, series_number=2, is_complete=True, **common)
+
+
+def _page(report: CaseReport, picture: Dataset) -> Dataset:
+    from highdicom.base import SOPClass
+    from pydicom import Dataset
+    from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
+
+    from covidxr.reports.case_report import case_report_pdf
+
+    pdf, source = case_report_pdf(report), Dataset()
+    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = picture.SOPClassUID, picture.SOPInstanceUID
+    dataset = SOPClass(
+        study_instance_uid=picture.StudyInstanceUID,
+        series_number=3,
+        sop_class_uid=EncapsulatedPDFStorage,
+        modality="DOC",
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        **_common(report, "Case report"),
+    )
+    dataset.ConversionType = "WSD"
+    dataset.BurnedInAnnotation = "YES"
+    dataset.AcquisitionDateTime = None
+    dataset.SourceInstanceSequence = [source]
+    dataset.DocumentTitle = f"Case report. {RESEARCH_ONLY}"
+    dataset.ConceptNameCodeSequence = []
+    dataset.VerificationFlag = "UNVERIFIED"
+    dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    dataset.EncapsulatedDocumentLength = len(pdf)
+    dataset.EncapsulatedDocument = pdf
+    return dataset
+
+
+def _common(report: CaseReport, series: str) -> dict[str, Any]:
+    """What all three files have."""
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
+
+    return {
+        "series_instance_uid": _new_uid(),
+        "sop_instance_uid": _new_uid(),
+        "instance_number": 1,
+        "series_description": series,
+        "manufacturer": "covidxr",
+        "manufacturer_model_name": report.card.model_id[:_LO],
+        "device_serial_number": report.card.weights_sha256,
+        "software_versions": f"covidxr {covidxr.__version__}",
+        "content_qualification": "RESEARCH",
+        "coding_schemes": [CodingSchemeIdentificationItem(_SCHEME, "covidxr", responsible_organization="covidxr")],
+        "specific_character_set": _UTF8,
+    }
+
+
+def _concept(meaning: str) -> CodedConcept:
+    """A concept of our own: standard codes that say no more than these words were not found. Equal words have equal codes."""
+    from highdicom.sr import CodedConcept
+
+    line = " ".join(_encodable(meaning).replace("\\", "/").split())  # a backslash would part two values
+    return CodedConcept(hashlib.sha256(line.encode()).hexdigest()[:16], _SCHEME, line[:_LO])
+
+
+def _encodable(text: str) -> str:
+    """Half a letter, which a card's JSON may hold, cannot be written as UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
+def _new_uid() -> str:
+    from pydicom.uid import generate_uid
+
+    return generate_uid(None)  # of a random UUID
+
+
+def _bytes(dataset: Dataset, created: datetime) -> bytes:
+    """Date a dataset, in UTC as it says of itself, and write it as a file."""
+    moment = created.astimezone(UTC)
+    date, time = f"{moment:%Y%m%d}", f"{moment:%H%M%S}"
+    dataset.TimezoneOffsetFromUTC = "+0000"
+    for name in ("Study", "Content", "InstanceCreation"):
+        setattr(dataset, f"{name}Date", date)
+        setattr(dataset, f"{name}Time", time)
+    if "DateOfSecondaryCapture" in dataset:
+        dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = date, time
+    content = io.BytesIO()
+    dataset.save_as(content, enforce_file_format=True)
+    return content.getvalue()
