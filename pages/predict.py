@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from covidxr.app.answer import answer
 from covidxr.app.cache import Case, Picture, judge, phantom
-from covidxr.app.exports import exports
-from covidxr.app.frame import literal, page, show_error
-from covidxr.app.heat import heat_panel
-from covidxr.app.left_out import left_out
+from covidxr.app.frame import page, show_error
 from covidxr.app.notice import accepted
 from covidxr.app.similar import similar_section
 from covidxr.app.viewer import choose_dataset
-from covidxr.app.widgets import SUFFIXES, answer_sentences, choose_model, ink, meaning, model_facts, refused, verdict
+from covidxr.app.widgets import SUFFIXES, choose_model
 from covidxr.app.worklist import forget_worklist, is_worklist, worklist
 from covidxr.cards import ModelCard
-from covidxr.figures import probability_bars, whole_percent
 from covidxr.records import CLASS_NAMES, display_name
 
 if TYPE_CHECKING:
@@ -35,36 +32,6 @@ def offer_phantoms() -> None:
         for name in CLASS_NAMES:
             if st.button(display_name(name), key=f"phantom {name}"):
                 st.session_state["phantom"] = (name, st.session_state.get("phantom", ("", -1))[1] + 1)
-
-
-def answer(card: ModelCard, picture: Picture, case: Case) -> None:
-    """Show the verdict and the probabilities, the picture, and where the model looked."""
-    probabilities = case.prediction.probabilities
-    # The verdict comes first: on a phone the columns stand below one another.
-    left, right = st.columns([2, 5], gap="medium")
-    with left:
-        st.subheader(literal(verdict(case.prediction)), anchor=False)
-        bars = ", ".join(f"{display_name(name)} {whole_percent(p)}" for name, p in probabilities.items())
-        st.plotly_chart(
-            probability_bars(probabilities, ink(), case.stability.ranges),
-            config={"displayModeBar": False},
-            alt=f"Probabilities: {bars}",
-        )
-        answer_sentences(card, case)
-        if card.synthetic:
-            st.warning("This model learned from synthetic phantoms: what it says of a real radiograph means nothing.")
-        elif picture.synthetic:
-            st.warning("This picture is a synthetic phantom: what a model of real radiographs says of it means nothing.")
-        else:
-            st.markdown(meaning(case.prediction))
-        for warning in case.warnings:
-            st.warning(literal(warning))
-    with right:
-        attribution = heat_panel(card, picture, case)
-    with st.expander("About this model", icon=":material/description:"):
-        model_facts(card)
-    left_out(case)
-    exports(card, picture, case, attribution)
 
 
 def choose(files: Sequence[UploadedFile], place: DeltaGenerator) -> Picture | None:
@@ -93,15 +60,8 @@ def work(card: ModelCard) -> None:
     with right, st.spinner("Reading…", show_time=True):
         case = judge(card, picture)
     if isinstance(case, Case):
-        left, right = st.columns([2, 5], gap="medium")
-        with left:
-            hidden = refused(card, picture, case)
-        if hidden:
-            name = literal(picture.name)
-            right.image(case.image, caption=name, width=300, output_format="PNG", alt=f"{picture.name}, not judged")
-            return
-        answer(card, picture, case)
-        similar_section(card, picture, choose_dataset(card))
+        if answer(card, picture, case):
+            similar_section(card, picture, choose_dataset(card))
     else:
         show_error(str(case))
 

@@ -10,13 +10,14 @@ import numpy as np
 import streamlit as st
 
 from covidxr.app import numbers
+from covidxr.app.answer import refused
 from covidxr.app.cache import Case, Picture, explain, judge
 from covidxr.app.frame import literal, show_error
 from covidxr.app.heat import lungs_of
 from covidxr.app.notice import accepted
 from covidxr.app.sections import choose_class, draw_curves
 from covidxr.app.viewer import gallery, read_sample
-from covidxr.app.widgets import SUFFIXES, chart, ink, no_models, refused, stored_models, verdict
+from covidxr.app.widgets import SUFFIXES, chart, ink, no_models, stored_models
 from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.data.dataset import Dataset
 from covidxr.data.lungs import resize_mask
@@ -37,6 +38,7 @@ from covidxr.figures import (
 from covidxr.models.recipes import STUDY_ACCURACY
 from covidxr.records import Interval, display_name
 from covidxr.reports.heat_maps import heat_caption, map_sentence
+from covidxr.reports.verdicts import verdict
 
 MOST = len(MODEL_COLOURS)
 

@@ -7,63 +7,20 @@ from collections.abc import Sequence
 import streamlit as st
 
 from covidxr import workflows
-from covidxr.app.cache import Case, Picture
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
 from covidxr.figures import percent, whole_percent
 from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.models.store import ModelEntry
-from covidxr.records import CasePrediction, display_name
-from covidxr.reports.verdicts import gate_sentence, gate_worth, set_sentence, stability_sentence
-from covidxr.reports.verdicts import verdict as verdict  # for the pages, which know the app alone
+from covidxr.reports.verdicts import gate_worth
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
 """Names of files that the pages take; what is in them decides whether they are read."""
-_MEANINGS = {
-    "Normal": "Normal: no lung disease was recorded for pictures of this class.",
-    "COVID": "COVID: pictures of patients with a COVID-19 infection.",
-    "Viral Pneumonia": "Viral Pneumonia: inflammation of the lung by a virus other than that of COVID-19.",
-    "Lung_Opacity": "Lung opacity: shadows in the lung from another cause, such as a bacterial infection.",
-}
-
-_STABILITY = (
-    "The picture and its mirror image, each as it is and turned by 5° to either side: six versions that mean the same. The lines "
-    "on the bars reach from the lowest to the highest probability among them."
-)
 
 
 def ink() -> str:
     """Return the text colour for charts: Streamlit's own is too pale on the light ground to be read with ease."""
     return "#101418" if st.context.theme.type == "light" else "#E6E8EA"
-
-
-def meaning(prediction: CasePrediction) -> str:
-    """Say what the class stands for and what its probability is worth."""
-    name = prediction.predicted
-    known = _MEANINGS.get(name, f"{display_name(name)} is a class of the model's dataset.")
-    return f"{known} The figure holds for pictures like those of the model's dataset; it is no diagnosis of this patient."
-
-
-def answer_sentences(card: ModelCard, case: Case) -> None:
-    """Say what is left possible, how steady the answer is, and that the model may judge the picture."""
-    sentences = [set_sentence(card, case.prediction), (stability_sentence(case.stability), _STABILITY)]
-    if not case.prediction.refusals:
-        sentences.append(gate_sentence(card, case.prediction))
-    for said in sentences:
-        if said:
-            st.markdown(literal(said[0]).replace(" \\%", "\u00a0%"), help=literal(said[1]))
-
-
-def refused(card: ModelCard, picture: Picture, case: Case) -> bool:
-    """Say why the model may not judge a picture, if it may not; false where it may, or the reader wants to see the answer."""
-    if not case.prediction.refusals:
-        return False
-    sentence, worth = gate_sentence(card, case.prediction)
-    st.warning(literal(sentence), icon=":material/block:")
-    if card.gate:
-        st.caption(literal(worth))
-    key = f"show anyway {card.model_id} {picture.sha256}"
-    return not st.toggle("Show anyway", key=key, help="What a model says of such a picture deserves no belief.")
 
 
 def chart(name: str) -> dict[str, object]:

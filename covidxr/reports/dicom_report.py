@@ -12,7 +12,7 @@ import covidxr
 from covidxr.errors import ConfigError
 from covidxr.figures import fit_screen
 from covidxr.records import RESEARCH_ONLY, display_name
-from covidxr.reports.verdicts import set_sentence, verdict
+from covidxr.reports.verdicts import gate_sentence, set_sentence, stability_sentence, verdict
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept
@@ -113,6 +113,8 @@ def _findings(report: CaseReport, picture: Dataset) -> Dataset:
         (codes.DCM.Comment, f"{RESEARCH_ONLY} Written by a program and verified by nobody."),
         (_concept("Verdict of the model"), verdict(report.prediction)),
         *([(_concept("Prediction set"), found[0])] if found else []),
+        (_concept("Verdict of the gate"), gate_sentence(card, report.prediction)[0]),
+        (_concept("Stability"), stability_sentence(report.stability)),
         *((_concept("Remark"), remark) for remark in report.remarks),
         (_concept("sha256 of the input file"), report.input_sha256),
     ]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covidxr.app.widgets import set_sentence
 from covidxr.cards import PredictionSets, SetFigures
 from covidxr.records import CLASS_NAMES, CasePrediction, Interval, display_name
+from covidxr.reports.verdicts import set_sentence
 
 PAGE = "pages/predict.py"
 SHARES = SetFigures(2434, Interval(0.887, 0.873, 0.899), Interval(0.92, 0.91, 0.93), Interval(0.077, 0.067, 0.088))

@@ -77,6 +77,8 @@ def test_the_report_holds_the_answer_and_is_verified_by_nobody(files: dict[str, 
     assert texts(found) == [
         ("Verdict of the model", "Probably COVID (74\u00a0%), but Normal (20\u00a0%) is possible"),
         ("Prediction set", "At 90 % coverage: no answer"),
+        ("Verdict of the gate", "The model may judge this picture: it looks like those that it learned from"),
+        ("Stability", "Mirrored and turned by 5°, the picture gets the same answer (67 % to 74 %)"),
         ("Remark", "The view is not known: ümlaut, 肺."),
         ("sha256 of the input file", SHA256),
     ]
