@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -73,7 +72,7 @@ def score_archive(model_id: str, source: str, out: Path) -> ArchiveCounts:
     lacking = [name for name in ("ray", "pyarrow", "fsspec") if find_spec(name) is None]
     if lacking:
         raise ConfigError(f'--engine ray needs {" and ".join(lacking)}: pip install "covidxr[scale]"')
-    source, out = source.rstrip("/"), out.resolve()
+    source, out = source.rstrip("/") or "/", out.resolve()
     model = load_model(model_id)  # by the workers too, but here what is wrong with it is told at once
     files, root = open_archive(source)
     listed = list_archive(files, root, source, model.card, out, SHARD)
@@ -116,23 +115,20 @@ def _score_shards(left: list[int], listed: Manifest, scorer: _Scorer) -> None:
             # Ray begins a shard anew over which a worker died, and gives up when nothing more is done for half an hour.
             except (ray.exceptions.RayActorError, ray.data.exceptions.ExecutionTimeoutError) as error:
                 raise RunError(
-                    f"the workers do not come further ({str(error).splitlines()[0]}): is there a picture that crashes them, or too "
+                    f"the workers do not come further ({str(error).partition('. ')[0]}): is there a picture that crashes them, or too "
                     "little memory? What is written stays, and the same command goes on from there"
                 ) from error
 
 
 @contextmanager
 def _ray() -> Iterator[Any]:
-    """Yield Ray, connected: as it is already, else to RAY_ADDRESS, else to a cluster of this machine that ends with the block.
+    """Yield Ray, connected: as it is already, else to RAY_ADDRESS, else to a cluster found on this machine or begun for the block.
 
-    That one tells nobody of its use and has no dashboard; and, since all that Ray listens to would run anyone's code, it admits
-    only who knows a random token. What Ray prints goes to stderr.
+    The last tells nobody of its use, has no dashboard, and admits by a token alone, as Ray does by itself since 2.60. What Ray
+    prints goes to stderr.
     """
-    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-    if "ray" not in sys.modules and "RAY_ADDRESS" not in os.environ:  # Ray reads it when it is imported
-        quiet |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     with ExitStack() as stack:
-        stack.enter_context(_environment(quiet))
+        stack.enter_context(_environment({"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}))
         stack.enter_context(redirect_stdout(sys.stderr))
         import ray
         import ray.data
@@ -141,7 +137,7 @@ def _ray() -> Iterator[Any]:
             try:
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError) as error:
-                raise RunError(f"Ray did not start, or there is none at RAY_ADDRESS: {error}") from error
+                raise RunError(f"Ray did not start, or there is none at RAY_ADDRESS: {str(error).splitlines()[0]}") from error
             stack.callback(ray.shutdown)
         logger = logging.getLogger("ray.data")
         stack.callback(logger.setLevel, logger.level)
