@@ -30,7 +30,7 @@ from covidxr.models.store import LoadedModel
 from covidxr.records import RESEARCH_ONLY
 from covidxr.storage import write_bytes
 from covidxr.workflows.archive_listing import LISTING, Manifest, card_sha256, list_archive, open_archive, read_manifest
-from covidxr.workflows.models import load_model, weights_folder
+from covidxr.workflows.models import weights_folder
 from covidxr.workflows.worklist import Picture, WorklistRow, is_picture, score_pictures
 
 if TYPE_CHECKING:
@@ -67,19 +67,20 @@ def score_archive(model_id: str, source: str, out: Path) -> ArchiveCounts:
     and, in its place, the model. The same call goes on where another ended.
 
     Raises ConfigError when Ray, or what reads the address, is not installed, or when `out` holds other rows or cannot be written;
-    ImageError for a source that cannot be listed or holds no pictures; ModelError; RunError when workers cannot go on.
+    ImageError for a source that cannot be listed or holds no pictures; ModelError for a model without a card; RunError when workers
+    cannot go on, also for want of its weights.
     """
     lacking = [name for name in ("ray", "pyarrow", "fsspec") if find_spec(name) is None]
     if lacking:
         raise ConfigError(f'--engine ray needs {" and ".join(lacking)}: pip install "covidxr[scale]"')
     source, out = source.rstrip("/") or "/", out.resolve()
-    model = load_model(model_id)  # by the workers too, but here what is wrong with it is told at once
+    card = store.read_card(store.model_folder(weights_folder(), model_id))
     files, root = open_archive(source)
-    listed = list_archive(files, root, source, model.card, out, SHARD)
+    listed = list_archive(files, root, source, card, out, SHARD)
     left = [number for number in range(-(-listed.files // SHARD)) if not _part(out, number).exists()]
     skipped = _verdicts(out).total()
     if left:
-        _score_shards(left, listed, _Scorer(model_id, weights_folder(), files, root, source, out))
+        _score_shards(left, listed, _Scorer(model_id, weights_folder().resolve(), files, root, source, out))
     if not all(_part(out, number).exists() for number in left):
         raise RunError(f"not all workers wrote to {out}: it must be a folder that all of them share")
     for file in out.glob(".part-*.tmp"):  # by workers that were killed
@@ -115,8 +116,8 @@ def _score_shards(left: list[int], listed: Manifest, scorer: _Scorer) -> None:
             # Ray begins a shard anew over which a worker died, and gives up when nothing more is done for half an hour.
             except (ray.exceptions.RayActorError, ray.data.exceptions.ExecutionTimeoutError) as error:
                 raise RunError(
-                    f"the workers do not come further ({str(error).partition('. ')[0]}): is there a picture that crashes them, or too "
-                    "little memory? What is written stays, and the same command goes on from there"
+                    f"the workers do not come further ({str(error).partition('. ')[0]}): does a picture crash them, or is there "
+                    "too little memory? What is written stays, and the same command goes on from there"
                 ) from error
 
 

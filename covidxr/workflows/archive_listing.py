@@ -73,6 +73,8 @@ def list_archive(files: AbstractFileSystem, root: str, source: str, card: ModelC
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if "file" in files.protocol and out.is_relative_to(Path(root).resolve()):
+        raise ConfigError(f"{out} lies in the archive, and would become a part of it; choose a folder elsewhere")
     old = read_manifest(out)
     schema = pa.schema([("file", pa.binary()), ("bytes", pa.int64())])  # a name need not be UTF-8
     digest, count, entries = hashlib.sha256(), 0, _walk(files, root)

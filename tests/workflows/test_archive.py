@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -153,15 +155,17 @@ def test_a_folder_takes_no_rows_of_another_archive_or_model(mixed: Path, tmp_pat
     (out / "_manifest.json").unlink()
     scorer(mixed, out)  # as when it was killed before the manifest was written
     with pytest.raises(ConfigError, match="holds other files"):
-        scorer(mixed, mixed)
-    assert not list(mixed.glob(".*.tmp"))
+        scorer(mixed, tmp_path)
+    assert not list(tmp_path.glob(".*.tmp"))
+    with pytest.raises(ConfigError, match="lies in the archive"):
+        scorer(mixed, mixed / "rows")
     (out / "part-000000.parquet").write_bytes(b"PAR1 and no more")
     monkeypatch.setattr(archive, "SHARD", 7)
     with pytest.raises(ConfigError, match=r"part-000000\.parquet is damaged"):
         score_archive("phantom-cnn", str(mixed), out)
 
 
-def test_a_written_shard_is_left_alone_and_a_full_disk_is_told(
+def test_a_written_shard_is_left_alone_and_what_a_worker_lacks_is_told(
     mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = scorer(mixed, tmp_path / "out")
@@ -176,6 +180,10 @@ def test_a_written_shard_is_left_alone_and_a_full_disk_is_told(
     answer = _Worker(own)({"shard": [1]})
     assert answer["files"] == [0]
     assert "No space left" in answer["error"][0]
+    shutil.copytree(own.weights / "phantom-cnn", tmp_path / "weights" / "phantom-cnn")
+    (tmp_path / "weights" / "phantom-cnn" / "model.safetensors").write_bytes(b"damaged")
+    (sentence,) = _Worker(replace(own, weights=tmp_path / "weights"))({"shard": [1]})["error"]
+    assert sentence.startswith("the weights of phantom-cnn are not those its card was written for")
 
 
 class _Flaky(LocalFileSystem):  # type: ignore[misc]
@@ -312,7 +320,7 @@ def workers(parent: int) -> list[int]:
     return [pid for pid, (_, command) in found.items() if command.startswith(b"ray::MapWorker") and below(pid)]
 
 
-def until(true: Callable[[], Any], seconds: float = 90) -> None:
+def until(true: Callable[[], Any], seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -323,7 +331,7 @@ def until(true: Callable[[], Any], seconds: float = 90) -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers by /proc")
 @pytest.mark.usefixtures("cluster")
 def test_killed_as_a_whole_then_a_worker_killed_every_picture_still_has_one_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, out, shards = tmp_path / "archive", tmp_path / "out", 40
     folder.mkdir()
@@ -362,7 +370,7 @@ def test_killed_as_a_whole_then_a_worker_killed_every_picture_still_has_one_row(
         assert len(others) == 1
         os.kill(killed, signal.SIGKILL)
         left = shards - len(parts())
-        counts = again.result(120)
+        counts = again.result(180)
     assert left > 10
     assert (counts.files, counts.answered, counts.skipped) == (4 * shards, 4 * shards, 4 * len(before))
     assert {file: file.stat().st_mtime_ns for file in before} == before
