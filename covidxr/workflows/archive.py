@@ -137,8 +137,11 @@ def _ray() -> Iterator[Any]:
         if not ray.is_initialized():
             try:
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, RuntimeError) as error:
-                raise RunError(f"Ray did not start, or there is none at RAY_ADDRESS: {str(error).splitlines()[0]}") from error
+            except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+                raise RunError(
+                    f"Ray did not start, or there is none at RAY_ADDRESS ({str(error).splitlines()[0]}); a cluster that asks for a "
+                    "token needs RAY_AUTH_MODE=token"
+                ) from error
             stack.callback(ray.shutdown)
         logger = logging.getLogger("ray.data")
         stack.callback(logger.setLevel, logger.level)
@@ -207,7 +210,7 @@ class _Scorer:
         names = [name.decode("utf-8", "surrogateescape") for name in listed["file"]]
         if not _part(self.out, number).exists():
             with ThreadPoolExecutor(_THREADS) as pool:
-                chosen = pool.map(lambda name: is_picture(name, partial(self._head, name)), names)
+                chosen = pool.map(self._is_picture, names)
                 pictures = [
                     Picture(f"{self.source}/{name}", partial(self._read, name, length))
                     for name, length, yes in zip(names, listed["bytes"], chosen, strict=True)
@@ -218,11 +221,12 @@ class _Scorer:
             write_bytes(_part(self.out, number), content.getvalue().to_pybytes())
         return len(names)
 
-    def _head(self, name: str) -> bytes:
+    def _is_picture(self, name: str) -> bool:
         try:
-            return bytes(self.files.cat_file(f"{self.root}/{name}", 0, 132)[:132])  # some servers send all
-        except Exception:  # as in `_read`
-            return b""
+            # Some servers send all of a file.
+            return is_picture(name, lambda: bytes(self.files.cat_file(f"{self.root}/{name}", 0, 132)[:132]))
+        except Exception:  # as in `_read`, which will tell
+            return True
 
     def _read(self, name: str, length: int | None) -> bytes:
         path = f"{self.root}/{name}"

@@ -199,7 +199,7 @@ class _Flaky(LocalFileSystem):  # type: ignore[misc]
 
     def open(self, path: str, *words: Any, **options: Any) -> Any:
         self.attempts[path] = self.attempts.get(path, 0) + 1
-        if self.attempts[path] < 3 or path.endswith("/0.png"):
+        if self.attempts[path] < 3 or path.endswith(("/0.png", "/IM0")):
             raise ValueError("the line was cut")
         return super().open(path, *words, **options)
 
@@ -208,14 +208,17 @@ def test_what_cannot_be_fetched_is_tried_again_then_a_row_with_its_reason(tmp_pa
     (tmp_path / "in").mkdir()
     for seed in range(5):
         (tmp_path / "in" / f"{seed}.png").write_bytes(png(seed))
+    (tmp_path / "in" / "IM0").write_bytes(png(5))  # which nobody can tell from what is no picture
     files = _Flaky()
     rows = write_all(scorer(tmp_path / "in", tmp_path / "out", files)).set_index("file")
     reasons = {Path(name).name: row["reason"] for name, row in rows.iterrows() if row["verdict"] == "unreadable"}
     assert reasons == {
         "0.png": "cannot read 0.png: the line was cut",
+        "IM0": "cannot read IM0: the line was cut",
         "2.png": "2.png has 1,000,000,000 bytes, more than the limit of 200,000,000",
     }
-    assert {Path(path).name: count for path, count in files.attempts.items()} == {"0.png": 3, "1.png": 3, "3.png": 3, "4.png": 3}
+    attempts = {Path(path).name: count for path, count in files.attempts.items()}
+    assert attempts == {"0.png": 3, "1.png": 3, "3.png": 3, "4.png": 3, "IM0": 4}
 
 
 @pytest.mark.parametrize(
