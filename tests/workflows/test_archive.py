@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -36,9 +37,11 @@ from covidxr.records import CLASS_NAMES, RESEARCH_ONLY
 from covidxr.workflows import archive
 from covidxr.workflows.archive import _Scorer, _Worker, score_archive
 from covidxr.workflows.archive_listing import list_archive
+from covidxr.workflows.worklist import WorklistRow
 from tests.data.test_dicom import dicom
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+NUMBERS = (*CLASS_NAMES, "disease", "uncertainty")
 ALIKE = 1e-6
 """How far the probabilities may lie apart: batches are cut by what has been read in time, and sums over them round otherwise."""
 
@@ -82,29 +85,37 @@ def write_all(own: _Scorer) -> pd.DataFrame:
     return pd.read_parquet(own.out)
 
 
-def plain(folder: Path) -> dict[str, dict[str, Any]]:
-    return {row["path"]: row for row in workflows.predict_paths("phantom-cnn", [folder])}
+def plain(folder: Path) -> dict[str, WorklistRow]:
+    return {row.name: row for row in workflows.score_worklist("phantom-cnn", [folder])}
 
 
-def assert_same(rows: pd.DataFrame, expected: dict[str, dict[str, Any]], rename: Callable[[str], str] = lambda name: name) -> None:
+def assert_same(rows: pd.DataFrame, expected: dict[str, WorklistRow], rename: Callable[[str], str] = lambda name: name) -> None:
     """Every picture has one row, and it says what the plain command says."""
     assert sorted(map(rename, rows["file"])) == sorted(expected)
     for row in rows.to_dict("records"):
         own = expected[rename(row["file"])]
-        if "error" in own:
-            assert rename(row["reason"]).endswith(own["error"].split(": ", 1)[-1])
-            assert row["verdict"] in ("refused", "unreadable")
-            assert pd.isna([row[name] for name in ("predicted", *CLASS_NAMES, "disease", "uncertainty")]).all()
+        assert (row["verdict"], list(row["warnings"])) == (own.verdict, list(own.warnings))
+        if own.verdict == "answered":
+            assert row["predicted"] == own.predicted
+            numbers = [*own.probabilities.values(), own.disease, own.uncertainty]
+            assert [row[name] for name in NUMBERS] == pytest.approx(numbers, abs=ALIKE)
         else:
-            assert (row["verdict"], row["predicted"]) == ("answered", own["predicted"])
-            assert [row[name] for name in CLASS_NAMES] == pytest.approx(list(own["probabilities"].values()), abs=ALIKE)
-            assert list(row["warnings"]) == own.get("warnings", [])
+            assert rename(row["reason"]) == (own.error or " ".join(own.refusals))
+            assert pd.isna([row[name] for name in ("predicted", *NUMBERS)]).all()
+
+
+def count(rows: Iterable[WorklistRow]) -> dict[str, int]:
+    return {"answered": 0, "refused": 0, "unreadable": 0} | Counter(row.verdict for row in rows)
 
 
 def test_the_files_of_all_shards_hold_what_the_plain_command_says(mixed: Path, tmp_path: Path) -> None:
     rows = write_all(scorer(mixed, tmp_path / "out"))
-    assert rows["verdict"].value_counts().to_dict() == {"answered": 21, "unreadable": 2, "refused": 1}
     assert_same(rows, plain(mixed))
+    verdicts = {Path(name).name: verdict for name, verdict in zip(rows["file"], rows["verdict"], strict=True)}
+    assert len(verdicts) == 24
+    assert [verdicts[name] for name in ("IM0001", "IM0002", "bad.png", "inner.zip")] == [
+        "answered", "refused", "unreadable", "unreadable",
+    ]  # fmt: skip
     schema = pq.read_schema(tmp_path / "out" / "part-000000.parquet")
     assert [str(schema.field(name).type) for name in ("file", "COVID", "uncertainty", "reason", "warnings")] == [
         "string", "double", "double", "string", "list<element: string>",
@@ -144,6 +155,7 @@ def test_a_folder_takes_no_rows_of_another_archive_or_model(mixed: Path, tmp_pat
     with pytest.raises(ConfigError, match=r"another archive.*listing_sha256\); choose a new folder"):
         scorer(mixed, out)
     assert (out / "_listing.parquet").read_bytes() == first
+    assert not list(out.glob(".*.tmp"))
     with pytest.raises(ConfigError, match="not the same: shard,"):
         scorer(mixed, out, shard=8)
     (out / "_manifest.json").write_text((out / "_manifest.json").read_text().replace('"card_sha256": "', '"card_sha256": "0'))
@@ -156,7 +168,6 @@ def test_a_folder_takes_no_rows_of_another_archive_or_model(mixed: Path, tmp_pat
     scorer(mixed, out)  # as when it was killed before the manifest was written
     with pytest.raises(ConfigError, match="holds other files"):
         scorer(mixed, tmp_path)
-    assert not list(tmp_path.glob(".*.tmp"))
     with pytest.raises(ConfigError, match="lies in the archive"):
         scorer(mixed, mixed / "rows")
     (out / "part-000000.parquet").write_bytes(b"PAR1 and no more")
@@ -299,12 +310,11 @@ def test_two_workers_say_of_a_web_server_what_the_plain_command_says_of_its_fold
     monkeypatch.setattr(archive, "SHARD", 5)
     out = tmp_path / "out"
     result = CliRunner().invoke(app, ["predict", "phantom-cnn", served, "--engine", "ray", "--out", str(out), "--json"])
-    assert json.loads(result.stdout) == {
-        "engine": "ray", "model_id": "phantom-cnn", "files": 24, "answered": 21, "refused": 1, "unreadable": 2, "skipped": 0,
-        "out": str(out),
-    }  # fmt: skip
+    expected = plain(mixed)
+    told = {"engine": "ray", "model_id": "phantom-cnn", "files": 24, "skipped": 0, "out": str(out)}
+    assert json.loads(result.stdout) == told | count(expected.values())
     assert len(list(out.glob("part-*"))) == 6
-    assert_same(pd.read_parquet(out), plain(mixed), lambda text: text.replace(served, str(mixed)))
+    assert_same(pd.read_parquet(out), expected, lambda text: text.replace(served, str(mixed)))
 
 
 def workers(parent: int) -> list[int]:
@@ -375,11 +385,11 @@ def test_killed_as_a_whole_then_a_worker_killed_every_picture_still_has_one_row(
         left = shards - len(parts())
         counts = again.result(180)
     assert left > 10
-    assert (counts.files, counts.answered, counts.skipped) == (4 * shards, 4 * shards, 4 * len(before))
+    assert (counts.files, counts.skipped) == (4 * shards, 4 * len(before))
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert not list(out.glob(".*.tmp"))
     assert capsys.readouterr().out == ""  # whatever Ray says of killed workers
     alone = plain(tmp_path / "kinds")  # the others are links to these
-    assert_same(
-        pd.read_parquet(out), {str(file): alone[str(tmp_path / "kinds" / f"{int(file.stem) % 5}.png")] for file in folder.iterdir()}
-    )
+    expected = {str(file): alone[str(tmp_path / "kinds" / f"{int(file.stem) % 5}.png")] for file in folder.iterdir()}
+    assert_same(pd.read_parquet(out), expected)
+    assert (counts.answered, counts.refused, counts.unreadable) == tuple(count(expected.values()).values())
