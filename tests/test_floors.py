@@ -25,13 +25,14 @@ FLOORS |= {"runs": 3, "reports": 3, "workflows": 4, "cli": 5, "app": 5, "__main_
 NUMBERS = {"numpy", "pandas", "PIL", "pydicom", "scipy", "sklearn", "plotly", "platformdirs", "filelock", "tqdm", "openpyxl"}
 NUMBERS |= {"skimage"}
 PAPER = {"fpdf"}
+SCALE = {"ray", "fsspec", "pyarrow"}
 NETWORKS = {"torch", "torchvision", "captum", "lightning_fabric", "monai", "safetensors"}
 LIBRARIES = {
     0: {"numpy"},
     1: NUMBERS,
     2: NUMBERS | NETWORKS,
     3: NUMBERS | PAPER | {"highdicom"},
-    4: NUMBERS | NETWORKS,
+    4: NUMBERS | NETWORKS | SCALE,
     5: NUMBERS | NETWORKS | {"typer", "rich", "streamlit"},
     6: set(),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -170,9 +170,16 @@ def compare(
 
 def predict(
     model: Annotated[str, typer.Argument(help="Model id.")],
-    paths: Annotated[list[Path], typer.Argument(help="Pictures (PNG, JPEG, TIFF, DICOM), folders or zips.")],
+    paths: Annotated[list[str], typer.Argument(help="Pictures (PNG, JPEG, TIFF, DICOM), folders or zips.")],
     explain: Annotated[Path | None, typer.Option(help="Folder for the heat maps of the predicted classes, as PNG.")] = None,
     csv: Annotated[Path | None, typer.Option(help="File for all rows as a table, with verdicts, uncertainty and reasons.")] = None,
+    engine: Annotated[
+        Literal["plain", "ray"],
+        typer.Option(help="ray: one folder or address, such as s3://BUCKET/FOLDER, on all cores or a cluster."),
+    ] = "plain",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the rows of --engine ray, as Parquet; called again, it goes on.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print the class probabilities of pictures. One that cannot be read is a row with its reason; the others go on.
@@ -181,7 +188,18 @@ def predict(
     """
     from covidxr import workflows
 
-    rows = workflows.predict_paths(model, paths, explain, csv)
+    if engine == "ray":
+        if explain is not None or csv is not None:
+            raise ConfigError("--engine ray writes rows as Parquet into --out and nothing else: leave out --explain and --csv")
+        if out is None or len(paths) != 1:
+            raise ConfigError(
+                "--engine ray takes one folder or address and writes into one folder: predict MODEL SOURCE --engine ray --out DIR"
+            )
+        _predict_archive(model, paths[0], out, as_json)
+        return
+    if out is not None:
+        raise ConfigError(f"--out {out} is where --engine ray writes: name that engine too, or use --csv FILE")
+    rows = workflows.predict_paths(model, [Path(path) for path in paths], explain, csv)
 
     def show(console: Console) -> None:
         names = list(next((row["probabilities"] for row in rows if "probabilities" in row), {}))
@@ -195,4 +213,22 @@ def predict(
 
     print_result({"model_id": model, "predictions": rows}, as_json, show)
     if rows and all("error" in row for row in rows):
+        sys.exit(2)
+
+
+def _predict_archive(model: str, source: str, out: Path, as_json: bool) -> None:
+    from covidxr import workflows
+
+    counts = workflows.score_archive(model, source, out)
+
+    def show(console: Console) -> None:
+        console.print(
+            f"{counts.files:,} pictures: {counts.answered:,} answered, {counts.refused:,} refused, {counts.unreadable:,} not read; "
+            f"{counts.skipped:,} of them had been written before. The rows are in {counts.out}, as Parquet. {RESEARCH_ONLY}",
+            markup=False,
+            highlight=False,
+        )
+
+    print_result({"engine": "ray"} | asdict(counts), as_json, show)
+    if not counts.answered:
         sys.exit(2)

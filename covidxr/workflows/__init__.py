@@ -2,6 +2,7 @@
 
 from covidxr.data.dataset import open_dataset
 from covidxr.data.images import read_radiograph
+from covidxr.workflows.archive import score_archive
 from covidxr.workflows.audits import audit_dataset
 from covidxr.workflows.cases import (
     explain_case,
@@ -87,6 +88,7 @@ __all__ = [
     "resume",
     "runs_folder",
     "sample_phantom",
+    "score_archive",
     "score_pictures",
     "score_worklist",
     "segmenter_card",

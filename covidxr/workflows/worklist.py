@@ -124,7 +124,7 @@ def list_pictures(sources: Iterable[Source], stack: ExitStack) -> list[Picture]:
                 continue
             files = open_files(source)  # type: ignore[assignment]
         stack.enter_context(files)
-        found = sorted(file for file in files.list() if _is_picture(file, partial(files.head, file, 132)))
+        found = sorted(file for file in files.list() if is_picture(file, partial(files.head, file, 132)))
         if not found:
             raise ImageError(f"{name} holds no PNG, JPEG, TIFF or DICOM files")
         pictures += [Picture(f"{name}/{file}", partial(files.read, file)) for file in found]
@@ -137,13 +137,14 @@ def score_pictures(
     watch: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
     thumbnail: int = 0,
+    threads: int | None = None,
 ) -> Iterator[WorklistRow]:
     """Yield a row for each picture, in order; see `score_worklist`.
 
-    thumbnail: long edge in pixels of the rows' thumbnails; 0 for none.
+    thumbnail: long edge in pixels of the rows' thumbnails; 0 for none.  threads: how many read; without it, one a core.
     """
     done = 0
-    for some in _batches(model, pictures, thumbnail):
+    for some in _batches(model, pictures, thumbnail, threads):
         for row in _score(model, some):
             done += 1
             yield row
@@ -185,12 +186,12 @@ def worklist_csv(rows: Iterable[WorklistRow], class_names: Sequence[str], sets: 
 
 
 def _batches(
-    model: LoadedModel, pictures: Sequence[Picture], thumbnail: int
+    model: LoadedModel, pictures: Sequence[Picture], thumbnail: int, threads: int | None
 ) -> Iterator[list[tuple[WorklistRow, GreyImage | None]]]:
     """Yield what threads have read, in order: no more than a batch, less where reading is slower than the network."""
     starts = iter(range(0, len(pictures), _READ_AT_ONCE))
     waiting: deque[Future[list[tuple[WorklistRow, GreyImage | None]]]] = deque()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
 
         def read_on() -> None:
             while len(waiting) < _AHEAD and (start := next(starts, None)) is not None:
@@ -251,7 +252,7 @@ def _score(model: LoadedModel, batch: Sequence[tuple[WorklistRow, GreyImage | No
             yield replace(row, probabilities=named, refusals=row.refusals + against)
 
 
-def _is_picture(file: str, head: Callable[[], bytes]) -> bool:
+def is_picture(file: str, head: Callable[[], bytes]) -> bool:
     """Whether to open a file of a folder or a zip: by its suffix, so that a damaged one is told, else by its first bytes."""
     name = PurePosixPath(file).name.lower()
     if name.endswith((*SUFFIXES, ".zip")):
