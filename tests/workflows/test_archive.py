@@ -33,6 +33,7 @@ from typer.testing import CliRunner
 from covidxr import workflows
 from covidxr.cli import app
 from covidxr.errors import ConfigError, CovidxrError, ImageError, ModelError
+from covidxr.models import store
 from covidxr.records import CLASS_NAMES, RESEARCH_ONLY
 from covidxr.workflows import archive
 from covidxr.workflows.archive import _Scorer, _Worker, score_archive
@@ -117,9 +118,14 @@ def test_the_files_of_all_shards_hold_what_the_plain_command_says(mixed: Path, t
         "answered", "refused", "unreadable", "unreadable",
     ]  # fmt: skip
     schema = pq.read_schema(tmp_path / "out" / "part-000000.parquet")
-    assert [str(schema.field(name).type) for name in ("file", "COVID", "uncertainty", "reason", "warnings")] == [
-        "string", "double", "double", "string", "list<element: string>",
+    assert [str(schema.field(name).type) for name in ("file", "COVID", "uncertainty", "prediction_set", "reason", "warnings")] == [
+        "string", "double", "double", "list<element: string>", "string", "list<element: string>",
     ]  # fmt: skip
+    sets = store.read_card(workflows.weights_folder() / "phantom-cnn").prediction_sets
+    assert sets is not None
+    for i, verdict in enumerate(rows["verdict"]):
+        own = [name for name in CLASS_NAMES if rows[name][i] >= sets.thresholds[name]] if verdict == "answered" else None
+        assert rows["prediction_set"][i] == own
     assert schema.metadata[b"covidxr.note"].decode() == RESEARCH_ONLY
     assert schema.metadata[b"covidxr.model_id"] == b"phantom-cnn"
 
