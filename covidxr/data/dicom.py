@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from PIL import Image
 from covidxr.data import dicom_header
 from covidxr.data.decoding import decode_pixels
 from covidxr.data.images import Radiograph, check_size
+from covidxr.data.levels import Levels, fitting, of_greys
 from covidxr.data.limits import MAX_FILE_BYTES
 from covidxr.errors import ImageError
 from covidxr.records import GreyImage
@@ -21,6 +22,7 @@ from covidxr.records import GreyImage
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+T = TypeVar("T")
 Values = npt.NDArray[np.float64]
 """Pixel values; float64 holds all integers of a DICOM file exactly."""
 
@@ -36,6 +38,16 @@ def read_dicom(content: bytes, name: str) -> Radiograph:
     window, pictures of 8 bits stay as they are and deeper ones are spread linearly from their darkest to their brightest value.
     Padding is black and has no say in the spread. Colour becomes its grey. Raises ImageError, naming `name`, for all else.
     """
+    return _opened(content, name, _radiograph)
+
+
+def read_dicom_levels(content: bytes, name: str) -> Levels:
+    """Decode a DICOM file as `read_dicom` does, but keep its depth. Raises ImageError, naming `name`, where that does."""
+    return _opened(content, name, _levels)
+
+
+def _opened(content: bytes, name: str, use: Callable[[Dataset, npt.NDArray[Any], str], T]) -> T:
+    """Open and decode a file, and return what is made of its header and its stored values."""
     from pydicom import dcmread  # imported late: it costs a third of a second and most datasets hold no DICOM
     from pydicom.errors import InvalidDicomError
 
@@ -44,16 +56,7 @@ def read_dicom(content: bytes, name: str) -> Radiograph:
             _check_inflation(content, name)
         dataset = dcmread(io.BytesIO(content))
         _check(dataset, name)
-        stored = _stored(dataset, content, name)
-        grey = _grey_of_colour(stored, name) if dataset.SamplesPerPixel == 3 else _grey(dataset, stored, name)
-        return Radiograph(
-            grey,
-            "DICOM",
-            int(dataset.get("BitsStored") or stored.dtype.itemsize * 8),
-            dicom_header.warnings(dataset) + _writing(grey),
-            dicom_header.refusals(dataset),
-            dicom_header.dropped(dataset),
-        )
+        return use(dataset, _stored(dataset, content, name), name)
     except ImageError:
         raise
     except InvalidDicomError:
@@ -62,6 +65,38 @@ def read_dicom(content: bytes, name: str) -> Radiograph:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ImageError(f"cannot read {name}: the DICOM file is damaged or of an unknown kind ({reason}); {_CURE}") from error
+
+
+def _radiograph(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Radiograph:
+    grey = _grey(dataset, stored, name)
+    return Radiograph(
+        grey,
+        "DICOM",
+        int(dataset.get("BitsStored") or stored.dtype.itemsize * 8),
+        dicom_header.warnings(dataset) + _writing(grey),
+        dicom_header.refusals(dataset),
+        dicom_header.dropped(dataset),
+    )
+
+
+def _levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Levels:
+    """The levels of the picture; its greys alone where they are in colour, too many, or no line leads to their units."""
+    if not _few(stored) or dataset.get("ModalityLUTSequence"):
+        return of_greys(_grey(dataset, stored, name))
+    first, places, greys = _placed(dataset, stored, name)
+    levels = first + np.arange(len(greys))
+    padded = np.flatnonzero(_padding(dataset, levels))
+    own = np.setdiff1d(np.flatnonzero(np.bincount(places.ravel(), minlength=len(greys))), padded)
+    units = _modality(dataset, levels.astype(np.float64))
+    return Levels(
+        fitting(places, len(greys)),
+        greys,
+        *(_ends(dataset) or ((0.0, 255.0) if _plain(dataset, levels.astype(stored.dtype), units) else _span(units[own]))),
+        dataset.PhotometricInterpretation == "MONOCHROME1",
+        float(units[1] - units[0]) if len(units) > 1 else 1.0,
+        float(units[0]),
+        (int(padded[0]), int(padded[-1])) if len(padded) else None,
+    )
 
 
 def _writing(grey: GreyImage) -> tuple[str, ...]:
@@ -120,14 +155,26 @@ def _grey_of_colour(stored: npt.NDArray[Any], name: str) -> GreyImage:
 
 def _grey(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> GreyImage:
     """Stored values to grey values. Those of up to 16 bits are few: each is worked out once, then looked up."""
-    if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
+    if dataset.SamplesPerPixel == 3:
+        return _grey_of_colour(stored, name)
+    if not _few(stored):
         return _grey_of_levels(dataset, stored, name)
+    _, places, greys = _placed(dataset, stored, name)
+    return greys[places]
+
+
+def _few(stored: npt.NDArray[Any]) -> bool:
+    return stored.ndim == 2 and stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2
+
+
+def _placed(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> tuple[int, npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """The lowest stored value, by how many steps each pixel lies above it, and the grey of each step."""
     low = int(stored.min())
     places = stored.astype(np.int32) - low
     present = np.flatnonzero(np.bincount(places.ravel()))
     greys = np.zeros(int(present[-1]) + 1, dtype=np.uint8)
     greys[present] = _grey_of_levels(dataset, (present + low).astype(stored.dtype), name)
-    return greys[places]
+    return low, places, greys
 
 
 def _grey_of_levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
@@ -141,14 +188,22 @@ def _grey_of_levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> np
         raise ImageError(f"cannot read {name}: it holds pixel values that are not numbers; {_CURE}")
     shares = _window(dataset, values)
     if shares is None:
-        plain = stored.dtype == np.uint8 and dataset.BitsStored == 8 and np.array_equal(values, stored)
-        low, high = (0.0, 255.0) if plain else (values[~padded].min(), values[~padded].max())
+        low, high = (0.0, 255.0) if _plain(dataset, stored, values) else _span(values[~padded])
         shares = (values - low) / max(high - low, 1e-9)
     shares = shares.clip(0.0, 1.0)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shares = 1.0 - shares
     # Padding lies outside the picture, as does the black around one that is made square.
     return np.asarray(np.rint(np.where(padded, 0.0, shares) * 255), dtype=np.uint8)
+
+
+def _plain(dataset: Dataset, stored: npt.NDArray[Any], values: Values) -> bool:
+    """Whether values are greys as they stand."""
+    return stored.dtype == np.uint8 and dataset.BitsStored == 8 and np.array_equal(values, stored)
+
+
+def _span(values: Values) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
 
 
 def _padding(dataset: Dataset, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -185,6 +240,16 @@ def _window(dataset: Dataset, values: Values) -> Values | None:
     if width <= 1:  # a threshold
         return np.asarray(values > centre - 0.5, dtype=np.float64)
     return np.asarray((values - (centre - 0.5)) / (width - 1) + 0.5)
+
+
+def _ends(dataset: Dataset) -> tuple[float, float] | None:
+    """The values that the first window shows black and white; None without one, and where a table takes its place."""
+    centre, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
+    if dataset.get("VOILUTSequence") or centre is None or width is None or not width > 0:
+        return None
+    if str(dataset.get("VOILUTFunction") or "LINEAR") == "LINEAR":
+        centre, width = centre - 0.5, max(width - 1, 0.0)
+    return centre - width / 2, centre + width / 2
 
 
 def _look_up(dataset: Dataset, item: Dataset, values: Values) -> tuple[Values, int]:

@@ -15,7 +15,7 @@ from covidxr.errors import ImageError
 from covidxr.records import GreyImage
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
-_FORMATS = ("PNG", "JPEG", "TIFF")
+FORMATS = ("PNG", "JPEG", "TIFF")
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _CURE = "save it again as an 8- or 16-bit PNG, JPEG or TIFF"
 
@@ -58,7 +58,7 @@ def read_radiograph(content: bytes, name: str) -> Radiograph:
 
         return read_dicom(content, name)
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             _check_geometry(picture, name)
             kind, bits = str(picture.format), _bits(picture)
             if kind == "PNG":
@@ -98,14 +98,15 @@ def _bits(picture: Image.Image) -> int:
 def _to_grey(picture: Image.Image, name: str) -> GreyImage:
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode in _DEEP_MODES:
-        return _spread(np.asarray(picture, dtype=np.float64), name)
+        return spread(np.asarray(picture, dtype=np.float64), name)
     if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
     return np.asarray(picture.convert("RGB").convert("L") if picture.mode != "L" else picture, dtype=np.uint8)
 
 
-def _spread(values: npt.NDArray[np.float64], name: str) -> GreyImage:
+def spread(values: npt.NDArray[np.float64], name: str) -> GreyImage:
+    """Spread values of any shape linearly, the least to 0 and the greatest to 255. Raises ImageError, naming `name`, for NaN."""
     if not np.isfinite(values).all():
         raise ImageError(f"cannot read {name}: it holds pixel values that are not numbers; {_CURE}")
     low, high = values.min(), values.max()
