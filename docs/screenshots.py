@@ -44,7 +44,7 @@ def open_predict(page: Page) -> None:
     """Accept the notice, ask for a phantom and wait for its heat map."""
     page.get_by_role("button", name="I understand").click()
     page.get_by_role("button", name="COVID", exact=True).click()
-    page.locator("[data-testid=stImage] img").nth(1).wait_for()
+    page.locator(".stage[aria-busy=false]").wait_for()
     page.locator(".barlayer .point").nth(3).wait_for()
     page.get_by_text("in the lungs").or_(page.get_by_text("inside the lungs")).first.wait_for()
     page.get_by_test_id("stPlotlyChart").first.scroll_into_view_if_needed()

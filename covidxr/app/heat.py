@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+import hashlib
 
-import numpy as np
-import numpy.typing as npt
 import streamlit as st
 
 from covidxr import workflows
 from covidxr.app.cache import Case, Picture, explain, lungs
 from covidxr.app.frame import literal
+from covidxr.app.lightbox import Pane, Sheet, lightbox, png, sheet
 from covidxr.cards import METHOD_TITLES, ModelCard
+from covidxr.data.levels import read_levels
 from covidxr.data.lungs import LungMask, resize_mask
 from covidxr.errors import ModelError
 from covidxr.evaluation.localisation import map_facts
-from covidxr.figures import heat_contours, heat_overlay, lung_outline, on_native_grid
+from covidxr.figures import contour_layer, heat_layer, layer_size, on_native_grid, outline_layer
 from covidxr.records import Attribution, display_name
 from covidxr.reports.heat_maps import heat_caption, map_sentence, trust_sentences
 
-Drawing = Literal["Colours", "Contours", "Grid"]
-DRAWINGS: dict[Drawing, str] = {
+DRAWINGS = {
     "Colours": "a colour for each height of the map",
     "Contours": "lines around its upper three quarters, its upper half and its upper quarter",
     "Grid": "the cells it was computed on, no finer than the method is",
 }
+_SOFT_EDGE = 512
+"""Long edge in pixels of a layer without lines: no map is finer."""
 _NO_SECOND = ""
 
 
@@ -34,7 +34,7 @@ def heat_panel(card: ModelCard, picture: Picture, case: Case) -> Attribution:
 
     Return the map that is shown.
     """
-    pictures, controls = st.container(), st.columns([4, 4, 5, 3], vertical_alignment="bottom")
+    pictures, controls = st.container(), st.columns([4, 4, 5], vertical_alignment="bottom")
     names, predicted = list(card.class_names), case.prediction.predicted
     target = controls[0].selectbox(
         "Why", names, names.index(predicted), display_name, key=f"explain {predicted}", help="The class that is explained."
@@ -48,19 +48,10 @@ def heat_panel(card: ModelCard, picture: Picture, case: Case) -> Attribution:
     )
     with controls[2]:
         method = _choose_method(card)
-    with controls[3]:
-        drawing, opacity, outlined = _choose_drawing()
     attributions = [explain(card, picture, name, method) for name in (target, second) if name]
     found = lungs_of(picture)
-    first, *others = pictures.columns(1 + len(attributions))
-    name = "Synthetic phantom, not a radiograph" if picture.synthetic else picture.name
-    caption = literal(f"{name}. {case.padding}" if case.padding else name)
-    # JPEG, which Streamlit would choose, blurs what a radiograph is looked at for.
-    first.image(case.image, caption=caption, width="stretch", output_format="PNG", alt=f"{name}, as the model reads it")
-    for place, attribution in zip(others, attributions, strict=True):
-        drawn = _draw(case, attribution, drawing, opacity, found if outlined else None)
-        alt = f"The same picture under the heat map for {display_name(attribution.target)}"
-        place.image(drawn, caption=heat_caption(attribution), width="stretch", output_format="PNG", alt=alt)
+    with pictures:
+        _view(picture, case, attributions, found)
     for attribution in attributions:
         _say_where(attribution, found, named=len(attributions) > 1)
     st.markdown(_unbroken(" ".join(trust_sentences(card, method))))
@@ -85,23 +76,45 @@ def _choose_method(card: ModelCard) -> str:
     )
 
 
-def _choose_drawing() -> tuple[Drawing, float, bool]:
-    """Let the reader choose how a map is drawn: the drawing, its opacity in [0, 1], whether the lungs are outlined."""
-    with st.popover("Drawing", icon=":material/tune:", width="stretch"):
-        drawing = st.radio("Draw", list(DRAWINGS), captions=list(DRAWINGS.values()), key="drawing")
-        opacity = st.slider("Opacity (%)", 0, 100, 60, step=5, key="opacity", disabled=drawing == "Contours") / 100
-        outlined = st.checkbox("Outline the lungs", True, key="outline")
-    return drawing, opacity, outlined
+def _view(picture: Picture, case: Case, attributions: list[Attribution], found: LungMask | None) -> None:
+    """Show the picture, and beside it or under a divider itself under each map."""
+    name = "Synthetic phantom, not a radiograph" if picture.synthetic else picture.name
+    plain = Pane(f"{name}, as the model reads it", f"{name}. {case.padding}" if case.padding else name)
+    own = _sheet(picture.sha256, picture)
+    shape = own.facts["height"], own.facts["width"]
+    mapped = [
+        Pane(
+            f"The same picture under the heat map for {display_name(attribution.target)}",
+            heat_caption(attribution),
+            _layers(hashlib.sha256(attribution.heat.tobytes()).hexdigest(), attribution.native_grid, shape, attribution),
+        )
+        for attribution in attributions
+    ]
+    outline = None if found is None else _outline(hashlib.sha256(found.tobytes()).hexdigest(), shape, found)
+    lightbox(own, [plain, *mapped], DRAWINGS, outline, key="viewer")
 
 
-def _draw(case: Case, attribution: Attribution, drawing: Drawing, opacity: float, found: LungMask | None) -> npt.NDArray[np.uint8]:
-    drawings: dict[Drawing, Callable[[], npt.NDArray[np.uint8]]] = {
-        "Colours": lambda: heat_overlay(case.image, attribution.heat, opacity),
-        "Contours": lambda: heat_contours(case.image, attribution.heat),
-        "Grid": lambda: heat_overlay(case.image, on_native_grid(attribution.heat, attribution.native_grid), opacity),
+# A parameter whose name begins with an underscore is no part of the key: the hashes stand for what it holds.
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _sheet(picture_sha256: str, _picture: Picture) -> Sheet:
+    return sheet(read_levels(_picture.content, _picture.name), picture_sha256)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _layers(heat_sha256: str, grid: tuple[int, int], shape: tuple[int, int], _attribution: Attribution) -> dict[str, bytes]:
+    heat, soft = _attribution.heat, layer_size(*shape, edge=_SOFT_EDGE)
+    return {
+        "Colours": png(heat_layer(heat, *soft)),
+        "Contours": png(contour_layer(heat, *layer_size(*shape))),
+        "Grid": png(heat_layer(on_native_grid(heat, grid), *soft)),
     }
-    drawn = drawings[drawing]()
-    return drawn if found is None else lung_outline(drawn, found)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _outline(lungs_sha256: str, shape: tuple[int, int], _lungs: LungMask) -> bytes:
+    return png(outline_layer(_lungs, *layer_size(*shape)))
 
 
 def lungs_of(picture: Picture) -> LungMask | None:

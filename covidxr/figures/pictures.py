@@ -28,6 +28,8 @@ LUNG_COLOUR = (86, 180, 233)
 
 Rgb = npt.NDArray[np.uint8]
 """(H, W, 3) red, green and blue in 0..255."""
+Rgba = npt.NDArray[np.uint8]
+"""(H, W, 4) the same, and how much they cover, 0..255."""
 
 
 def fit_screen(image: GreyImage, edge: int = SCREEN_EDGE) -> GreyImage:
@@ -49,7 +51,7 @@ def heat_overlay(image: GreyImage, heat: npt.NDArray[np.float32], opacity: float
     """
     if not 0.0 <= opacity <= 1.0:
         raise ValueError(f"opacity must lie between 0 and 1, got {opacity}")
-    own = _laid_on(image, heat)  # (H, W)
+    own = _laid_on(heat, *image.shape)  # (H, W)
     strength = np.abs(own)
     alpha = (opacity * strength)[..., None]
     shades = np.rint(strength * 255).astype(np.uint8)
@@ -58,16 +60,37 @@ def heat_overlay(image: GreyImage, heat: npt.NDArray[np.float32], opacity: float
     return np.rint(blend).astype(np.uint8)
 
 
-def heat_contours(image: GreyImage, heat: npt.NDArray[np.float32]) -> Rgb:
-    """Draw the borders of what lies above a quarter, a half and three quarters of a heat map on a picture: (H, W, 3) uint8.
+def heat_layer(heat: npt.NDArray[np.float32], height: int, width: int) -> Rgba:
+    """Return a heat map as a layer, (H, W, 4) uint8: laid on a picture at an opacity, it gives `heat_overlay`."""
+    own = _laid_on(heat, height, width)
+    shades = np.rint(np.abs(own) * 255).astype(np.uint8)
+    colours = np.where(own[..., None] < 0, BLUES[shades], INFERNO[shades])
+    return np.dstack([np.rint(colours).astype(np.uint8), shades])
 
-    image and heat as in `heat_overlay`. The higher the level, the brighter and thicker its line.
+
+def contour_layer(heat: npt.NDArray[np.float32], height: int, width: int) -> Rgba:
+    """Return the borders of what lies above a quarter, a half and three quarters of a heat map as a layer, (H, W, 4) uint8.
+
+    heat as in `heat_overlay`. The higher the level, the brighter and thicker its line.
     """
-    own = _laid_on(image, heat)
-    picture = np.repeat(image[..., None], 3, axis=2)
+    own = _laid_on(heat, height, width)
+    layer = np.zeros((height, width, 4), dtype=np.uint8)
     for level, shade, steps in ((0.25, 140, 1), (0.5, 190, 2), (0.75, 255, 3)):
-        picture[_border(own >= level, steps * _line(image))] = INFERNO[shade]
-    return picture
+        layer[_border(own >= level, steps * _line(height, width))] = (*INFERNO[shade], 255)
+    return layer
+
+
+def outline_layer(lungs: npt.NDArray[np.bool_], height: int, width: int) -> Rgba:
+    """Return the border of the lungs, as in `lung_outline`, as a layer, (H, W, 4) uint8."""
+    layer = np.zeros((height, width, 4), dtype=np.uint8)
+    layer[_lung_border(lungs, height, width)] = (*LUNG_COLOUR, 255)
+    return layer
+
+
+def layer_size(height: int, width: int, edge: int = SCREEN_EDGE) -> tuple[int, int]:
+    """Return the height and width of a layer for a picture: of its shape, the long edge of `edge` pixels."""
+    scale = edge / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def lung_outline(picture: npt.NDArray[np.uint8], lungs: npt.NDArray[np.bool_]) -> Rgb:
@@ -75,10 +98,8 @@ def lung_outline(picture: npt.NDArray[np.uint8], lungs: npt.NDArray[np.bool_]) -
 
     lungs: (S, S), lying on the picture padded to a centred square.
     """
-    grey = picture if picture.ndim == 2 else picture[..., 0]
-    own = _laid_on(grey, lungs.astype(np.float32)) >= 0.5
     drawn = np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture.copy()
-    drawn[_border(own, _line(grey))] = LUNG_COLOUR
+    drawn[_lung_border(lungs, *picture.shape[:2])] = LUNG_COLOUR
     return drawn
 
 
@@ -89,7 +110,7 @@ def opacity_boxes(picture: npt.NDArray[np.uint8], boxes: Sequence[tuple[float, f
     pen = ImageDraw.Draw(drawn)
     for x, y, wide, high in boxes:
         corners = (x * width, y * height, (x + wide) * width - 1, (y + high) * height - 1)
-        pen.rectangle(corners, outline="white", width=2 * _line(picture[..., 0]))
+        pen.rectangle(corners, outline="white", width=2 * _line(height, width))
     return np.asarray(drawn)
 
 
@@ -101,11 +122,10 @@ def on_native_grid(heat: npt.NDArray[np.float32], grid: tuple[int, int]) -> npt.
     return np.asarray(coarse / max(float(np.abs(coarse).max()), 1e-12) * np.abs(heat).max(), dtype=np.float32)
 
 
-def _laid_on(image: GreyImage, heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the part of a square map that lies on a picture, at the picture's size."""
+def _laid_on(heat: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
+    """Return the part of a square map that lies on a picture of a size, at that size."""
     if heat.ndim != 2 or heat.shape[0] != heat.shape[1]:
         raise ValueError(f"expected heat of shape (S, S), got {heat.shape}")
-    height, width = image.shape
     edge = max(height, width)
     left, top, _, _ = padding(height, width)
     square = Image.fromarray(heat.astype(np.float32)).resize((edge, edge), Image.Resampling.BILINEAR)
@@ -117,6 +137,10 @@ def _border(mask: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
     return np.asarray(mask & ~binary_erosion(mask, iterations=width, border_value=1), dtype=np.bool_)
 
 
-def _line(image: GreyImage) -> int:
+def _lung_border(lungs: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
+    return _border(_laid_on(lungs.astype(np.float32), height, width) >= 0.5, _line(height, width))
+
+
+def _line(height: int, width: int) -> int:
     """Return the width of a thin line on a picture, in pixels: about 1/400 of its edge."""
-    return max(1, round(float(max(image.shape)) / 400))
+    return max(1, round(max(height, width) / 400))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -12,6 +14,18 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from covidxr.workflows import sample_phantom
+
+
+def unpack(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Take apart what a viewer is sent: its header, and its parts by name."""
+    start = 4 + int.from_bytes(message[:4], "little")
+    header = json.loads(message[4:start])
+    return header, {name: message[start + first :][:size] for name, (first, size) in header["parts"].items()}
+
+
+def panes(app: AppTest) -> list[dict[str, Any]]:
+    """The panes of a page's viewer, each with its alt text, caption and layers; none where there is no viewer."""
+    return [pane for viewer in app.get("bidi_component") for pane in unpack(viewer.proto.bytes)[0]["panes"]]
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from PIL import Image
 from covidxr.cards import PredictionSets, SetFigures
 from covidxr.records import CLASS_NAMES, CasePrediction, Interval, display_name
 from covidxr.reports.verdicts import set_sentence
+from tests.app.conftest import panes
 
 PAGE = "pages/predict.py"
 SHARES = SetFigures(2434, Interval(0.887, 0.873, 0.899), Interval(0.92, 0.91, 0.93), Interval(0.077, 0.067, 0.088))
@@ -40,10 +41,10 @@ def test_when_every_model_is_broken_it_says_why(open_page, tmp_path):
 def test_an_empty_page_offers_phantoms(open_page, phantom_model_folder):
     app = open_page(PAGE, phantom_model_folder)
     assert [button.label for button in app.button] == [display_name(name) for name in CLASS_NAMES]
-    assert not app.image
+    assert not panes(app)
     app.button[1].click().run()
     assert not app.exception
-    assert app.image[0].captions[0] == r"Synthetic phantom\, not a radiograph"
+    assert panes(app)[0]["caption"] == "Synthetic phantom, not a radiograph"
 
 
 @pytest.mark.slow
@@ -53,13 +54,13 @@ def test_a_radiograph_gets_verdict_overlay_and_warning(open_page, phantom_model_
     assert "%" in app.subheader[0].value
     assert app.markdown[1].value.startswith("At 90\u00a0% coverage\\: ")
     assert "synthetic phantoms" in app.warning[0].value
-    picture, overlay = app.image
-    assert picture.captions[0] == r"case\.png"
-    assert "11 x 11 grid: each cell covers 1/121 of what the model sees" in overlay.captions[0]
+    picture, overlay = panes(app)
+    assert picture["caption"] == "case.png"
+    assert "11 x 11 grid: each cell covers 1/121 of what the model sees" in overlay["caption"]
     of = {widget.label: widget for widget in app.selectbox}
     other = next(name for name in CLASS_NAMES if name != of["Why"].value)
     of["Why"].set_value(other).run()
-    assert display_name(other) in app.image[1].captions[0]
+    assert display_name(other) in panes(app)[1]["caption"]
     assert any("has not been measured" in text.value for text in app.markdown)
     assert any("No lung segmenter is stored" in text.value for text in app.caption)
 
@@ -81,7 +82,7 @@ def test_the_prediction_set_is_one_plain_sentence():
 @pytest.mark.slow
 def test_a_picture_that_is_not_square_says_what_was_added(open_page, phantom_model_folder, png):
     app = upload(open_page(PAGE, phantom_model_folder), ("wide.png", png("Normal", (400, 300))))
-    assert "not square" in app.image[0].captions[0]
+    assert "not square" in panes(app)[0]["caption"]
 
 
 @pytest.mark.slow
@@ -92,7 +93,7 @@ def test_a_bad_file_is_a_sentence(open_page, phantom_model_folder, png, kind):
     app = upload(open_page(PAGE, phantom_model_folder), ("bad.png", content))
     assert not app.exception
     assert app.error[0].value.startswith(r"Cannot read bad\.png\:")
-    assert not app.image
+    assert not panes(app)
 
 
 @pytest.mark.slow
@@ -105,7 +106,7 @@ def test_one_bad_file_is_not_the_end_of_the_rest(open_page, phantom_model_folder
     assert table["Verdict"][2] == "Cannot be read"
     assert "it is not a PNG" in table["Note"][2]
     assert table["Probability"].isna().tolist() == [False, False, True]
-    assert len(app.image) == 2
+    assert len(panes(app)) == 2
 
 
 @pytest.mark.slow
@@ -113,7 +114,7 @@ def test_a_hostile_name_stays_text(open_page, phantom_model_folder, png):
     name = "[x](http:a) **b** <img> :smile:.png"
     app = upload(open_page(PAGE, phantom_model_folder), (name, png("COVID")))
     assert not app.exception
-    assert app.image[0].captions[0] == r"\[x\]\(http\:a\) \*\*b\*\* \<img\> \:smile\:\.png"
+    assert panes(app)[0]["caption"] == name
     app = upload(open_page(PAGE, phantom_model_folder), (name, b"text"))
     assert r"\*\*b\*\*" in app.error[0].value
 

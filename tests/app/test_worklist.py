@@ -12,6 +12,7 @@ from covidxr import workflows
 from covidxr.app import worklist
 from covidxr.records import CLASS_NAMES, display_name
 from covidxr.workflows.worklist import Picture
+from tests.app.conftest import panes
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/predict.py"
@@ -67,14 +68,14 @@ def test_several_files_are_sorted_by_hand_worked_urgency_and_uncertainty(open_pa
     assert table["Note"][4].startswith("it is not a PNG")
     assert "cannot open bad.zip" in table["Note"][5]
     assert table["Probability"].isna().tolist() == [False] * 4 + [True] * 2
-    assert app.image[0].captions[0] == urgent[0].replace(".", r"\.").replace("_", r"\_")
+    assert panes(app)[0]["caption"] == urgent[0]
     small = Image.open(io.BytesIO(base64.b64decode(table[""][0].removeprefix("data:image/png;base64,"))))
     assert (small.format, max(small.size)) == ("PNG", 64)
 
     for order, expected in (("Uncertainty", [*unsure, "bad.png", "bad.zip"]), ("As dropped", list(files))):
         app.segmented_control[0].set_value(order).run()
         assert names(app) == expected
-        assert app.image[0].captions[0].replace("\\", "") == expected[0]
+        assert panes(app)[0]["caption"] == expected[0]
     assert counted == [6], "a rerun scored again"
 
 
@@ -83,7 +84,7 @@ def test_a_zip_opens_by_the_names_in_it(open_page, phantom_model_folder, png):
     app = upload(open_page(PAGE, phantom_model_folder), ("ward.zip", content))
     assert not app.exception
     assert names(app) == ["a/one.png", "b/bad.png"]
-    assert app.image[0].captions[0] == r"a\/one\.png"
+    assert panes(app)[0]["caption"] == "a/one.png"
     assert any(text.value == "**2 pictures**: 1 answered, 1 unreadable" for text in app.markdown)
     upload(app, ("more.png", png("Normal")), ("ward.zip", content))
     assert sorted(names(app)) == ["more.png", "ward.zip/a/one.png", "ward.zip/b/bad.png"]

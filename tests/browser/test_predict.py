@@ -14,7 +14,7 @@ from covidxr.workflows import sample_phantom
 from tests.data.test_dicom import dicom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-PICTURES = "[data-testid=stImage] img"
+PICTURES, READY = ".lightbox canvas", ".stage[aria-busy=false]"
 DROP = """([zone, content]) => {
     const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
     const data = new DataTransfer();
@@ -44,14 +44,14 @@ def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, sideways, err
     tab.keyboard.press("Enter")
     zone = tab.get_by_test_id("stFileUploaderDropzone").element_handle()
     tab.evaluate(DROP, [zone, base64.b64encode(phantom_png).decode()])
-    tab.locator(PICTURES).nth(1).wait_for()
+    tab.locator(READY).wait_for()
 
-    alternatives = [tab.locator(PICTURES).nth(i).get_attribute("alt") for i in range(2)]
+    alternatives = [tab.locator(PICTURES).nth(i).get_attribute("aria-label") for i in range(2)]
     assert alternatives[0] == "dropped.png, as the model reads it"
     assert alternatives[1].startswith("The same picture under the heat map for")
     chart = tab.get_by_test_id("stPlotlyChart")
     chart.locator(".barlayer .point").nth(3).wait_for()
-    assert chart.locator(".bartext").count() == len(CLASS_NAMES)
+    assert chart.locator(".textpoint").count() == len(CLASS_NAMES)
     assert set(chart.locator(".ytick").all_text_contents()) == {display_name(name) for name in CLASS_NAMES}
     box = tab.locator(PICTURES).nth(1).bounding_box()
     assert box["y"] + box["height"] <= 900, "the heat map stands below the first screen"
@@ -71,7 +71,7 @@ def test_home_leads_to_predict_and_a_dicom_file_to_a_report_on_a_phone_without_s
     accept()
     content = dicom(sample_phantom("COVID"), 8, PatientName="Meier^Anna", ViewPosition="PA")
     tab.locator("input[type=file]").set_input_files({"name": "case.dcm", "mimeType": "application/dicom", "buffer": content})
-    tab.locator(PICTURES).nth(1).wait_for()
+    tab.locator(READY).wait_for()
     tab.get_by_text("What was left out of the file").click()
     tab.get_by_role("cell", name="Patient's Name").wait_for()
     assert sideways() == 0
@@ -111,12 +111,12 @@ def test_a_zip_becomes_a_worklist_whose_rows_open(server, tab, sideways, errors,
         {"name": "ward.zip", "mimeType": "application/zip", "buffer": content.getvalue()}
     )
     tab.get_by_text("2 answered, 1 unreadable").wait_for()
-    tab.get_by_alt_text("a.png, as the model reads it").wait_for()
+    tab.get_by_role("img", name="a.png, as the model reads it", exact=True).wait_for()
     table = tab.get_by_test_id("stDataFrame")
     tab.set_default_timeout(20_000)
     assert sideways() == 0
     table.click(position={"x": 200, "y": 38 + 48 + 24})  # the second row's name
-    tab.get_by_alt_text("b.png, as the model reads it").wait_for()
+    tab.get_by_role("img", name="b.png, as the model reads it", exact=True).wait_for()
     with tab.expect_download() as download:
         tab.get_by_role("button", name="All rows (CSV)").click()
     lines = download.value.path().read_text("utf-8").splitlines()

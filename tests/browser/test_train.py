@@ -83,5 +83,5 @@ def test_start_watch_restart_cancel_resume_and_find_the_model_on_predict(tab, ph
         assert sidebar.locator("input").first.input_value() == "from-the-page"
         accept()
         tab.get_by_role("button", name="COVID", exact=True).click()
-        tab.locator("[data-testid=stImage] img").nth(1).wait_for()
+        tab.locator(".stage[aria-busy=false]").wait_for()
         assert errors == []

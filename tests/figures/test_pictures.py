@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from covidxr.figures import INFERNO, fit_screen, heat_contours, heat_overlay, lung_outline, on_native_grid, opacity_boxes
+from covidxr.figures import (
+    INFERNO,
+    contour_layer,
+    fit_screen,
+    heat_layer,
+    heat_overlay,
+    layer_size,
+    lung_outline,
+    on_native_grid,
+    opacity_boxes,
+    outline_layer,
+)
 
 
 def test_inferno_runs_from_dark_to_light():
@@ -77,7 +88,7 @@ def test_what_speaks_against_a_class_is_blue():
 def test_contours_run_where_the_map_crosses_its_levels():
     # The map rises from left to right in eight steps of 1/8; a quarter is reached at column 50 of 200, three quarters at 150.
     heat = np.repeat(np.linspace(0, 1, 200, dtype=np.float32)[None], 200, axis=0)
-    drawn = heat_contours(np.zeros((200, 200), dtype=np.uint8), heat)
+    drawn = contour_layer(heat, 200, 200)
     columns = np.flatnonzero(drawn[100].any(axis=1))
     assert columns.tolist() == [50, 100, 101, 150, 151, 152]
     assert drawn[100, 150].sum() > drawn[100, 100].sum() > drawn[100, 50].sum()
@@ -90,6 +101,30 @@ def test_the_outline_is_the_border_of_the_lungs_on_an_oblong_picture():
     rows, columns = np.nonzero(drawn.any(axis=2))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (32, 95, 64, 191)
     assert not drawn[40:90, 70:180].any()
+
+
+@pytest.mark.parametrize("opacity", [0.0, 0.35, 1.0])
+def test_a_layer_laid_on_a_picture_is_the_overlay(opacity):
+    rng = np.random.default_rng(1)
+    image, heat = rng.integers(0, 256, (61, 90), dtype=np.uint8), rng.uniform(-1, 1, (12, 12)).astype(np.float32)
+    layer = heat_layer(heat, 61, 90).astype(float)
+    alpha = opacity * layer[..., 3:] / 255
+    blend = alpha * layer[..., :3] + (1 - alpha) * image[..., None]
+    assert np.abs(blend - heat_overlay(image, heat, opacity)).max() <= 2  # the layer's cover is rounded to 1/255
+
+
+def test_the_outline_as_a_layer_is_the_outline():
+    lungs = np.zeros((256, 256), dtype=bool)
+    lungs[96:160, 64:192] = True
+    layer = outline_layer(lungs, 128, 256)
+    assert np.array_equal(layer[..., :3], lung_outline(np.zeros((128, 256), dtype=np.uint8), lungs))
+    assert np.array_equal(layer[..., 3] == 255, layer[..., :3].any(axis=2))
+
+
+def test_a_layer_has_the_shape_of_its_picture():
+    assert layer_size(299, 299) == (1024, 1024)
+    assert layer_size(3000, 2500) == (1024, 853)
+    assert layer_size(32, 40_000) == (1, 1024)
 
 
 def test_the_native_grid_shows_cells_of_one_value():

@@ -1,0 +1,112 @@
+"""The viewer: a picture at full depth under layers, with window, zoom, swipe and panes that move together, drawn in the browser."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from covidxr.data.levels import Levels
+from covidxr.figures import Rgba
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.types import ComponentRenderer
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A picture packed for its way to the browser. Every view of it is kept by its `id` while the page is open."""
+
+    id: str
+    facts: Mapping[str, Any]
+    """Size, depth, window and units, as screen.js reads them."""
+    values: bytes
+    greys: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """The picture under one of several layers that the reader chooses from by name, or under none."""
+
+    alt: str
+    caption: str
+    layers: Mapping[str, bytes] = field(default_factory=dict)
+    """PNG files (`png`), stretched over the picture."""
+
+
+def sheet(levels: Levels, id: str) -> Sheet:
+    """Pack a picture. Pixels travel deflated as differences to their left neighbour: exact, and as small as PNG in less time."""
+    height, width = levels.values.shape
+    values = np.ascontiguousarray(levels.values, dtype=levels.values.dtype.newbyteorder("<"))
+    left = np.zeros((height, 1), dtype=values.dtype)
+    first, last = levels.padded or (0, -1)
+    units = levels.slope * np.delete(np.arange(len(levels.greys)), slice(first, last + 1)) + levels.intercept
+    facts = {
+        "width": width,
+        "height": height,
+        "depth": values.dtype.itemsize,
+        "low": float(levels.low),
+        "high": float(levels.high),
+        "span": [float(units.min()), float(units.max())],
+        "slope": levels.slope,
+        "intercept": levels.intercept,
+        "negative": levels.negative,
+        "padded": levels.padded,
+    }
+    return Sheet(id, facts, zlib.compress(np.diff(values, axis=1, prepend=left).tobytes(), 1), levels.greys.tobytes())
+
+
+def png(layer: Rgba) -> bytes:
+    """Return a layer, (H, W, 4) uint8, as a PNG file."""
+    content = io.BytesIO()
+    Image.fromarray(layer).save(content, "PNG", compress_level=1)  # higher levels take longer than the way to the browser
+    return content.getvalue()
+
+
+def lightbox(picture: Sheet, panes: Sequence[Pane], drawings: Mapping[str, str], outline: bytes | None, key: str) -> None:
+    """Show a picture in panes that move together. What the reader set is kept as long as the picture is the same.
+
+    drawings: the names of the layers to choose from, and what each shows.  outline: a PNG file laid over every pane with layers.
+    """
+    parts = {"values": picture.values, "greys": picture.greys}
+    shown = [
+        {"alt": pane.alt, "caption": pane.caption, "layers": {name: f"{name} {k}" for name in pane.layers}}
+        for k, pane in enumerate(panes)
+    ]
+    parts |= {f"{name} {k}": layer for k, pane in enumerate(panes) for name, layer in pane.layers.items()}
+    if outline is not None:
+        parts["outline"] = outline
+    header = {
+        "id": picture.id,
+        **picture.facts,
+        "panes": shown,
+        "drawings": list(drawings.items()),
+        "outline": None if outline is None else "outline",
+    }
+    _component()(data=pack(header, parts), key=key)
+
+
+def pack(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> bytes:
+    """Return one message: four bytes with the length of a JSON header, little-endian, the header, and the parts that it places."""
+    places, start = {}, 0
+    for name, part in parts.items():
+        places[name] = [start, len(part)]
+        start += len(part)
+    text = json.dumps({**header, "parts": places}, allow_nan=False).encode()
+    return b"".join((len(text).to_bytes(4, "little"), text, *parts.values()))
+
+
+@functools.cache
+def _component() -> ComponentRenderer:
+    names = ("lightbox.html", "lightbox.css", "screen.js", "hands.js")
+    html, css, screen, hands = (files(__name__).joinpath(name).read_text("utf-8") for name in names)
+    return st.components.v2.component("covidxr.lightbox", html=html, css=css, js=screen + hands)

@@ -1,0 +1,187 @@
+// The viewer, second half: what the reader does.
+
+const viewers = new WeakMap();
+const LARGEST = 32; // screen pixels to a pixel of the picture
+
+export default function ({ parentElement, data }) {
+  if (!data) return;
+  let viewer = viewers.get(parentElement);
+  if (!viewer) viewers.set(parentElement, (viewer = new Viewer(parentElement.querySelector(".lightbox"))));
+  viewer.show(data).catch((error) => viewer.fail(error));
+  return () => {
+    viewers.delete(parentElement);
+    viewer.close();
+  };
+}
+
+class Viewer extends Screen {
+  constructor(root) {
+    super(root);
+    this.fingers = new Map();
+    this.listen();
+  }
+
+  zoom(zoom, canvas = this.panes[0].canvas, px = canvas.width / 2, py = canvas.height / 2) {
+    const { view } = this;
+    const [right, down] = [px - canvas.width / 2, py - canvas.height / 2]; // of the middle, where the point lies that stays
+    const [x, y] = [view.x + right / view.zoom, view.y + down / view.zoom];
+    const fit = Math.min(canvas.width / this.header.width, canvas.height / this.header.height);
+    view.zoom = Math.min(LARGEST, Math.max(Math.min(fit, 1) / 2, zoom));
+    view.fit = false;
+    this.centre(x - right / view.zoom, y - down / view.zoom);
+  }
+
+  // To the next half power of two: 100 % and 200 % are among them.
+  step(by) {
+    const steps = 2 * Math.log2(this.view.zoom);
+    this.zoom(2 ** ((by > 0 ? Math.floor(steps + 1e-6) + 1 : Math.ceil(steps - 1e-6) - 1) / 2));
+  }
+
+  centre(x, y) {
+    Object.assign(this.view, { fit: false, x: Math.min(this.header.width, Math.max(0, x)), y: Math.min(this.header.height, Math.max(0, y)) });
+    this.draw();
+  }
+
+  move(dx, dy) {
+    this.centre(this.view.x - dx / this.view.zoom, this.view.y - dy / this.view.zoom);
+  }
+
+  window(centre, width) {
+    if (!Number.isFinite(centre) || !Number.isFinite(width)) return;
+    const half = Math.max(width, Math.abs(this.header.slope)) / 2;
+    Object.assign(this.view, { low: centre - half, high: centre + half });
+    this.stale = true;
+    this.draw();
+  }
+
+  // By shares of all grey values.
+  shift(centre, width) {
+    const [low, high] = this.ends;
+    const span = Math.abs(this.header.span[1] - this.header.span[0]);
+    this.window((low + high) / 2 + centre * span, high - low + width * span);
+  }
+
+  do(what) {
+    const { view } = this;
+    const [low, high] = this.header.span;
+    const opacity = (by) => {
+      Object.assign(remembered, { hidden: false, opacity: Math.min(100, Math.max(0, remembered.opacity + by)) });
+    };
+    const next = () => {
+      const names = this.header.drawings.map(([name]) => name);
+      remembered.drawing = names[(names.indexOf(remembered.drawing) + 1) % names.length];
+    };
+    const deeds = {
+      in: () => this.step(1),
+      out: () => this.step(-1),
+      fit: () => (view.fit = true),
+      exact: () => this.zoom(1),
+      invert: () => Object.assign(view, { inverted: !view.inverted }),
+      reset: () => Object.assign(view, this.first()),
+      full: () => this.window((low + high) / 2, high - low),
+      narrower: () => this.shift(0, -0.02),
+      wider: () => this.shift(0, 0.02),
+      lower: () => this.shift(-0.02, 0),
+      higher: () => this.shift(0.02, 0),
+      fainter: () => opacity(-5),
+      stronger: () => opacity(5),
+      hide: () => (remembered.hidden = !remembered.hidden),
+      drawing: next,
+      lungs: () => (remembered.lungs = !remembered.lungs),
+      side: () => (remembered.layout = "side"),
+      swipe: () => (remembered.layout = "swipe"),
+      layout: () => (remembered.layout = this.layout === "side" ? "swipe" : "side"),
+      dividerLeft: () => this.swipe(this.divider - 0.02),
+      dividerRight: () => this.swipe(this.divider + 0.02),
+      fullscreen: () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen()),
+    };
+    deeds[what]();
+    this.stale ||= what === "invert" || what === "reset";
+    this.arrange();
+  }
+
+  // --- hands ---
+
+  listen() {
+    const { root, stage } = this;
+    root.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-do]");
+      if (button) this.do(button.dataset.do);
+    });
+    const set = (selector, change) => this.find(selector).addEventListener("input", (event) => (change(event.target), this.draw()));
+    set(".opacity", ({ value }) => Object.assign(remembered, { opacity: Number(value), hidden: false }));
+    set(".drawing", ({ value }) => (remembered.drawing = value));
+    set(".lungs input", ({ checked }) => (remembered.lungs = checked));
+    for (const field of [this.find(".centre"), this.find(".width")])
+      field.addEventListener("change", () => this.window(...[".centre", ".width"].map((name) => this.find(name).valueAsNumber)));
+    root.addEventListener("keydown", (event) => this.key(event));
+    stage.addEventListener("pointerdown", (event) => this.down(event));
+    stage.addEventListener("pointermove", (event) => this.drag(event));
+    for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, ({ pointerId }) => this.fingers.delete(pointerId));
+    stage.addEventListener("contextmenu", (event) => event.target.closest(".frame") && event.preventDefault());
+    stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    stage.addEventListener("dblclick", (event) => {
+      if (event.target.tagName !== "CANVAS") return;
+      if (this.view.fit) this.zoom(1, event.target, ...this.point(event, event.target));
+      else this.do("fit");
+    });
+  }
+
+  // A place in a canvas, in its own pixels.
+  point({ clientX, clientY }, canvas) {
+    const box = canvas.getBoundingClientRect();
+    return [((clientX - box.left) * canvas.width) / box.width, ((clientY - box.top) * canvas.height) / box.height];
+  }
+
+  down(event) {
+    if (event.target.tagName !== "CANVAS") return;
+    this.stage.focus({ preventScroll: true });
+    event.target.setPointerCapture(event.pointerId);
+    this.fingers.set(event.pointerId, this.touch(event));
+  }
+
+  drag(event) {
+    const before = this.fingers.get(event.pointerId);
+    if (!before) return;
+    const canvas = before.target;
+    const [x, y] = this.point(event, canvas);
+    const [oldX, oldY] = this.point(before, canvas);
+    const other = [...this.fingers.values()].find(({ pointerId }) => pointerId !== event.pointerId);
+    this.fingers.set(event.pointerId, { ...this.touch(event), target: canvas });
+    if (other) {
+      const [fixedX, fixedY] = this.point(other, canvas);
+      const apart = (px, py) => Math.hypot(px - fixedX, py - fixedY);
+      this.zoom((this.view.zoom * apart(x, y)) / Math.max(1, apart(oldX, oldY)), canvas, fixedX, fixedY);
+    } else if (event.shiftKey || event.buttons & 2) {
+      this.shift((event.clientY - before.clientY) / 400, (event.clientX - before.clientX) / 400);
+    } else this.move(x - oldX, y - oldY);
+  }
+
+  touch({ pointerId, clientX, clientY, target }) {
+    return { pointerId, clientX, clientY, target };
+  }
+
+  // The page keeps its wheel until the reader has turned to the picture.
+  wheel(event) {
+    const canvas = event.target;
+    const turned = this.stage.getRootNode().activeElement === this.stage;
+    if (canvas.tagName !== "CANVAS" || !(turned || event.ctrlKey)) return;
+    event.preventDefault();
+    const lines = event.deltaMode === 1 ? 16 : 1;
+    this.zoom(this.view.zoom * Math.exp((-event.deltaY * lines) / (event.ctrlKey ? 100 : 500)), canvas, ...this.point(event, canvas));
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key.length === 1) event.stopPropagation(); // Streamlit has letters of its own
+    if (event.target.matches("input:not([type=checkbox]), select") || !this.header) return;
+    const arrows = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] };
+    const keys = { "+": "in", "=": "in", "-": "out", 0: "fit", 1: "exact", w: "narrower", W: "wider", c: "lower", C: "higher" };
+    Object.assign(keys, { a: "full", i: "invert", r: "reset", o: "hide", "[": "fainter", "]": "stronger", d: "drawing", l: "lungs" });
+    Object.assign(keys, { s: "layout", ",": "dividerLeft", ".": "dividerRight", f: "fullscreen" });
+    if (event.key in keys) this.do(keys[event.key]);
+    else if (event.key in arrows && event.target === this.stage) this.move(...arrows[event.key]);
+    else return;
+    event.preventDefault();
+  }
+}

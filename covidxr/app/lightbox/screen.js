@@ -1,0 +1,296 @@
+// The viewer, first half: what is shown. `data` is four bytes with the length of a JSON header, the header, and the parts it places.
+// This file and hands.js are one module: Streamlit takes a single script.
+
+const remembered = { layout: null, drawing: null, opacity: 60, hidden: false, lungs: true, divider: null, views: new Map() };
+const NARROW = 560; // CSS pixels, below which panes stand one below the other
+
+function unpack(data) {
+  const start = 4 + new DataView(data.buffer, data.byteOffset).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(data.subarray(4, start)));
+  const part = (name) => data.subarray(start + header.parts[name][0], start + header.parts[name][0] + header.parts[name][1]);
+  return { header, part };
+}
+
+// Pixels travel deflated, each as its difference to its left neighbour: exact, and as small as a PNG.
+async function inflate(part, { width, depth }) {
+  const stream = new Blob([part]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const buffer = await new Response(stream).arrayBuffer();
+  const values = depth === 2 ? new Uint16Array(buffer) : new Uint8Array(buffer);
+  for (let i = 0; i < values.length; i++) if (i % width) values[i] += values[i - 1];
+  return values;
+}
+
+class Screen {
+  constructor(root) {
+    this.root = root;
+    this.stage = root.querySelector(".stage");
+    this.panes = [];
+    this.source = document.createElement("canvas");
+    this.sizes = new ResizeObserver((entries) => this.resized(entries));
+    this.room = new ResizeObserver(() => this.arrange());
+    this.room.observe(root);
+  }
+
+  close() {
+    this.sizes.disconnect();
+    this.room.disconnect();
+  }
+
+  fail(error) {
+    this.stage.textContent = "The picture could not be drawn in this browser.";
+    console.error(error);
+  }
+
+  async show(data) {
+    const turn = (this.turn = {});
+    this.stage.setAttribute("aria-busy", "true");
+    const { header, part } = unpack(data);
+    const bitmap = (name) => createImageBitmap(new Blob([part(name)], { type: "image/png" }));
+    const layers = header.panes.map(async (pane) =>
+      Object.fromEntries(await Promise.all(Object.entries(pane.layers).map(async ([name, own]) => [name, await bitmap(own)]))),
+    );
+    const outline = header.outline ? bitmap(header.outline) : null;
+    const values = this.header?.id === header.id ? this.values : inflate(part("values"), header);
+    const found = await Promise.all([values, outline, ...layers]);
+    if (turn !== this.turn) return; // newer data came in the meantime
+    const known = this.header?.id === header.id;
+    this.header = header;
+    [this.values, this.outline, ...this.layers] = found;
+    this.greys = part("greys").slice();
+    if (!known) {
+      this.view = remembered.views.get(header.id) ?? this.first();
+      remembered.views.set(header.id, this.view);
+      this.source.width = header.width;
+      this.source.height = header.height;
+      this.root.style.setProperty("--shape", header.width / header.height);
+      this.stale = true;
+    }
+    this.name();
+    this.arrange(true);
+  }
+
+  first() {
+    return { fit: true, zoom: 1, x: this.header.width / 2, y: this.header.height / 2, low: null, high: null, inverted: false };
+  }
+
+  // What depends on the header alone: the drawings, and what there is nothing of.
+  name() {
+    const { drawings, outline, span, low, high } = this.header;
+    const choice = this.find(".drawing");
+    choice.replaceChildren(
+      ...drawings.map(([name, title]) => Object.assign(document.createElement("option"), { value: name, textContent: name, title })),
+    );
+    if (!drawings.some(([name]) => name === remembered.drawing)) remembered.drawing = drawings[0][0];
+    this.find(".lungs").hidden = !outline;
+    this.find("[data-do=full]").hidden = span[0] === low && span[1] === high;
+    this.find("[data-do=fullscreen]").hidden = !document.fullscreenEnabled;
+    this.unit = Math.abs(span[1] - span[0]) > 20 ? 0 : 3;
+  }
+
+  find(selector) {
+    return this.root.querySelector(selector);
+  }
+
+  // --- panes ---
+
+  get layout() {
+    return remembered.layout ?? (this.root.clientWidth < NARROW ? "swipe" : "side");
+  }
+
+  // The panes: all beside one another; or two in one, the last over the one before it, parted by a divider.
+  arrange(anew = false) {
+    if (!this.header) return;
+    this.root.classList.toggle("narrow", this.root.clientWidth < NARROW);
+    const shown = `${this.layout} ${this.header.panes.length}`;
+    if (shown !== this.shown) {
+      this.shown = shown;
+      this.build();
+    }
+    if (anew) this.label();
+    this.draw();
+  }
+
+  build() {
+    const all = this.header.panes.map((_, k) => [k]);
+    this.panes = (this.layout === "side" ? all : [all.slice(-2).flat()]).map((own) => {
+      const figure = document.createElement("figure");
+      const frame = figure.appendChild(Object.assign(document.createElement("div"), { className: "frame" }));
+      const canvas = frame.appendChild(document.createElement("canvas"));
+      canvas.setAttribute("role", "img");
+      const caption = figure.appendChild(document.createElement("figcaption"));
+      return { own, figure, frame, canvas, caption, divider: own.length > 1 ? this.divide(frame) : null };
+    });
+    this.sizes.disconnect();
+    this.stage.replaceChildren(...this.panes.map(({ figure }) => figure));
+    for (const { canvas } of this.panes) this.sizes.observe(canvas);
+    this.label();
+  }
+
+  label() {
+    for (const { own, canvas, caption } of this.panes) {
+      const panes = own.map((k) => this.header.panes[k]);
+      canvas.setAttribute("aria-label", panes.map(({ alt }) => alt).join("; right of the divider: "));
+      const texts = panes.map(({ caption }) => Object.assign(document.createElement("span"), { textContent: caption }));
+      caption.replaceChildren(...texts);
+    }
+  }
+
+  divide(frame) {
+    const divider = frame.appendChild(Object.assign(document.createElement("div"), { className: "divider", tabIndex: 0 }));
+    for (const [name, value] of Object.entries({ role: "slider", "aria-label": "Divider", "aria-valuemin": 0, "aria-valuemax": 100 }))
+      divider.setAttribute(name, value);
+    divider.addEventListener("pointerdown", (event) => {
+      event.stopPropagation();
+      divider.setPointerCapture(event.pointerId);
+    });
+    divider.addEventListener("pointermove", (event) => {
+      if (!divider.hasPointerCapture(event.pointerId)) return;
+      const box = frame.getBoundingClientRect();
+      this.swipe((event.clientX - box.left) / box.width);
+    });
+    divider.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.swipe(this.divider + step);
+    });
+    return divider;
+  }
+
+  // To begin with most of the map is seen, or as much of one as of the other.
+  get divider() {
+    return remembered.divider ?? (this.header.panes.length > 2 ? 0.5 : 0.1);
+  }
+
+  swipe(place) {
+    remembered.divider = Math.min(1, Math.max(0, place));
+    this.draw();
+  }
+
+  // The canvas has exactly as many pixels as the screen gives it; else the browser would resample it.
+  resized(entries) {
+    for (const entry of entries) {
+      const exact = entry.devicePixelContentBoxSize?.[0];
+      const { inlineSize, blockSize } = exact ?? entry.contentBoxSize[0];
+      const scale = exact ? 1 : window.devicePixelRatio;
+      entry.target.width = Math.max(1, Math.round(inlineSize * scale));
+      entry.target.height = Math.max(1, Math.round(blockSize * scale));
+    }
+    this.paint();
+  }
+
+  // --- drawing ---
+
+  draw() {
+    this.asked ??= requestAnimationFrame(() => this.paint());
+  }
+
+  paint() {
+    cancelAnimationFrame(this.asked);
+    this.asked = null;
+    if (!this.header || !this.panes.length) return;
+    if (this.view.fit) this.settle();
+    if (this.stale) this.develop();
+    for (const pane of this.panes) this.lay(pane);
+    this.tell();
+    this.stage.setAttribute("aria-busy", "false");
+  }
+
+  settle() {
+    const { width, height } = this.panes[0].canvas;
+    const { header, view } = this;
+    Object.assign(view, { zoom: Math.min(width / header.width, height / header.height), x: header.width / 2, y: header.height / 2 });
+  }
+
+  // The grey of every level, then of every pixel.
+  develop() {
+    const { header, view, values, source } = this;
+    const { slope, intercept, negative, padded } = header;
+    const width = view.high - view.low;
+    const shades = Uint32Array.from(this.greys, (grey, level) => {
+      if (view.low !== null) {
+        const share = Math.min(1, Math.max(0, (slope * level + intercept - view.low) / width));
+        grey = Math.round(255 * (negative ? 1 - share : share));
+        if (padded && level >= padded[0] && level <= padded[1]) grey = 0;
+      }
+      if (view.inverted) grey = 255 - grey;
+      return 0xff000000 | (grey << 16) | (grey << 8) | grey;
+    });
+    const picture = new ImageData(header.width, header.height);
+    const pixels = new Uint32Array(picture.data.buffer);
+    for (let i = 0; i < pixels.length; i++) pixels[i] = shades[values[i]];
+    source.getContext("2d").putImageData(picture, 0, 0);
+    this.stale = false;
+  }
+
+  // Where the picture's upper left corner lies, on whole pixels of the screen.
+  corner(canvas) {
+    const { x, y, zoom } = this.view;
+    return [Math.round(canvas.width / 2 - x * zoom), Math.round(canvas.height / 2 - y * zoom)];
+  }
+
+  lay({ own, frame, canvas, divider }) {
+    const context = canvas.getContext("2d");
+    context.globalAlpha = 1;
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    const place = [...this.corner(canvas), this.source.width * this.view.zoom, this.source.height * this.view.zoom];
+    const cover = (image, alpha, smooth) => {
+      context.globalAlpha = alpha;
+      context.imageSmoothingEnabled = smooth;
+      context.imageSmoothingQuality = "high";
+      context.drawImage(image, ...place);
+    };
+    cover(this.source, 1, this.view.zoom < 1);
+    const split = Math.round(this.divider * canvas.width);
+    own.forEach((k, i) => {
+      const layer = remembered.hidden ? null : this.layers[k][remembered.drawing];
+      const mapped = Object.keys(this.layers[k]).length > 0;
+      context.save();
+      if (own.length > 1) {
+        context.beginPath();
+        context.rect(i ? split : 0, 0, i ? canvas.width - split : split, canvas.height);
+        context.clip();
+      }
+      if (layer) cover(layer, remembered.opacity / 100, true);
+      if (mapped && this.outline && remembered.lungs) cover(this.outline, 1, true);
+      context.restore();
+    });
+    frame.classList.toggle("moved", !this.view.fit);
+    if (!divider) return;
+    divider.style.left = `${100 * this.divider}%`;
+    divider.setAttribute("aria-valuenow", Math.round(100 * this.divider));
+    divider.setAttribute("aria-valuetext", `${Math.round(100 * this.divider)} % from the left`);
+  }
+
+  // --- what is shown, in figures ---
+
+  get ends() {
+    return this.view.low === null ? [this.header.low, this.header.high] : [this.view.low, this.view.high];
+  }
+
+  tell() {
+    const { view } = this;
+    const [low, high] = this.ends;
+    const percent = 100 * view.zoom;
+    const zoom = `${Math.abs(percent - 100) < 1 && percent !== 100 ? percent.toFixed(1) : Math.round(percent)}\u00a0%`;
+    const centre = ((low + high) / 2).toFixed(this.unit);
+    const width = (high - low).toFixed(this.unit);
+    this.find(".zoom").textContent = zoom;
+    for (const [selector, text] of [[".centre", centre], [".width", width]]) {
+      const field = this.find(selector);
+      if (field.getRootNode().activeElement !== field) field.value = text;
+    }
+    const pressed = { fit: view.fit, exact: view.zoom === 1, invert: view.inverted };
+    Object.assign(pressed, { side: this.layout === "side", swipe: this.layout === "swipe" });
+    for (const [name, on] of Object.entries(pressed)) this.find(`[data-do=${name}]`).setAttribute("aria-pressed", on);
+    this.find(".drawing").value = remembered.drawing;
+    this.find(".opacity").value = remembered.hidden ? 0 : remembered.opacity;
+    this.find(".lungs input").checked = remembered.lungs;
+    const map = remembered.hidden ? "heat map hidden" : `heat map at ${remembered.opacity} %`;
+    const said = `Zoom ${zoom}, centre ${centre}, width ${width}${view.inverted ? ", inverted" : ""}, ${map}`;
+    clearTimeout(this.speech);
+    this.speech = setTimeout(() => (this.find(".status").textContent = said), 400);
+  }
+}

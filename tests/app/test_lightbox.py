@@ -1,0 +1,70 @@
+"""What the viewer is sent; what it does with it is tested in a browser."""
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from covidxr.app.lightbox import pack, png, sheet
+from covidxr.data.levels import Levels, of_greys
+from tests.app.conftest import panes, unpack
+
+
+def pixels(packed) -> np.ndarray:
+    """The levels as the browser gets them: inflated, then summed from the left."""
+    kind = np.dtype("<u2" if packed.facts["depth"] == 2 else "u1")
+    shape = packed.facts["height"], packed.facts["width"]
+    return np.cumsum(np.frombuffer(zlib.decompress(packed.values), kind).reshape(shape), axis=1, dtype=kind)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_every_pixel_arrives_as_it_was(kind):
+    values = np.random.default_rng(0).integers(0, np.iinfo(kind).max + 1, (37, 53)).astype(kind)
+    greys = np.arange(np.iinfo(kind).max + 1) // (1 if kind == np.uint8 else 256)
+    packed = sheet(Levels(values, greys.astype(np.uint8), 0, 1), "a")
+    assert np.array_equal(pixels(packed), values)
+    assert np.array_equal(np.frombuffer(packed.greys, np.uint8), greys)
+    assert np.array_equal(
+        pixels(sheet(of_greys(np.asfortranarray(values[::2].astype(np.uint8))), "b")), values[::2].astype(np.uint8)
+    )
+
+
+def test_the_full_range_is_in_units_and_leaves_padding_out():
+    levels = Levels(np.zeros((32, 32), np.uint8), np.zeros(100, np.uint8), 0, 1, slope=-2, intercept=50, padded=(90, 99))
+    assert sheet(levels, "a").facts["span"] == [50 - 2 * 89, 50]
+
+
+def test_a_message_is_its_header_and_its_parts():
+    header, parts = unpack(pack({"id": "Zoë"}, {"a": b"", "b": b"\x00\xff", "c": b"{"}))
+    assert header["id"] == "Zoë"
+    assert parts == {"a": b"", "b": b"\x00\xff", "c": b"{"}
+
+
+def test_a_layer_s_png_is_the_layer():
+    layer = np.random.default_rng(0).integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(layer)))), layer)
+
+
+def test_a_pane_names_its_layers_and_texts_stay_data():
+    def page():
+        import numpy as np
+
+        from covidxr.app.lightbox import Pane, lightbox, sheet
+        from covidxr.data.levels import of_greys
+
+        picture = sheet(of_greys(np.zeros((32, 40), np.uint8)), "a")
+        lightbox(picture, [Pane("<b>", "</script>"), Pane("y", "z", {"Lines": b"1"})], {"Lines": "thin"}, b"2", key="k")
+
+    app = AppTest.from_function(page).run()
+    assert not app.exception
+    (viewer,) = app.get("bidi_component")
+    assert panes(app) == [
+        {"alt": "<b>", "caption": "</script>", "layers": {}},
+        {"alt": "y", "caption": "z", "layers": {"Lines": "Lines 1"}},
+    ]
+    _, parts = unpack(viewer.proto.bytes)
+    assert (parts["Lines 1"], parts["outline"]) == (b"1", b"2")
+    assert "script" not in viewer.proto.html_content

@@ -1,0 +1,321 @@
+"""The viewer on Predict, in a real browser, pixel by pixel against numpy."""
+
+import base64
+import io
+import re
+import socket
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covidxr.workflows import sample_phantom
+from tests.browser.conftest import serve
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+class Viewer:
+    """The page with a picture in its viewer."""
+
+    def __init__(self, tab) -> None:
+        self.tab = tab
+        self.sent = []
+        tab.on("websocket", lambda socket: socket.on("framesent", lambda frame: self.sent.append(frame)))
+
+    def open(self, address: str, name: str, picture: np.ndarray) -> None:
+        content = io.BytesIO()
+        Image.fromarray(picture).save(content, "PNG")
+        if address:
+            self.tab.goto(f"{address}/predict")
+        self.tab.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": content.getvalue()})
+        self.tab.get_by_role("img", name=f"{name}, as the model reads it").wait_for()
+        self.rest()
+
+    def rest(self) -> None:
+        self.tab.locator("[data-test-script-state=notRunning]").wait_for(state="attached")
+        self.tab.locator(".stage[aria-busy=false]").wait_for()
+        self.frame()
+
+    def frame(self) -> None:
+        """Wait until what was asked for is drawn."""
+        self.tab.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def canvas(self, k: int = 0):
+        return self.tab.locator(".lightbox canvas").nth(k)
+
+    def colours(self, k: int = 0) -> np.ndarray:
+        """What a pane shows, (H, W, 3)."""
+        self.frame()
+        address = self.canvas(k).evaluate("canvas => canvas.toDataURL()")
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
+
+    def greys(self, k: int = 0) -> np.ndarray:
+        colours = self.colours(k)
+        assert not np.ptp(colours, axis=2).any()
+        return colours[..., 0]
+
+    def press(self, *keys: str) -> None:
+        self.tab.locator(".stage").focus()
+        for key in keys:
+            self.tab.keyboard.press(key)
+        self.frame()
+
+    def zoom(self) -> str:
+        self.frame()
+        return self.tab.locator(".zoom").inner_text().replace("\u00a0", " ")
+
+    def window(self, centre: float, width: float) -> None:
+        for label, value in (("Centre", centre), ("Width", width)):
+            field = self.tab.get_by_label(label, exact=True)
+            field.fill(f"{value}")
+            field.press("Enter")
+
+
+@pytest.fixture(scope="module")
+def opened(browser, two_models, tmp_path_factory):
+    """One page for all of the tests; each begins where the last one left it, reset."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    errors = []
+    with serve(port, tmp_path_factory.mktemp("viewer") / "server.log", COVIDXR_WEIGHTS=two_models) as address:
+        tab = browser.new_page(viewport={"width": 1440, "height": 900})
+        tab.set_default_timeout(60_000)
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        viewer = Viewer(tab)
+        viewer.open(address, "case.png", sample_phantom("COVID"))
+        yield viewer
+        tab.close()
+        assert errors == []
+
+
+@pytest.fixture
+def viewer(opened):
+    opened.tab.set_viewport_size({"width": 1440, "height": 900})
+    opened.tab.get_by_role("slider", name="Opacity").fill("60")
+    opened.press("r")
+    opened.rest()
+    opened.sent.clear()
+    return opened
+
+
+def part(canvas: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """The part of a canvas in the middle of which a picture lies, at 100 %."""
+    top, left = ((canvas.shape[i] / 2 - picture.shape[i] / 2) for i in (0, 1))
+    top, left = int(np.floor(top + 0.5)), int(np.floor(left + 0.5))
+    return canvas[top : top + picture.shape[0], left : left + picture.shape[1]]
+
+
+def test_a_phone_gets_one_pane_that_lets_the_page_scroll(viewer):
+    viewer.tab.set_viewport_size({"width": 400, "height": 850})
+    viewer.tab.locator(".lightbox.narrow").wait_for()
+    viewer.rest()
+    assert viewer.tab.locator(".lightbox canvas").count() == 1
+    assert viewer.tab.locator(".lightbox").evaluate("box => box.scrollWidth - box.clientWidth") == 0
+    frame = viewer.tab.locator(".frame")
+    assert frame.evaluate("frame => getComputedStyle(frame).touchAction") == "pan-y"
+    viewer.press("+")
+    viewer.tab.wait_for_function("() => true")
+    viewer.rest()
+    assert frame.evaluate("frame => getComputedStyle(frame).touchAction") == "none"
+
+
+def test_at_100_percent_a_pixel_is_a_pixel_and_at_200_four(viewer):
+    picture = sample_phantom("COVID")
+    viewer.press("1", "o")
+    assert viewer.zoom() == "100 %"
+    for k in (0, 1):
+        assert np.array_equal(part(viewer.greys(k), picture), picture)
+    viewer.tab.get_by_role("button", name="Zoom in").click()
+    viewer.tab.get_by_role("button", name="Zoom in").click()
+    assert viewer.zoom() == "200 %"
+    shown = viewer.greys()
+    height, width = (size // 4 * 2 for size in shown.shape)
+    doubled = picture.repeat(2, axis=0).repeat(2, axis=1)
+    middle = doubled[256 - height // 2 : 256 + height // 2, 256 - width // 2 : 256 + width // 2]
+    assert np.array_equal(part(shown, middle), middle)
+    assert viewer.sent == []
+
+
+def test_window_invert_and_reset_map_every_grey(viewer):
+    picture = sample_phantom("COVID").astype(float)
+    viewer.press("1", "o")
+    viewer.window(100, 50)
+    expected = np.floor(((picture - 75) / 50).clip(0, 1) * 255 + 0.5)
+    assert np.array_equal(part(viewer.greys(), picture), expected)
+    viewer.press("i")
+    assert np.array_equal(part(viewer.greys(1), picture), 255 - expected)
+    viewer.press("w", "C")  # a fiftieth of 255 each
+    assert viewer.tab.get_by_label("Width", exact=True).input_value() == "45"
+    assert viewer.tab.get_by_label("Centre", exact=True).input_value() == "105"
+    viewer.press("r")
+    assert viewer.tab.get_by_role("button", name="Fit").get_attribute("aria-pressed") == "true"
+    viewer.press("1")
+    assert np.array_equal(part(viewer.greys(), picture), picture)
+    box = viewer.canvas().bounding_box()
+    viewer.tab.mouse.move(box["x"] + 100, box["y"] + 100)
+    viewer.tab.mouse.down(button="right")
+    viewer.tab.mouse.move(box["x"] + 60, box["y"] + 140)  # 40 pixels are a tenth of 255
+    viewer.tab.mouse.up(button="right")
+    low, high = 127.5 + 25.5 - 114.75, 127.5 + 25.5 + 114.75
+    assert np.array_equal(part(viewer.greys(), picture), np.floor(((picture - low) / (high - low)).clip(0, 1) * 255 + 0.5))
+    assert viewer.sent == []
+
+
+def test_the_wheel_is_the_page_s_until_the_picture_is_clicked_and_zooms_at_the_pointer(viewer):
+    viewer.tab.get_by_role("slider", name="Opacity").focus()
+    # Where the middle of a pixel of the picture lies at 1,131 %.
+    picture, zoom = sample_phantom("COVID").astype(int), 2**3.5
+    alone = [
+        (row, column)
+        for row in range(118, 138)
+        for column in range(118, 138)
+        if (picture[row - 1 : row + 2, column - 1 : column + 2] == picture[row, column]).sum() == 1
+    ]
+    row, column = alone[0]
+    box = viewer.canvas().bounding_box()
+    right, down = (round(box[side] / 2 - 128 * zoom + (i + 0.5) * zoom) for side, i in (("width", column), ("height", row)))
+    x, y = box["x"] + right, box["y"] + down
+    viewer.tab.mouse.move(x, y)
+    fit = viewer.zoom()
+    viewer.tab.mouse.wheel(0, 200)
+    viewer.tab.wait_for_function("() => document.querySelector('[data-testid=stMain]').scrollTop > 0")
+    assert viewer.zoom() == fit
+    viewer.tab.get_by_test_id("stMain").evaluate("main => main.scrollTo({top: 0, behavior: 'instant'})")
+    viewer.tab.mouse.click(x, y)
+    viewer.press(*"+++++++")
+    assert viewer.zoom() == "1131 %"
+    before = viewer.greys()
+    assert before[down, right] == picture[row, column]
+    for turn in (-300, -150, 600, 200):
+        viewer.tab.mouse.wheel(0, turn)
+        viewer.tab.wait_for_timeout(50)
+        assert viewer.greys()[down, right] == picture[row, column], turn
+    viewer.tab.mouse.wheel(0, -350)
+    viewer.tab.wait_for_timeout(50)
+    assert np.array_equal(viewer.greys(), before), "there and back"
+    viewer.tab.mouse.dblclick(x, y)
+    assert viewer.zoom() == fit
+    viewer.tab.mouse.dblclick(x, y)
+    assert viewer.zoom() == "100 %"
+
+
+def test_panes_move_together_by_mouse_and_keys(viewer):
+    viewer.press("o", "1", "+", "+", "+")
+    still = viewer.greys()
+    box = viewer.canvas(1).bounding_box()
+    viewer.tab.mouse.move(box["x"] + 200, box["y"] + 200)
+    viewer.tab.mouse.down()
+    viewer.tab.mouse.move(box["x"] + 170, box["y"] + 180)
+    viewer.tab.mouse.up()
+    moved = viewer.greys()
+    assert np.array_equal(moved[:-20, :-30], still[20:, 30:])
+    assert np.array_equal(moved, viewer.greys(1))
+    viewer.press("ArrowRight")
+    assert np.array_equal(viewer.greys(1)[:, :-40], moved[:, 40:])
+    assert np.array_equal(viewer.greys(1), viewer.greys())
+    assert viewer.sent == []
+
+
+def test_opacity_is_live_and_the_drawings_differ(viewer):
+    slider = viewer.tab.get_by_role("slider", name="Opacity")
+    seen = {}
+    for opacity in (0, 50, 100):
+        slider.fill(f"{opacity}")
+        seen[opacity] = viewer.colours(1).astype(int)
+    assert np.array_equal(seen[0], viewer.colours())
+    assert np.ptp(seen[100], axis=2).max() > 50
+    assert np.abs(2 * seen[50] - seen[0] - seen[100]).max() <= 4
+    viewer.press("]", "[", "[")
+    assert slider.input_value() == "90"
+    drawn = [viewer.colours(1)]
+    for name in ("Contours", "Grid"):
+        viewer.tab.get_by_label("Draw").select_option(name)
+        drawn.append(viewer.colours(1))
+    assert not any(np.array_equal(drawn[i], drawn[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    viewer.press("d")
+    assert np.array_equal(viewer.colours(1), drawn[0])
+    assert viewer.sent == []
+
+
+def test_the_divider_parts_picture_and_map(viewer):
+    viewer.press("1")
+    viewer.tab.get_by_role("button", name="Swipe").click()
+    assert viewer.tab.locator(".lightbox canvas").count() == 1
+    viewer.press("o")
+    plain = viewer.colours()
+    viewer.press("o")
+    divider = viewer.tab.get_by_role("slider", name="Divider")
+    box, grip = viewer.canvas().bounding_box(), divider.bounding_box()
+    viewer.tab.mouse.move(grip["x"] + 22, grip["y"] + 200)
+    viewer.tab.mouse.down()
+    viewer.tab.mouse.move(box["x"] + 0.45 * box["width"], grip["y"] + 210)
+    viewer.tab.mouse.up()
+    assert divider.get_attribute("aria-valuenow") == "45"
+    shown, split = viewer.colours(), round(0.45 * plain.shape[1])
+    assert np.array_equal(shown[:, :split], plain[:, :split])
+    divider.press("Home")
+    mapped = viewer.colours()
+    assert not np.array_equal(mapped, plain)
+    assert np.array_equal(shown[:, split:], mapped[:, split:])
+    divider.press("ArrowRight")
+    viewer.press(".")
+    assert divider.get_attribute("aria-valuenow") == "4"
+    viewer.press("s")
+    assert viewer.tab.locator(".lightbox canvas").count() == 2
+    assert viewer.sent == []
+
+
+def test_every_control_has_a_name_and_a_place_in_the_order_of_tab(viewer):
+    tab = viewer.tab
+    tab.get_by_role("button", name="Zoom out").focus()
+    names = []
+    for _ in range(30):
+        names.append(
+            tab.evaluate("""() => {
+                let at = document.activeElement;
+                while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+                return at.getAttribute("aria-label") || at.labels?.[0]?.textContent.trim() || at.textContent.trim();
+            }""")
+        )
+        if names[-1].startswith("Mouse"):
+            break
+        tab.keyboard.press("Tab")
+    assert [name for name in names if not name] == []
+    for name in ("Zoom in", "Fit", "Full screen", "Invert", "Reset", "Side by side", "Swipe", "Opacity", "Picture viewer"):
+        assert name in names, names
+    assert re.search("Zoom .* centre .* width", tab.locator(".status").inner_text())
+
+
+def test_another_class_keeps_zoom_and_window_and_stands_beside_the_first(viewer):
+    viewer.press("1", "+", "i")
+    viewer.window(90, 80)
+    before = viewer.greys()
+    viewer.tab.get_by_label("and not", exact=True).click()
+    called = viewer.tab.get_by_label("Why", exact=True).input_value()
+    viewer.tab.get_by_role("option", name="Normal" if called != "Normal" else "COVID", exact=True).click()
+    viewer.canvas(2).wait_for()
+    viewer.rest()
+    assert viewer.zoom() == "141 %"
+    after = viewer.greys()
+    width = min(after.shape[1], before.shape[1]) - 20  # panes are narrower now
+    assert viewer.tab.get_by_label("Centre", exact=True).input_value() == "90"
+    crop = [a[a.shape[0] // 2 - 60 : a.shape[0] // 2 + 60, a.shape[1] // 2 - 60 :][:, :120] for a in (before, after)]
+    assert width > 120
+    assert any(np.array_equal(crop[0][1 + i : -1 + i or None, 1:-1], crop[1][1:-1, 1:-1]) for i in (-1, 0, 1))
+    assert viewer.sent != []
+
+
+def test_sixteen_bits_are_windowed_at_their_own_depth(viewer):
+    ramp = (1000 + np.arange(160 * 200)).reshape(160, 200).astype(np.uint16)
+    viewer.open("", "deep.png", ramp)
+    viewer.press("1", "o")
+    low, high = ramp.min(), ramp.max()
+    assert viewer.tab.get_by_label("Width", exact=True).input_value() == str(high - low)
+    as_read = np.rint((ramp.astype(float) - low) / (high - low) * 255)
+    assert np.array_equal(part(viewer.greys(), ramp), as_read)
+    viewer.window(1128, 255)  # no wider than two of the 8-bit greys
+    assert np.array_equal(part(viewer.greys(), ramp), np.floor((ramp - 1000.5).clip(0, 255) + 0.5))
+    viewer.press("a")
+    assert viewer.tab.get_by_label("Width", exact=True).input_value() == str(high - low)
