@@ -81,7 +81,7 @@ def _view(picture: Picture, case: Case, attributions: list[Attribution], found: 
     name = "Synthetic phantom, not a radiograph" if picture.synthetic else picture.name
     plain = Pane(f"{name}, as the model reads it", f"{name}. {case.padding}" if case.padding else name)
     own = _sheet(picture.sha256, picture)
-    shape = own.facts["height"], own.facts["width"]
+    shape = own.height, own.width
     mapped = [
         Pane(
             f"The same picture under the heat map for {display_name(attribution.target)}",

@@ -25,7 +25,7 @@ def unpack(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 def panes(app: AppTest) -> list[dict[str, Any]]:
     """The panes of a page's viewer, each with its alt text, caption and layers; none where there is no viewer."""
-    return [pane for viewer in app.get("bidi_component") for pane in unpack(viewer.proto.bytes)[0]["panes"]]
+    return [pane for viewer in app.get("bidi_component") for pane in unpack(viewer.proto.bytes)[0].get("panes", [])]
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,10 @@ from tests.app.conftest import panes, unpack
 
 def pixels(packed) -> np.ndarray:
     """The levels as the browser gets them: inflated, then summed from the left."""
-    kind = np.dtype("<u2" if packed.facts["depth"] == 2 else "u1")
-    shape = packed.facts["height"], packed.facts["width"]
-    return np.cumsum(np.frombuffer(zlib.decompress(packed.values), kind).reshape(shape), axis=1, dtype=kind)
+    header, parts = unpack(packed.message)
+    kind = np.dtype("<u2" if header["depth"] == 2 else "u1")
+    assert (packed.height, packed.width) == (header["height"], header["width"])
+    return np.cumsum(np.frombuffer(zlib.decompress(parts["values"]), kind).reshape(packed.height, -1), axis=1, dtype=kind)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
@@ -26,7 +27,7 @@ def test_every_pixel_arrives_as_it_was(kind):
     greys = np.arange(np.iinfo(kind).max + 1) // (1 if kind == np.uint8 else 256)
     packed = sheet(Levels(values, greys.astype(np.uint8), 0, 1), "a")
     assert np.array_equal(pixels(packed), values)
-    assert np.array_equal(np.frombuffer(packed.greys, np.uint8), greys)
+    assert np.array_equal(np.frombuffer(unpack(packed.message)[1]["greys"], np.uint8), greys)
     assert np.array_equal(
         pixels(sheet(of_greys(np.asfortranarray(values[::2].astype(np.uint8))), "b")), values[::2].astype(np.uint8)
     )
@@ -34,7 +35,7 @@ def test_every_pixel_arrives_as_it_was(kind):
 
 def test_the_full_range_is_in_units_and_leaves_padding_out():
     levels = Levels(np.zeros((32, 32), np.uint8), np.zeros(100, np.uint8), 0, 1, slope=-2, intercept=50, padded=(90, 99))
-    assert sheet(levels, "a").facts["span"] == [50 - 2 * 89, 50]
+    assert unpack(sheet(levels, "a").message)[0]["span"] == [50 - 2 * 89, 50]
 
 
 def test_a_message_is_its_header_and_its_parts():
@@ -60,11 +61,12 @@ def test_a_pane_names_its_layers_and_texts_stay_data():
 
     app = AppTest.from_function(page).run()
     assert not app.exception
-    (viewer,) = app.get("bidi_component")
+    viewer, picture = app.get("bidi_component")
     assert panes(app) == [
         {"alt": "<b>", "caption": "</script>", "layers": {}},
         {"alt": "y", "caption": "z", "layers": {"Lines": "Lines 1"}},
     ]
     _, parts = unpack(viewer.proto.bytes)
+    assert unpack(picture.proto.bytes)[0]["id"] == "a"
     assert (parts["Lines 1"], parts["outline"]) == (b"1", b"2")
     assert "script" not in viewer.proto.html_content

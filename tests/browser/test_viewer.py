@@ -141,8 +141,8 @@ def test_at_100_percent_a_pixel_is_a_pixel_and_at_200_four(viewer):
 def test_window_invert_and_reset_map_every_grey(viewer):
     picture = sample_phantom("COVID").astype(float)
     viewer.press("1", "o")
-    viewer.window(100, 50)
-    expected = np.floor(((picture - 75) / 50).clip(0, 1) * 255 + 0.5)
+    viewer.window(100, 50)  # from 75 to 124
+    expected = np.floor(((picture - 75) / 49).clip(0, 1) * 255 + 0.5)
     assert np.array_equal(part(viewer.greys(), picture), expected)
     viewer.press("i")
     assert np.array_equal(part(viewer.greys(1), picture), 255 - expected)
@@ -312,10 +312,10 @@ def test_sixteen_bits_are_windowed_at_their_own_depth(viewer):
     viewer.open("", "deep.png", ramp)
     viewer.press("1", "o")
     low, high = ramp.min(), ramp.max()
-    assert viewer.tab.get_by_label("Width", exact=True).input_value() == str(high - low)
+    assert viewer.tab.get_by_label("Width", exact=True).input_value() == str(high - low + 1)
     as_read = np.rint((ramp.astype(float) - low) / (high - low) * 255)
     assert np.array_equal(part(viewer.greys(), ramp), as_read)
-    viewer.window(1128, 255)  # no wider than two of the 8-bit greys
-    assert np.array_equal(part(viewer.greys(), ramp), np.floor((ramp - 1000.5).clip(0, 255) + 0.5))
+    viewer.window(1128, 256)  # no wider than three of the 8-bit greys
+    assert np.array_equal(part(viewer.greys(), ramp), (ramp - 1000).clip(0, 255))
     viewer.press("a")
-    assert viewer.tab.get_by_label("Width", exact=True).input_value() == str(high - low)
+    assert viewer.tab.get_by_label("Width", exact=True).input_value() == str(high - low + 1)

@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A picture packed for its way to the browser. Every view of it is kept by its `id` while the page is open."""
+    """A picture packed for its way to the browser, which keeps the reader's view of it by its `id`."""
 
     id: str
-    facts: Mapping[str, Any]
-    """Size, depth, window and units, as screen.js reads them."""
-    values: bytes
-    greys: bytes
+    height: int
+    width: int
+    message: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,8 @@ def sheet(levels: Levels, id: str) -> Sheet:
     left = np.zeros((height, 1), dtype=values.dtype)
     first, last = levels.padded or (0, -1)
     units = levels.slope * np.delete(np.arange(len(levels.greys)), slice(first, last + 1)) + levels.intercept
-    facts = {
+    header = {
+        "id": id,
         "width": width,
         "height": height,
         "depth": values.dtype.itemsize,
@@ -62,7 +62,8 @@ def sheet(levels: Levels, id: str) -> Sheet:
         "negative": levels.negative,
         "padded": levels.padded,
     }
-    return Sheet(id, facts, zlib.compress(np.diff(values, axis=1, prepend=left).tobytes(), 1), levels.greys.tobytes())
+    pixels = zlib.compress(np.diff(values, axis=1, prepend=left).tobytes(), 1)
+    return Sheet(id, height, width, pack(header, {"values": pixels, "greys": levels.greys.tobytes()}))
 
 
 def png(layer: Rgba) -> bytes:
@@ -77,22 +78,22 @@ def lightbox(picture: Sheet, panes: Sequence[Pane], drawings: Mapping[str, str],
 
     drawings: the names of the layers to choose from, and what each shows.  outline: a PNG file laid over every pane with layers.
     """
-    parts = {"values": picture.values, "greys": picture.greys}
-    shown = [
-        {"alt": pane.alt, "caption": pane.caption, "layers": {name: f"{name} {k}" for name in pane.layers}}
-        for k, pane in enumerate(panes)
-    ]
-    parts |= {f"{name} {k}": layer for k, pane in enumerate(panes) for name, layer in pane.layers.items()}
+    parts = {f"{name} {k}": layer for k, pane in enumerate(panes) for name, layer in pane.layers.items()}
     if outline is not None:
         parts["outline"] = outline
     header = {
         "id": picture.id,
-        **picture.facts,
-        "panes": shown,
+        "panes": [
+            {"alt": pane.alt, "caption": pane.caption, "layers": {name: f"{name} {k}" for name in pane.layers}}
+            for k, pane in enumerate(panes)
+        ],
         "drawings": list(drawings.items()),
         "outline": None if outline is None else "outline",
     }
-    _component()(data=pack(header, parts), key=key)
+    with st.container(gap=None):
+        _component()(data=pack(header, parts), key=key)
+        # By itself, and without a place on the page, so that another map does not send the picture again.
+        _component()(data=picture.message, key=f"{key} picture")
 
 
 def pack(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> bytes:
@@ -107,6 +108,6 @@ def pack(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> bytes:
 
 @functools.cache
 def _component() -> ComponentRenderer:
-    names = ("lightbox.html", "lightbox.css", "screen.js", "hands.js")
-    html, css, screen, hands = (files(__name__).joinpath(name).read_text("utf-8") for name in names)
-    return st.components.v2.component("covidxr.lightbox", html=html, css=css, js=screen + hands)
+    names = ("lightbox.html", "lightbox.css", "picture.js", "screen.js", "hands.js")
+    html, css, *scripts = (files(__name__).joinpath(name).read_text("utf-8") for name in names)
+    return st.components.v2.component("covidxr.lightbox", html=html, css=css, js="".join(scripts))

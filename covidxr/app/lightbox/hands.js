@@ -1,13 +1,18 @@
-// The viewer, second half: what the reader does.
+// The viewer, third: what the reader does.
 
 const viewers = new WeakMap();
 const LARGEST = 32; // screen pixels to a pixel of the picture
 
 export default function ({ parentElement, data }) {
-  if (!data) return;
+  const message = unpack(data);
+  if (!message.header.panes) {
+    parentElement.querySelector(".lightbox")?.remove();
+    receive(message);
+    return;
+  }
   let viewer = viewers.get(parentElement);
   if (!viewer) viewers.set(parentElement, (viewer = new Viewer(parentElement.querySelector(".lightbox"))));
-  viewer.show(data).catch((error) => viewer.fail(error));
+  viewer.show(message).catch((error) => viewer.fail(error));
   return () => {
     viewers.delete(parentElement);
     viewer.close();
@@ -25,7 +30,7 @@ class Viewer extends Screen {
     const { view } = this;
     const [right, down] = [px - canvas.width / 2, py - canvas.height / 2]; // of the middle, where the point lies that stays
     const [x, y] = [view.x + right / view.zoom, view.y + down / view.zoom];
-    const fit = Math.min(canvas.width / this.header.width, canvas.height / this.header.height);
+    const fit = Math.min(canvas.width / this.picture.width, canvas.height / this.picture.height);
     view.zoom = Math.min(LARGEST, Math.max(Math.min(fit, 1) / 2, zoom));
     view.fit = false;
     this.centre(x - right / view.zoom, y - down / view.zoom);
@@ -38,7 +43,7 @@ class Viewer extends Screen {
   }
 
   centre(x, y) {
-    Object.assign(this.view, { fit: false, x: Math.min(this.header.width, Math.max(0, x)), y: Math.min(this.header.height, Math.max(0, y)) });
+    Object.assign(this.view, { fit: false, x: Math.min(this.picture.width, Math.max(0, x)), y: Math.min(this.picture.height, Math.max(0, y)) });
     this.draw();
   }
 
@@ -46,24 +51,29 @@ class Viewer extends Screen {
     this.centre(this.view.x - dx / this.view.zoom, this.view.y - dy / this.view.zoom);
   }
 
-  window(centre, width) {
-    if (!Number.isFinite(centre) || !Number.isFinite(width)) return;
-    const half = Math.max(width, Math.abs(this.header.slope)) / 2;
-    Object.assign(this.view, { low: centre - half, high: centre + half });
+  window(low, high) {
+    const [middle, half] = [(low + high) / 2, Math.max(high - low, Math.abs(this.picture.slope)) / 2];
+    if (!Number.isFinite(middle + half)) return; // an empty field
+    Object.assign(this.view, { low: middle - half, high: middle + half });
     this.stale = true;
     this.draw();
+  }
+
+  typed() {
+    const [centre, width] = [".centre", ".width"].map((name) => this.find(name).valueAsNumber);
+    const [middle, half] = [centre - this.one / 2, (width - this.one) / 2];
+    this.window(middle - half, middle + half);
   }
 
   // By shares of all grey values.
   shift(centre, width) {
     const [low, high] = this.ends;
-    const span = Math.abs(this.header.span[1] - this.header.span[0]);
-    this.window((low + high) / 2 + centre * span, high - low + width * span);
+    const span = this.picture.span[1] - this.picture.span[0];
+    this.window(low + (centre - width / 2) * span, high + (centre + width / 2) * span);
   }
 
   do(what) {
     const { view } = this;
-    const [low, high] = this.header.span;
     const opacity = (by) => {
       Object.assign(remembered, { hidden: false, opacity: Math.min(100, Math.max(0, remembered.opacity + by)) });
     };
@@ -78,7 +88,7 @@ class Viewer extends Screen {
       exact: () => this.zoom(1),
       invert: () => Object.assign(view, { inverted: !view.inverted }),
       reset: () => Object.assign(view, this.first()),
-      full: () => this.window((low + high) / 2, high - low),
+      full: () => this.window(...this.picture.span),
       narrower: () => this.shift(0, -0.02),
       wider: () => this.shift(0, 0.02),
       lower: () => this.shift(-0.02, 0),
@@ -113,7 +123,7 @@ class Viewer extends Screen {
     set(".drawing", ({ value }) => (remembered.drawing = value));
     set(".lungs input", ({ checked }) => (remembered.lungs = checked));
     for (const field of [this.find(".centre"), this.find(".width")])
-      field.addEventListener("change", () => this.window(...[".centre", ".width"].map((name) => this.find(name).valueAsNumber)));
+      field.addEventListener("change", () => this.typed());
     root.addEventListener("keydown", (event) => this.key(event));
     stage.addEventListener("pointerdown", (event) => this.down(event));
     stage.addEventListener("pointermove", (event) => this.drag(event));

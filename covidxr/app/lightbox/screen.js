@@ -1,24 +1,7 @@
-// The viewer, first half: what is shown. `data` is four bytes with the length of a JSON header, the header, and the parts it places.
-// This file and hands.js are one module: Streamlit takes a single script.
+// The viewer, second: what is shown.
 
 const remembered = { layout: null, drawing: null, opacity: 60, hidden: false, lungs: true, divider: null, views: new Map() };
 const NARROW = 560; // CSS pixels, below which panes stand one below the other
-
-function unpack(data) {
-  const start = 4 + new DataView(data.buffer, data.byteOffset).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(data.subarray(4, start)));
-  const part = (name) => data.subarray(start + header.parts[name][0], start + header.parts[name][0] + header.parts[name][1]);
-  return { header, part };
-}
-
-// Pixels travel deflated, each as its difference to its left neighbour: exact, and as small as a PNG.
-async function inflate(part, { width, depth }) {
-  const stream = new Blob([part]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const buffer = await new Response(stream).arrayBuffer();
-  const values = depth === 2 ? new Uint16Array(buffer) : new Uint8Array(buffer);
-  for (let i = 0; i < values.length; i++) if (i % width) values[i] += values[i - 1];
-  return values;
-}
 
 class Screen {
   constructor(root) {
@@ -37,32 +20,32 @@ class Screen {
   }
 
   fail(error) {
+    this.shown = null;
     this.stage.textContent = "The picture could not be drawn in this browser.";
+    this.stage.classList.remove("waiting");
     console.error(error);
   }
 
-  async show(data) {
+  async show({ header, part }) {
     const turn = (this.turn = {});
     this.stage.setAttribute("aria-busy", "true");
-    const { header, part } = unpack(data);
+    this.stage.classList.toggle("waiting", this.header?.id !== header.id); // no picture beside the words on another
     const bitmap = (name) => createImageBitmap(new Blob([part(name)], { type: "image/png" }));
     const layers = header.panes.map(async (pane) =>
       Object.fromEntries(await Promise.all(Object.entries(pane.layers).map(async ([name, own]) => [name, await bitmap(own)]))),
     );
     const outline = header.outline ? bitmap(header.outline) : null;
-    const values = this.header?.id === header.id ? this.values : inflate(part("values"), header);
-    const found = await Promise.all([values, outline, ...layers]);
+    const found = await Promise.all([picture(header.id).arrived, outline, ...layers]);
     if (turn !== this.turn) return; // newer data came in the meantime
     const known = this.header?.id === header.id;
+    [this.picture, this.outline, ...this.layers] = found;
     this.header = header;
-    [this.values, this.outline, ...this.layers] = found;
-    this.greys = part("greys").slice();
     if (!known) {
       this.view = remembered.views.get(header.id) ?? this.first();
       remembered.views.set(header.id, this.view);
-      this.source.width = header.width;
-      this.source.height = header.height;
-      this.root.style.setProperty("--shape", header.width / header.height);
+      this.source.width = this.picture.width;
+      this.source.height = this.picture.height;
+      this.root.style.setProperty("--shape", this.picture.width / this.picture.height);
       this.stale = true;
     }
     this.name();
@@ -70,12 +53,13 @@ class Screen {
   }
 
   first() {
-    return { fit: true, zoom: 1, x: this.header.width / 2, y: this.header.height / 2, low: null, high: null, inverted: false };
+    return { fit: true, zoom: 1, x: this.picture.width / 2, y: this.picture.height / 2, low: null, high: null, inverted: false };
   }
 
   // What depends on the header alone: the drawings, and what there is nothing of.
   name() {
-    const { drawings, outline, span, low, high } = this.header;
+    const { drawings, outline } = this.header;
+    const { span, low, high } = this.picture;
     const choice = this.find(".drawing");
     choice.replaceChildren(
       ...drawings.map(([name, title]) => Object.assign(document.createElement("option"), { value: name, textContent: name, title })),
@@ -84,7 +68,7 @@ class Screen {
     this.find(".lungs").hidden = !outline;
     this.find("[data-do=full]").hidden = span[0] === low && span[1] === high;
     this.find("[data-do=fullscreen]").hidden = !document.fullscreenEnabled;
-    this.unit = Math.abs(span[1] - span[0]) > 20 ? 0 : 3;
+    this.one = span[1] - span[0] > 20 ? 1 : 0; // grey values are whole numbers, and a width counts both ends: PS3.3 C.11.2.1.2
   }
 
   find(selector) {
@@ -195,20 +179,21 @@ class Screen {
     for (const pane of this.panes) this.lay(pane);
     this.tell();
     this.stage.setAttribute("aria-busy", "false");
+    this.stage.classList.remove("waiting");
   }
 
   settle() {
     const { width, height } = this.panes[0].canvas;
-    const { header, view } = this;
-    Object.assign(view, { zoom: Math.min(width / header.width, height / header.height), x: header.width / 2, y: header.height / 2 });
+    const { picture, view } = this;
+    Object.assign(view, { zoom: Math.min(width / picture.width, height / picture.height), x: picture.width / 2, y: picture.height / 2 });
   }
 
   // The grey of every level, then of every pixel.
   develop() {
-    const { header, view, values, source } = this;
-    const { slope, intercept, negative, padded } = header;
+    const { view, source } = this;
+    const { slope, intercept, negative, padded, greys, values } = this.picture;
     const width = view.high - view.low;
-    const shades = Uint32Array.from(this.greys, (grey, level) => {
+    const shades = Uint32Array.from(greys, (grey, level) => {
       if (view.low !== null) {
         const share = Math.min(1, Math.max(0, (slope * level + intercept - view.low) / width));
         grey = Math.round(255 * (negative ? 1 - share : share));
@@ -217,10 +202,10 @@ class Screen {
       if (view.inverted) grey = 255 - grey;
       return 0xff000000 | (grey << 16) | (grey << 8) | grey;
     });
-    const picture = new ImageData(header.width, header.height);
-    const pixels = new Uint32Array(picture.data.buffer);
+    const image = new ImageData(source.width, source.height);
+    const pixels = new Uint32Array(image.data.buffer);
     for (let i = 0; i < pixels.length; i++) pixels[i] = shades[values[i]];
-    source.getContext("2d").putImageData(picture, 0, 0);
+    source.getContext("2d").putImageData(image, 0, 0);
     this.stale = false;
   }
 
@@ -267,7 +252,7 @@ class Screen {
   // --- what is shown, in figures ---
 
   get ends() {
-    return this.view.low === null ? [this.header.low, this.header.high] : [this.view.low, this.view.high];
+    return this.view.low === null ? [this.picture.low, this.picture.high] : [this.view.low, this.view.high];
   }
 
   tell() {
@@ -275,8 +260,9 @@ class Screen {
     const [low, high] = this.ends;
     const percent = 100 * view.zoom;
     const zoom = `${Math.abs(percent - 100) < 1 && percent !== 100 ? percent.toFixed(1) : Math.round(percent)}\u00a0%`;
-    const centre = ((low + high) / 2).toFixed(this.unit);
-    const width = (high - low).toFixed(this.unit);
+    const digits = this.one ? 0 : 3;
+    const centre = ((low + high + this.one) / 2).toFixed(digits);
+    const width = (high - low + this.one).toFixed(digits);
     this.find(".zoom").textContent = zoom;
     for (const [selector, text] of [[".centre", centre], [".width", width]]) {
       const field = this.find(selector);
