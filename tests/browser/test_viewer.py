@@ -16,18 +16,16 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 class Viewer:
-    """The page with a picture in its viewer."""
+    """A page with a picture in its viewer."""
 
-    def __init__(self, tab) -> None:
-        self.tab = tab
+    def __init__(self, tab, address: str) -> None:
+        self.tab, self.address = tab, address
         self.sent = []
         tab.on("websocket", lambda socket: socket.on("framesent", lambda frame: self.sent.append(frame)))
 
-    def open(self, address: str, name: str, picture: np.ndarray) -> None:
+    def open(self, name: str, picture: np.ndarray) -> None:
         content = io.BytesIO()
         Image.fromarray(picture).save(content, "PNG")
-        if address:
-            self.tab.goto(f"{address}/predict")
         self.tab.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": content.getvalue()})
         self.tab.get_by_role("img", name=f"{name}, as the model reads it").wait_for()
         self.rest()
@@ -83,8 +81,9 @@ def opened(browser, two_models, tmp_path_factory):
         tab = browser.new_page(viewport={"width": 1440, "height": 900})
         tab.set_default_timeout(60_000)
         tab.on("pageerror", lambda error: errors.append(str(error)))
-        viewer = Viewer(tab)
-        viewer.open(address, "case.png", sample_phantom("COVID"))
+        tab.goto(f"{address}/predict")
+        viewer = Viewer(tab, address)
+        viewer.open("case.png", sample_phantom("COVID"))
         yield viewer
         tab.close()
         assert errors == []
@@ -92,7 +91,6 @@ def opened(browser, two_models, tmp_path_factory):
 
 @pytest.fixture
 def viewer(opened):
-    opened.tab.set_viewport_size({"width": 1440, "height": 900})
     opened.tab.get_by_role("slider", name="Opacity").fill("60")
     opened.press("r")
     opened.rest()
@@ -105,20 +103,6 @@ def part(canvas: np.ndarray, picture: np.ndarray) -> np.ndarray:
     top, left = ((canvas.shape[i] / 2 - picture.shape[i] / 2) for i in (0, 1))
     top, left = int(np.floor(top + 0.5)), int(np.floor(left + 0.5))
     return canvas[top : top + picture.shape[0], left : left + picture.shape[1]]
-
-
-def test_a_phone_gets_one_pane_that_lets_the_page_scroll(viewer):
-    viewer.tab.set_viewport_size({"width": 400, "height": 850})
-    viewer.tab.locator(".lightbox.narrow").wait_for()
-    viewer.rest()
-    assert viewer.tab.locator(".lightbox canvas").count() == 1
-    assert viewer.tab.locator(".lightbox").evaluate("box => box.scrollWidth - box.clientWidth") == 0
-    frame = viewer.tab.locator(".frame")
-    assert frame.evaluate("frame => getComputedStyle(frame).touchAction") == "pan-y"
-    viewer.press("+")
-    viewer.tab.wait_for_function("() => true")
-    viewer.rest()
-    assert frame.evaluate("frame => getComputedStyle(frame).touchAction") == "none"
 
 
 def test_at_100_percent_a_pixel_is_a_pixel_and_at_200_four(viewer):
@@ -309,7 +293,7 @@ def test_another_class_keeps_zoom_and_window_and_stands_beside_the_first(viewer)
 
 def test_sixteen_bits_are_windowed_at_their_own_depth(viewer):
     ramp = (1000 + np.arange(160 * 200)).reshape(160, 200).astype(np.uint16)
-    viewer.open("", "deep.png", ramp)
+    viewer.open("deep.png", ramp)
     viewer.press("1", "o")
     low, high = ramp.min(), ramp.max()
     assert viewer.tab.get_by_label("Width", exact=True).input_value() == str(high - low + 1)
@@ -319,3 +303,48 @@ def test_sixteen_bits_are_windowed_at_their_own_depth(viewer):
     assert np.array_equal(part(viewer.greys(), ramp), (ramp - 1000).clip(0, 255))
     viewer.press("a")
     assert viewer.tab.get_by_label("Width", exact=True).input_value() == str(high - low + 1)
+
+
+def test_a_phone_gets_one_pane_that_lets_the_page_scroll_and_two_fingers_zoom(opened, browser):
+    context = browser.new_context(viewport={"width": 400, "height": 850}, device_scale_factor=2, has_touch=True, is_mobile=True)
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)
+    tab.goto(f"{opened.address}/predict")
+    phone, picture = Viewer(tab, opened.address), sample_phantom("Normal")
+    phone.open("phone.png", picture)
+    fingers = context.new_cdp_session(tab)
+
+    def drag(*paths: tuple[tuple[float, float], tuple[float, float]]) -> None:
+        """Move fingers, each from a place to another, in ten steps."""
+        for step in range(11):
+            points = [
+                {"id": i, "x": x + (to_x - x) * step / 10, "y": y + (to_y - y) * step / 10}
+                for i, ((x, y), (to_x, to_y)) in enumerate(paths)
+            ]
+            fingers.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": points})
+        fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        tab.wait_for_timeout(100)
+
+    def middle() -> tuple[float, float]:
+        box = tab.locator(".frame").bounding_box()
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    assert tab.locator(".lightbox canvas").count() == 1
+    assert tab.evaluate("() => document.documentElement.scrollWidth") == 400
+    tab.locator(".lightbox").evaluate("box => box.scrollIntoView({block: 'center', behavior: 'instant'})")
+    scrolled = tab.get_by_test_id("stMain").evaluate("main => main.scrollTop")
+    x, y = middle()
+    drag(((x, y), (x, y - 100)))
+    assert tab.get_by_test_id("stMain").evaluate("main => main.scrollTop") > scrolled + 50
+    fit, (x, y) = float(phone.zoom().split()[0]), middle()
+    drag(((x - 20, y), (x - 60, y)), ((x + 20, y), (x + 60, y)))
+    assert float(phone.zoom().split()[0]) == pytest.approx(3 * fit, rel=0.1)
+    scrolled = tab.get_by_test_id("stMain").evaluate("main => main.scrollTop")
+    phone.press("o")
+    shown = phone.greys()
+    drag(((x, y), (x, y - 40)))
+    assert tab.get_by_test_id("stMain").evaluate("main => main.scrollTop") == scrolled, "a picture that is moved holds the page"
+    assert np.array_equal(phone.greys()[:-80], shown[80:])
+    phone.press("r", "1")
+    assert np.array_equal(part(phone.greys(), picture), picture), "one pixel is one of the screen's, which has four to CSS's one"
+    context.close()

@@ -3,6 +3,9 @@
 const remembered = { layout: null, drawing: null, opacity: 60, hidden: false, lungs: true, divider: null, views: new Map() };
 const NARROW = 560; // CSS pixels, below which panes stand one below the other
 
+// Where the browser knows it, the box that changes with the screen, too.
+const BOX = "devicePixelContentBoxSize" in ResizeObserverEntry.prototype ? { box: "device-pixel-content-box" } : {};
+
 class Screen {
   constructor(root) {
     this.root = root;
@@ -106,7 +109,7 @@ class Screen {
     });
     this.sizes.disconnect();
     this.stage.replaceChildren(...this.panes.map(({ figure }) => figure));
-    for (const { canvas } of this.panes) this.sizes.observe(canvas);
+    for (const { canvas } of this.panes) this.sizes.observe(canvas, BOX);
     this.label();
   }
 
@@ -154,12 +157,14 @@ class Screen {
 
   // The canvas has exactly as many pixels as the screen gives it; else the browser would resample it.
   resized(entries) {
-    for (const entry of entries) {
-      const exact = entry.devicePixelContentBoxSize?.[0];
-      const { inlineSize, blockSize } = exact ?? entry.contentBoxSize[0];
-      const scale = exact ? 1 : window.devicePixelRatio;
-      entry.target.width = Math.max(1, Math.round(inlineSize * scale));
-      entry.target.height = Math.max(1, Math.round(blockSize * scale));
+    for (const { target, contentBoxSize, devicePixelContentBoxSize } of entries) {
+      const own = (side) => {
+        const about = contentBoxSize[0][side] * window.devicePixelRatio;
+        const exact = devicePixelContentBoxSize?.[0][side] ?? about;
+        return Math.max(1, Math.round(Math.abs(exact - about) < 1 ? exact : about)); // an emulated screen gives CSS pixels
+      };
+      target.width = own("inlineSize");
+      target.height = own("blockSize");
     }
     this.paint();
   }
