@@ -80,7 +80,7 @@ def _radiograph(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Radiog
 
 
 def _levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Levels:
-    """The levels of the picture; its greys alone where they are in colour, too many, or no line leads to their units."""
+    """The levels of the picture; its greys alone for colour, for too many, and where no line leads to their units."""
     if not _few(stored) or dataset.get("ModalityLUTSequence"):
         return of_greys(_grey(dataset, stored, name))
     first, places, greys = _placed(dataset, stored, name)
@@ -88,10 +88,15 @@ def _levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Levels:
     padded = np.flatnonzero(_padding(dataset, levels))
     own = np.setdiff1d(np.flatnonzero(np.bincount(places.ravel(), minlength=len(greys))), padded)
     units = _modality(dataset, levels.astype(np.float64))
+    plain = _plain(dataset, levels.astype(stored.dtype), units)
+    low, high = _ends(dataset) or ((0.0, 255.0) if plain else _span(units[own]))
+    if not np.isfinite((low, high)).all():
+        return of_greys(greys[places])
     return Levels(
         fitting(places, len(greys)),
         greys,
-        *(_ends(dataset) or ((0.0, 255.0) if _plain(dataset, levels.astype(stored.dtype), units) else _span(units[own]))),
+        low,
+        high,
         dataset.PhotometricInterpretation == "MONOCHROME1",
         float(units[1] - units[0]) if len(units) > 1 else 1.0,
         float(units[0]),

@@ -98,3 +98,14 @@ def test_what_cannot_be_read_is_refused_by_name():
     for content in (b"", b"text", dicom()[:-900]):
         with pytest.raises(ImageError, match=r"scan\.x"):
             read_levels(content, "scan.x")
+
+
+@pytest.mark.data
+def test_a_real_radiograph_in_monochrome_1_and_2_has_the_same_levels(database):
+    files = [(database.parent / "dicom" / f"chest-cr-monochrome{n}.dcm").read_bytes() for n in (1, 2)]
+    one, two = (read_levels(content, "x") for content in files)
+    assert np.array_equal(one.values, two.values)
+    for content, levels in zip(files, (one, two), strict=True):
+        assert np.array_equal(levels.greys[levels.values], read_image(content, "x"))
+        assert np.abs(windowed(levels) - read_image(content, "x")).max() <= 0.5 + 1e-6
+    assert (one.negative, two.negative) == (True, False)

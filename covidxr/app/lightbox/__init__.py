@@ -17,6 +17,7 @@ from PIL import Image
 
 from covidxr.data.levels import Levels
 from covidxr.figures import Rgba
+from covidxr.records import RESEARCH_ONLY
 
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
@@ -89,6 +90,7 @@ def lightbox(picture: Sheet, panes: Sequence[Pane], drawings: Mapping[str, str],
         ],
         "drawings": list(drawings.items()),
         "outline": None if outline is None else "outline",
+        "note": RESEARCH_ONLY,
     }
     with st.container(gap=None):
         _component()(data=pack(header, parts), key=key)

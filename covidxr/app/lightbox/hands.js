@@ -52,7 +52,7 @@ class Viewer extends Screen {
   }
 
   window(low, high) {
-    const [middle, half] = [(low + high) / 2, Math.max(high - low, Math.abs(this.picture.slope)) / 2];
+    const [middle, half] = [(low + high) / 2, Math.max(high - low, Math.abs(this.picture.slope) || 1) / 2];
     if (!Number.isFinite(middle + half)) return; // an empty field
     Object.assign(this.view, { low: middle - half, high: middle + half });
     this.stale = true;

@@ -48,6 +48,7 @@ class Screen {
       remembered.views.set(header.id, this.view);
       this.source.width = this.picture.width;
       this.source.height = this.picture.height;
+      this.image = new ImageData(this.picture.width, this.picture.height);
       this.root.style.setProperty("--shape", this.picture.width / this.picture.height);
       this.stale = true;
     }
@@ -61,11 +62,12 @@ class Screen {
 
   // What depends on the header alone: the drawings, and what there is nothing of.
   name() {
-    const { drawings, outline } = this.header;
+    const { drawings, outline, note } = this.header;
     const { span, low, high } = this.picture;
+    this.find(".note").textContent = note;
     const choice = this.find(".drawing");
     choice.replaceChildren(
-      ...drawings.map(([name, title]) => Object.assign(document.createElement("option"), { value: name, textContent: name, title })),
+      ...drawings.map(([name]) => Object.assign(document.createElement("option"), { value: name, textContent: name })),
     );
     if (!drawings.some(([name]) => name === remembered.drawing)) remembered.drawing = drawings[0][0];
     this.find(".lungs").hidden = !outline;
@@ -207,10 +209,9 @@ class Screen {
       if (view.inverted) grey = 255 - grey;
       return 0xff000000 | (grey << 16) | (grey << 8) | grey;
     });
-    const image = new ImageData(source.width, source.height);
-    const pixels = new Uint32Array(image.data.buffer);
+    const pixels = new Uint32Array(this.image.data.buffer);
     for (let i = 0; i < pixels.length; i++) pixels[i] = shades[values[i]];
-    source.getContext("2d").putImageData(image, 0, 0);
+    source.getContext("2d").putImageData(this.image, 0, 0);
     this.stale = false;
   }
 
@@ -276,7 +277,8 @@ class Screen {
     const pressed = { fit: view.fit, exact: view.zoom === 1, invert: view.inverted };
     Object.assign(pressed, { side: this.layout === "side", swipe: this.layout === "swipe" });
     for (const [name, on] of Object.entries(pressed)) this.find(`[data-do=${name}]`).setAttribute("aria-pressed", on);
-    this.find(".drawing").value = remembered.drawing;
+    const [drawing, title] = this.header.drawings.find(([name]) => name === remembered.drawing);
+    Object.assign(this.find(".drawing"), { value: drawing, title: `${drawing} (d): ${title}` });
     this.find(".opacity").value = remembered.hidden ? 0 : remembered.opacity;
     this.find(".lungs input").checked = remembered.lungs;
     const map = remembered.hidden ? "heat map hidden" : `heat map at ${remembered.opacity} %`;
