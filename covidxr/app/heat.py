@@ -77,7 +77,7 @@ def _choose_method(card: ModelCard) -> str:
 
 
 def _view(picture: Picture, case: Case, attributions: list[Attribution], found: LungMask | None) -> None:
-    """Show the picture, and beside it or under a divider itself under each map."""
+    """Show the picture, and beside it, or behind a divider, the same under each map."""
     name = "Synthetic phantom, not a radiograph" if picture.synthetic else picture.name
     plain = Pane(f"{name}, as the model reads it", f"{name}. {case.padding}" if case.padding else name)
     own = _sheet(picture.sha256, picture)

@@ -49,11 +49,10 @@ def read_levels(content: bytes, name: str) -> Levels:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             ImageOps.exif_transpose(picture, in_place=True)
             stored = np.asarray(picture)
-        low, high = stored.min(), stored.max()
-        if stored.dtype.kind in "iu" and int(high) - int(low) < 2**16:
-            present = np.arange(int(low), int(high) + 1)
-            greys = spread(present.astype(np.float64), name)
-            return Levels(fitting(stored.astype(np.int64) - int(low), len(greys)), greys, low, high, intercept=float(low))
+        low, high = int(stored.min()), int(stored.max())
+        if stored.dtype.kind in "iu" and high - low < 2**16:
+            greys = spread(np.arange(low, high + 1, dtype=np.float64), name)
+            return Levels(fitting(stored.astype(np.int64) - low, len(greys)), greys, float(low), float(high), intercept=float(low))
     return of_greys(radiograph.image)
 
 
