@@ -26,6 +26,8 @@ def drawn(tab, k):
 def choose(tab, label, option):
     """Choose an option of a select box by its label, when the page rests: what is drawn anew under a click loses it."""
     tab.locator("[data-test-script-state=notRunning]").wait_for(state="attached")
+    tab.get_by_label(label, exact=True).scroll_into_view_if_needed()
+    tab.wait_for_timeout(300)  # scrolling closes what is open
     tab.get_by_label(label, exact=True).click()
     tab.get_by_role("option", name=option, exact=True).click()
 
