@@ -83,6 +83,7 @@ def opened(browser, two_models, tmp_path_factory):
         tab.set_default_timeout(60_000)
         tab.on("pageerror", lambda error: errors.append(str(error)))
         tab.goto(f"{address}/predict")
+        tab.get_by_role("button", name="I understand").click()
         viewer = Viewer(tab, address)
         viewer.open("case.png", sample_phantom("COVID"))
         yield viewer
@@ -314,6 +315,7 @@ def test_a_phone_gets_one_pane_that_lets_the_page_scroll_and_two_fingers_zoom(op
     tab = context.new_page()
     tab.set_default_timeout(60_000)
     tab.goto(f"{opened.address}/predict")
+    tab.get_by_role("button", name="I understand").click()
     phone, picture = Viewer(tab, opened.address), sample_phantom("Normal")
     phone.open("phone.png", picture)
     fingers = context.new_cdp_session(tab)
