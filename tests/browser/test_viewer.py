@@ -82,9 +82,9 @@ def opened(browser, two_models, tmp_path_factory):
         tab = browser.new_page(viewport={"width": 1440, "height": 900})
         tab.set_default_timeout(60_000)
         tab.on("pageerror", lambda error: errors.append(str(error)))
+        viewer = Viewer(tab, address)  # first, to hear what the page sends
         tab.goto(f"{address}/predict")
         tab.get_by_role("button", name="I understand").click()
-        viewer = Viewer(tab, address)
         viewer.open("case.png", sample_phantom("COVID"))
         yield viewer
         tab.close()
