@@ -13,6 +13,7 @@ test: $(VENV)/.test browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -r -c pyproject.toml covidxr pages streamlit_app.py
 	$(PYTEST)
 
 quick: $(VENV)/.test

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import pickle  # for the name of its error; nothing is unpickled
+import pickle  # nosec B403  # for the name of its error; nothing is unpickled
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -112,7 +112,7 @@ def test_a_zip_becomes_a_worklist_whose_rows_open(server, tab, sideways, errors,
     )
     tab.get_by_text("2 answered, 1 unreadable").wait_for()
     tab.get_by_role("img", name="a.png, as the model reads it", exact=True).wait_for()
-    table = tab.get_by_test_id("stDataFrame")
+    table = tab.get_by_test_id("stDataFrame").first
     tab.set_default_timeout(20_000)
     assert sideways() == 0
     table.click(position={"x": 200, "y": 38 + 48 + 24})  # the second row's name
