@@ -15,6 +15,7 @@ from covidxr.data.images import fit_to_square
 from covidxr.data.phantom import render_phantom
 from covidxr.errors import ModelError
 from covidxr.models import store
+from covidxr.models.gate import to_bytes
 from covidxr.models.inference import predict_scores
 
 
@@ -42,8 +43,11 @@ def test_what_is_saved_is_what_is_loaded_to_the_bit(root: Path) -> None:
     model = store.load_model(root / "phantom-cnn")
     weights = {k: v.clone() for k, v in model.network.state_dict().items()}
     predictions = store.read_predictions(root / "phantom-cnn")
-    store.save_model(root, replace(model.card, model_id="copy"), weights, predictions)
+    assert model.gate is not None
+    store.save_model(root, replace(model.card, model_id="copy"), weights, predictions, to_bytes(model.gate))
     again = store.load_model(root / "copy")
+    assert again.gate is not None
+    assert to_bytes(again.gate) == to_bytes(model.gate)
     # the first trip to disk rounded the kernels to half precision; a second one changes nothing
     assert all(torch.equal(v, again.network.state_dict()[k]) for k, v in weights.items())
     assert replace(again.card, model_id="phantom-cnn") == model.card

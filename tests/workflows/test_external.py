@@ -98,7 +98,7 @@ def test_the_card_is_the_model_s_but_for_what_the_dataset_says(phantoms: Path, t
     assert card.dataset_fingerprint == workflows.open_dataset("clinic").fingerprint != own.dataset_fingerprint
     assert card.class_counts == {"test": dict.fromkeys(CLASS_NAMES, 6)}
     assert card.sources == {name: {"phantom": 6} for name in CLASS_NAMES}
-    assert (card.shortcuts, card.prediction_sets) == ((), None)
+    assert (card.shortcuts, card.prediction_sets, card.gate) == ((), None, None)
     changed = {
         "external",
         "dataset_name",
@@ -108,6 +108,7 @@ def test_the_card_is_the_model_s_but_for_what_the_dataset_says(phantoms: Path, t
         "metrics",
         "shortcuts",
         "prediction_sets",
+        "gate",
     }
     same = {name for name in own.__slots__ if getattr(own, name) == getattr(card, name)}
     assert set(own.__slots__) - same <= changed
