@@ -170,8 +170,6 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
     rim = max(1, min(height, width) // 16)
     inner = grey[rim:-rim, rim:-rim]
     middle = grey[height // 4 : height - height // 4, width // 4 : width - width // 4]
-    layout = np.asarray(picture.resize((_LAYOUT, _LAYOUT), Image.Resampling.BOX), dtype=np.float64).ravel()
-    layout -= layout.mean()
     small = _reduce(picture)
     return {
         "files": name,
@@ -192,7 +190,7 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
         "white_middle": float((middle >= WHITE).mean()),
         "colourfulness": coloured,
         "letters": _letters(small),
-        "layout": layout / max(float(np.linalg.norm(layout)), 1e-12),
+        "layout": measure_layout(grey),
     }
 
 

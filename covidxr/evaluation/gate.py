@@ -61,8 +61,9 @@ def fit_space(features: Features, labels: Labels) -> FeatureSpace:
 
 def distances(space: FeatureSpace, features: Features) -> npt.NDArray[np.float64]:
     """(N,) Mahalanobis distance of features (N, D) from the nearest class, 0 or more."""
+    # Not by BLAS, whose threads would wait for work in the way of the network's.
     centred = features - space.centre
-    along = centred @ space.axes
-    left = ((centred - along @ space.axes.T) ** 2).sum(axis=1) / space.spread[0]
-    near = ((along @ space.whitening)[:, None] - space.means[None]) ** 2
+    along = np.einsum("nd,dk->nk", centred, space.axes)
+    left = ((centred - np.einsum("nk,dk->nd", along, space.axes)) ** 2).sum(axis=1) / space.spread[0]
+    near = (np.einsum("nk,kl->nl", along, space.whitening)[:, None] - space.means[None]) ** 2
     return np.asarray(np.sqrt(near.sum(axis=2).min(axis=1) + left))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -11,13 +12,13 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from covidxr.data.suitability import look_of, plain_faults
+from covidxr.data.suitability import Look, measure_looks, plain_faults
 from covidxr.errors import ModelError
 from covidxr.evaluation.gate import FeatureSpace, distances
 from covidxr.models.architectures import architecture
 from covidxr.models.inference import scores_and_features
 from covidxr.models.store import GATE, LoadedModel
-from covidxr.records import GreyImage, Scores
+from covidxr.records import Scores
 
 SPACES = ("features", "layout", "texture")
 _FAR = {
@@ -30,7 +31,7 @@ _PARTS = tuple(field.name for field in fields(FeatureSpace))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gate:
-    """The training pictures as the network's features know them, and as their own `layout` and `texture` (`Look`) do."""
+    """The training pictures as the network's features know them, and as their own layouts and textures (`measure_looks`) do."""
 
     features: FeatureSpace
     layout: FeatureSpace
@@ -56,31 +57,26 @@ def load_gate(folder: Path, sha256: str) -> Gate:
         raise ModelError(f"the gate of {folder.name} cannot be read: {error}; restore {GATE}") from error
 
 
-def refusals_of_picture(model: LoadedModel, image: GreyImage) -> tuple[str, ...]:
-    """Return what can be said against a picture, (H, W) uint8, before the network sees it; nothing where the model has no gate."""
-    if model.gate is None:
-        return ()
-    look = look_of(image)
-    found = plain_faults(image, look.layout, model.gate.layout.centre)
-    return found + _too_far(model, "layout", look.layout[None])[0] + _too_far(model, "texture", look.texture[None])[0]
+def judge(model: LoadedModel, pixels: npt.NDArray[np.uint8], looks: Sequence[Look]) -> tuple[Scores, list[tuple[str, ...]]]:
+    """Return the calibrated probabilities (N, C) of pictures, and for each why the model may not judge it, a sentence a reason.
 
-
-def judge(model: LoadedModel, pixels: npt.NDArray[np.uint8]) -> tuple[Scores, list[tuple[str, ...]]]:
-    """Return the calibrated probabilities (N, C) of pictures as the model sees them, and for each why it may not judge it.
-
-    pixels: (N, S, S) uint8, of `view_of`.  One pass through the network, under the model's lock.
+    pixels: (N, S, S) uint8, of `view_of`.  looks: N, of `look_of`.  One pass through the network, under the model's lock. Without
+    a gate, nothing is said against any.
     """
     card, head = model.card, architecture(model.card.architecture).head
     with model.lock:
         scores, features = scores_and_features(
             model.network, head, pixels, np.arange(len(pixels)), card.preprocessing, card.temperature
         )
-    return scores, _too_far(model, "features", features)
-
-
-def _too_far(model: LoadedModel, space: str, numbers: Scores) -> list[tuple[str, ...]]:
-    """Say which rows of (N, D) numbers lie farther from the training pictures than the model's gate lets pass."""
-    if model.gate is None or model.card.gate is None:
-        return [()] * len(numbers)
-    times = distances(getattr(model.gate, space), numbers) / model.card.gate.thresholds[space]
-    return [(f"{_FAR[space]} ({one:.2f} times the limit).",) if one > 1 else () for one in times]
+    if model.gate is None or card.gate is None:
+        return scores, [()] * len(pixels)
+    layouts, textures = measure_looks(looks)
+    measured = {"layout": layouts, "texture": textures, "features": features}
+    times = {
+        space: distances(getattr(model.gate, space), numbers) / card.gate.thresholds[space] for space, numbers in measured.items()
+    }
+    refusals = []
+    for i, look in enumerate(looks):
+        far = tuple(f"{_FAR[space]} ({own[i]:.2f} times the limit)." for space, own in times.items() if own[i] > 1)
+        refusals.append(plain_faults(look, layouts[i], model.gate.layout.centre, unusual=bool(far)) + far)
+    return scores, refusals

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from covidxr.data.images import Radiograph, padding, read_image, read_radiograph
 from covidxr.data.phantom import render_phantom
+from covidxr.data.suitability import look_of
 from covidxr.data.writing import WRITING, has_writing
 from covidxr.errors import ImageError, ModelError
 from covidxr.figures import heat_overlay
@@ -39,12 +40,11 @@ def predict_case(model: LoadedModel, image: GreyImage) -> CasePrediction:
 
     Raises ImageError when the model sees only lungs and none are found.
     """
-    from covidxr.models.gate import judge, refusals_of_picture
+    from covidxr.models.gate import judge
     from covidxr.models.views import view_of
 
-    scores, refusals = judge(model, view_of(model, image).pixels[None])
-    probabilities = dict(zip(model.card.class_names, scores[0].tolist(), strict=True))
-    return CasePrediction(model.card.model_id, probabilities, refusals_of_picture(model, image) + refusals[0])
+    scores, refusals = judge(model, view_of(model, image).pixels[None], [look_of(image)])
+    return CasePrediction(model.card.model_id, dict(zip(model.card.class_names, scores[0].tolist(), strict=True)), refusals[0])
 
 
 def stability_of_case(model: LoadedModel, image: GreyImage) -> Stability:
@@ -52,14 +52,17 @@ def stability_of_case(model: LoadedModel, image: GreyImage) -> Stability:
 
     Raises ImageError when the model sees only lungs and none are found.
     """
-    from covidxr.models.gate import judge
+    from covidxr.models.inference import predict_scores
     from covidxr.models.views import view_of
 
+    card = model.card
     seen = Image.fromarray(view_of(model, image).pixels)
     both = (seen, ImageOps.mirror(seen))
     versions = [one.rotate(angle, Image.Resampling.BICUBIC) for one in both for angle in (0, -TURN, TURN)]
-    scores = judge(model, np.stack([np.asarray(one) for one in versions]))[0]
-    names, called = model.card.class_names, scores.argmax(axis=1)
+    pixels = np.stack([np.asarray(one) for one in versions])
+    with model.lock:
+        scores = predict_scores(model.network, pixels, np.arange(len(pixels)), card.preprocessing, card.temperature)
+    names, called = card.class_names, scores.argmax(axis=1)
     ranges = {name: (float(own.min()), float(own.max())) for name, own in zip(names, scores.T, strict=True)}
     return Stability(ranges, tuple(names[k] for k in called))
 

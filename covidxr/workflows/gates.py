@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from covidxr.cards import GateFigures, ModelCard
 from covidxr.data.dataset import Dataset
 from covidxr.data.foreign import PHANTOM, foreign_pictures
 from covidxr.data.images import read_image
-from covidxr.data.suitability import look_of, plain_faults
+from covidxr.data.suitability import Look, look_of, measure_looks, plain_faults
 from covidxr.errors import ConfigError, ImageError
 from covidxr.evaluation.gate import ACCEPTED, distances, fit_space
 from covidxr.evaluation.intervals import proportion_interval
@@ -73,7 +73,7 @@ def make_gate(model: LoadedModel, data: SplitData) -> tuple[bytes, GateFigures]:
 
     def measure(rows: npt.NDArray[np.int64]) -> Measured:
         names = [split.files[i] for i in rows]
-        return _features(model, seen.array, seen.rows(names)), *_looks(_read(data.dataset, names))
+        return _features(model, seen.array, seen.rows(names)), *measure_looks(_look(data.dataset, names))
 
     gate = Gate(*(fit_space(numbers, split.labels[train]) for numbers in measure(train)))
     own = _distances(gate, measure(val))
@@ -82,8 +82,9 @@ def make_gate(model: LoadedModel, data: SplitData) -> tuple[bytes, GateFigures]:
     limits *= np.quantile((own / limits).max(axis=1), ACCEPTED)
 
     def turned_away(kinds: Sequence[str], images: Sequence[GreyImage]) -> tuple[npt.NDArray[np.float64], Shares]:
-        far = (_distances(gate, (_seen_features(model, images), *_looks(images))) / limits).max(axis=1)
-        refused = (far > 1) | _faulty(images, gate)
+        looks = [look_of(image) for image in images]
+        far = (_distances(gate, (_seen_features(model, images), *measure_looks(looks))) / limits).max(axis=1)
+        refused = (far > 1) | _faulty(looks, gate)
         return far, {kind: _share(refused[np.array(kinds) == kind]) for kind in dict.fromkeys(kinds)}
 
     # To a model of phantoms they are nothing foreign.
@@ -92,7 +93,7 @@ def make_gate(model: LoadedModel, data: SplitData) -> tuple[bytes, GateFigures]:
     kept = list(_read(data.dataset, [split.files[i] for i in some]))
     altered = [(kind, np.ascontiguousarray(alter(image))) for kind, alter in _ALTERATIONS.items() for image in kept]
     near = (_distances(gate, measure(test)) / limits).max(axis=1)
-    faulty = _faulty(_read(data.dataset, [split.files[i] for i in test]), gate)
+    faulty = _faulty(_look(data.dataset, [split.files[i] for i in test]), gate)
     far, shares = turned_away(*zip(*foreign, strict=True))
     groups = None if split.bound_groups is None else split.bound_groups[test]
     # Foreign pictures are each a group of their own.
@@ -114,15 +115,14 @@ def _read(dataset: Dataset, names: Sequence[str]) -> Iterator[GreyImage]:
             yield read_image(files.read(name), name)
 
 
-def _faulty(images: Iterable[GreyImage], gate: Gate) -> npt.NDArray[np.bool_]:
+def _look(dataset: Dataset, names: Sequence[str]) -> list[Look]:
+    return [look_of(image) for image in _read(dataset, names)]
+
+
+def _faulty(looks: Sequence[Look], gate: Gate) -> npt.NDArray[np.bool_]:
     """(N,) whether something plain is wrong with each picture."""
-    return np.array([bool(plain_faults(image, look_of(image).layout, gate.layout.centre)) for image in images])
-
-
-def _looks(images: Iterable[GreyImage]) -> tuple[Scores, Scores]:
-    """The layouts (N, 256) and the textures (N, 63) of pictures."""
-    looks = [look_of(image) for image in images]
-    return np.stack([look.layout for look in looks]), np.stack([look.texture for look in looks])
+    layouts, _ = measure_looks(looks)
+    return np.array([bool(plain_faults(look, own, gate.layout.centre)) for look, own in zip(looks, layouts, strict=True)])
 
 
 def _distances(gate: Gate, measured: Measured) -> npt.NDArray[np.float64]:

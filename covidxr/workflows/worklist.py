@@ -7,9 +7,8 @@ import hashlib
 import io
 import math
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +21,7 @@ from PIL import Image
 from covidxr.cards import PredictionSets
 from covidxr.data.files import ZipFiles, open_files
 from covidxr.data.images import SUFFIXES, read_radiograph
+from covidxr.data.suitability import Look, look_of
 from covidxr.errors import DatasetError, ImageError
 from covidxr.models.store import LoadedModel
 from covidxr.records import CLASS_NAMES, GreyImage
@@ -32,8 +32,11 @@ from covidxr.workflows.models import load_model
 Source = Path | tuple[str, bytes]
 """A file, a folder or a zip on disk; or the name and the content of an upload."""
 
-_READ_AT_ONCE, _BATCH, _AHEAD = 8, 64, 16
-"""Pictures that a thread reads in one go, pictures that the network sees in one, and readings under way: what bounds the memory."""
+Seen = tuple[GreyImage, Look]
+"""A picture as the model sees it, (S, S) uint8, and as its gate does."""
+
+_BATCH = 64
+"""Pictures that are read, and that the network sees, in one go: what bounds the memory."""
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 _ZIP = b"PK\x03\x04"
 
@@ -187,32 +190,19 @@ def worklist_csv(rows: Iterable[WorklistRow], class_names: Sequence[str], sets: 
 
 def _batches(
     model: LoadedModel, pictures: Sequence[Picture], thumbnail: int, threads: int | None
-) -> Iterator[list[tuple[WorklistRow, GreyImage | None]]]:
-    """Yield what threads have read, in order: no more than a batch, less where reading is slower than the network."""
-    starts = iter(range(0, len(pictures), _READ_AT_ONCE))
-    waiting: deque[Future[list[tuple[WorklistRow, GreyImage | None]]]] = deque()
+) -> Iterator[list[tuple[WorklistRow, Seen | None]]]:
+    """Yield what threads have read, in order, a batch at a time.
+
+    Reading and the network take turns: both want all cores, and a network whose threads wait for one another loses more than is
+    won.
+    """
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-
-        def read_on() -> None:
-            while len(waiting) < _AHEAD and (start := next(starts, None)) is not None:
-                some = pictures[start : start + _READ_AT_ONCE]
-                waiting.append(pool.submit(lambda some: [_read(model, one, thumbnail) for one in some], some))
-
-        try:
-            read_on()
-            while waiting:
-                batch = waiting.popleft().result()
-                while waiting and waiting[0].done() and len(batch) + _READ_AT_ONCE <= _BATCH:
-                    batch += waiting.popleft().result()
-                read_on()
-                yield batch
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for start in range(0, len(pictures), _BATCH):
+            yield list(pool.map(partial(_read, model, thumbnail=thumbnail), pictures[start : start + _BATCH]))
 
 
-def _read(model: LoadedModel, picture: Picture, thumbnail: int) -> tuple[WorklistRow, GreyImage | None]:
-    """Read one picture: a row without probabilities, and (S, S) uint8 as the model sees it, if it can be read."""
-    from covidxr.models.gate import refusals_of_picture
+def _read(model: LoadedModel, picture: Picture, thumbnail: int) -> tuple[WorklistRow, Seen | None]:
+    """Read one picture: a row without probabilities, and what model and gate see of it, if it can be read."""
     from covidxr.models.views import view_of
 
     small, digest = b"", ""
@@ -221,12 +211,11 @@ def _read(model: LoadedModel, picture: Picture, thumbnail: int) -> tuple[Worklis
         digest = hashlib.sha256(content).hexdigest()
         radiograph = read_radiograph(content, picture.name)
         small = _thumbnail(radiograph.image, thumbnail) if thumbnail else b""
-        pixels = view_of(model, radiograph.image).pixels
-        refusals = radiograph.refusals + refusals_of_picture(model, radiograph.image)
+        seen = view_of(model, radiograph.image).pixels, look_of(radiograph.image)
     except (ImageError, DatasetError) as error:  # the picture's fault, or that of its place in the zip
         return WorklistRow(picture.name, error=str(error), thumbnail=small, input_sha256=digest), None
     row = WorklistRow(picture.name, thumbnail=small, input_sha256=digest)
-    return replace(row, warnings=radiograph.warnings, refusals=refusals), pixels
+    return replace(row, warnings=radiograph.warnings, refusals=radiograph.refusals), seen
 
 
 def _thumbnail(image: GreyImage, edge: int) -> bytes:
@@ -236,12 +225,12 @@ def _thumbnail(image: GreyImage, edge: int) -> bytes:
     return content.getvalue()
 
 
-def _score(model: LoadedModel, batch: Sequence[tuple[WorklistRow, GreyImage | None]]) -> Iterator[WorklistRow]:
+def _score(model: LoadedModel, batch: Sequence[tuple[WorklistRow, Seen | None]]) -> Iterator[WorklistRow]:
     from covidxr.models.gate import judge
 
-    pixels = [own for _, own in batch if own is not None]
-    if pixels:
-        scores, refusals = judge(model, np.stack(pixels))
+    seen = [own for _, own in batch if own is not None]
+    if seen:
+        scores, refusals = judge(model, np.stack([pixels for pixels, _ in seen]), [look for _, look in seen])
         judged = zip(scores.tolist(), refusals, strict=True)
     for row, own in batch:
         if own is None:

@@ -9,7 +9,7 @@ from PIL import Image
 from covidxr.data.facts import measure_detail, measure_file, measure_layout
 from covidxr.data.foreign import foreign_pictures
 from covidxr.data.phantom import render_phantom
-from covidxr.data.suitability import look_of, measure_texture, plain_faults
+from covidxr.data.suitability import look_of, measure_looks, measure_textures, plain_faults
 from covidxr.records import CLASS_NAMES
 
 PHANTOMS = [render_phantom(name, np.random.default_rng(i))[0] for i, name in enumerate(CLASS_NAMES)]
@@ -18,7 +18,8 @@ USUAL /= np.linalg.norm(USUAL)
 
 
 def faults(image: np.ndarray) -> tuple[str, ...]:
-    return plain_faults(image, look_of(image).layout, USUAL)
+    look = look_of(image)
+    return plain_faults(look, measure_looks([look])[0][0], USUAL, unusual=True)
 
 
 def test_a_grating_has_its_power_at_its_cycles_whatever_its_contrast() -> None:
@@ -26,8 +27,8 @@ def test_a_grating_has_its_power_at_its_cycles_whatever_its_contrast() -> None:
     for cycles, angle in ((5, 0.0), (20, 0.7), (40, 1.5)):
         wave = np.sin(2 * np.pi * cycles * (x * np.cos(angle) + y * np.sin(angle)))
         strong, weak = (np.rint(128 + contrast * wave).astype(np.uint8) for contrast in (100, 30))
-        assert abs(int(measure_texture(strong).argmax()) + 1 - cycles) <= 1
-        assert measure_texture(weak)[cycles - 1] == pytest.approx(measure_texture(strong)[cycles - 1], abs=0.05)
+        assert abs(int(measure_textures(strong[None])[0].argmax()) + 1 - cycles) <= 1
+        assert measure_textures(weak[None])[0][cycles - 1] == pytest.approx(measure_textures(strong[None])[0][cycles - 1], abs=0.05)
 
 
 def test_the_texture_is_the_rotational_average_of_scipy() -> None:
@@ -37,13 +38,22 @@ def test_the_texture_is_the_rotational_average_of_scipy() -> None:
     square = np.random.default_rng(0).integers(0, 256, (128, 128), dtype=np.uint8)
     power = np.abs(fft.fft2((square - square.mean()) / square.std() * np.outer(hann(128), hann(128)))) ** 2
     cycles = np.floor(np.hypot(*np.meshgrid(fft.fftfreq(128, 1 / 128), fft.fftfreq(128, 1 / 128)))).astype(int)
-    assert measure_texture(square) == pytest.approx(np.log(ndimage.mean(power, cycles, np.arange(1, 64)) + 1e-3))
+    assert measure_textures(square[None])[0] == pytest.approx(np.log(ndimage.mean(power, cycles, np.arange(1, 64)) + 1e-3))
 
 
 def test_a_picture_that_is_wider_looks_much_as_it_did() -> None:
     square, wide = (render_phantom("Normal", np.random.default_rng(0))[0] for _ in range(2))
     wide = np.asarray(Image.fromarray(wide).resize((320, 256)))
-    assert look_of(wide).layout @ look_of(square).layout > 0.99
+    (one, other), _ = measure_looks([look_of(wide), look_of(square)])
+    assert one @ other > 0.99
+    assert look_of(wide).shape == (256, 320)
+
+
+def test_many_at_once_are_each_as_alone() -> None:
+    looks = [look_of(image) for image in PHANTOMS]
+    alone = [measure_looks([look]) for look in looks]
+    for together, each in zip(measure_looks(looks), zip(*alone, strict=True), strict=True):
+        assert together == pytest.approx(np.concatenate(each), abs=1e-5)
 
 
 @pytest.mark.parametrize("image", PHANTOMS)
