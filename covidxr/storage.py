@@ -88,6 +88,11 @@ def defused(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
+def printable(text: str) -> str:
+    """Return a text, such as a file's name that is no UTF-8, with what cannot be written as UTF-8 spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file atomically: a reader sees the old text or the new, never half of it."""
     write_bytes(path, text.encode("utf-8"))

@@ -22,8 +22,8 @@ _MEANINGS = {
     "Lung_Opacity": "Lung opacity: shadows in the lung from another cause, such as a bacterial infection.",
 }
 _STABILITY = (
-    "The picture and its mirror image, each as it is and turned by 5° to either side: six versions that mean the same. The lines "
-    "on the bars reach from the lowest to the highest probability among them."
+    "The picture and its mirror image, each as it is and turned by 5° to either side: six versions that show the same disease, "
+    "though in three the heart is on the other side. The lines on the bars reach from the lowest to the highest probability."
 )
 
 
@@ -32,7 +32,8 @@ def answer(card: ModelCard, picture: Picture, case: Case) -> bool:
 
     Return whether the answer is shown.
     """
-    if case.prediction.refusals and not _shown_anyway(card, picture, case):
+    # Of a phantom a warning says that it is none.
+    if case.prediction.refusals and not picture.synthetic and not _shown_anyway(card, picture, case):
         return False
     probabilities = case.prediction.probabilities
     # The verdict comes first: on a phone the columns stand below one another.
@@ -68,9 +69,13 @@ def _shown_anyway(card: ModelCard, picture: Picture, case: Case) -> bool:
     left, right = st.columns([2, 5], gap="medium")
     with left:
         hidden = refused(card, picture, case)
+        if hidden:
+            for warning in case.warnings:
+                st.warning(literal(warning))
     if hidden:
         name = literal(picture.name)
         right.image(case.image, caption=name, width=300, output_format="PNG", alt=f"{picture.name}, not judged")
+        left_out(case)
     return not hidden
 
 

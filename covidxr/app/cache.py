@@ -58,7 +58,7 @@ class Case:
 def judge(card: ModelCard, picture: Picture) -> Case | ImageError:
     """Return what a model says of a picture, or why the picture cannot be read. Raises ModelError for a model that is broken."""
     try:
-        case = _judge(card.model_id, card.weights_sha256, picture.sha256, picture)
+        case = _judge(card.model_id, card.weights_sha256, card.gate.sha256 if card.gate else "", picture.sha256, picture, card)
     except ImageError as error:
         log_once(card, picture.sha256, "unreadable")
         return error
@@ -129,16 +129,23 @@ def load(model_id: str, weights_sha256: str) -> LoadedModel:
     return workflows.load_model(model_id)
 
 
+def gated(card: ModelCard) -> LoadedModel:
+    """Return a model as `load` does, with the gate of its card: the audit may have fitted another since. Raises ModelError."""
+    model = load(card.model_id, card.weights_sha256)
+    if model.card.gate != card.gate and not card.external:
+        load.clear(card.model_id, card.weights_sha256)
+        model = load(card.model_id, card.weights_sha256)
+    return model
+
+
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _judge(model_id: str, weights_sha256: str, picture_sha256: str, _picture: Picture) -> Case:
+def _judge(model_id: str, weights_sha256: str, gate_sha256: str, picture_sha256: str, _picture: Picture, _card: ModelCard) -> Case:
     radiograph = workflows.read_radiograph(_picture.content, _picture.name)
-    model, image = load(model_id, weights_sha256), radiograph.image
+    model, image = gated(_card), radiograph.image
     prediction = workflows.predict_case(model, image)
-    # Of a phantom the page says that it is none.
-    refusals = () if _picture.synthetic else radiograph.refusals + prediction.refusals
     return Case(
         fit_screen(image),
-        replace(prediction, refusals=refusals),
+        replace(prediction, refusals=radiograph.refusals + prediction.refusals),
         workflows.padding_sentence(image),
         workflows.reading_warnings(radiograph),
         workflows.stability_of_case(model, image),

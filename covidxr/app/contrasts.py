@@ -235,13 +235,16 @@ def one_picture(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
         show_error(str(first))
         return
     names = list(cards[0].class_names)
-    calls = [case.prediction.predicted for case in cases.values() if isinstance(case, Case)]
+    shown = [case.prediction for case in cases.values() if isinstance(case, Case) and not case.prediction.refusals]
+    calls = [prediction.predicted for prediction in shown]
     commonest = max(names, key=calls.count)
     with right:
         place, other = st.columns(2)
         target = place.selectbox("Explain", names, names.index(commonest), display_name, key=f"explain all {picture.sha256}")
         method = other.selectbox("Method", list(METHOD_TITLES), format_func=lambda name: METHOD_TITLES[name], key="method of all")
         st.image(first.image, caption=literal(picture.name), width=240, output_format="PNG", alt=picture.name)
+        for warning in first.warnings:
+            st.warning(literal(warning))
     found = lungs_of(picture)
     for place, card in zip(st.columns(len(cards)), cards, strict=True):
         case = cases[card.model_id]

@@ -53,7 +53,7 @@ def exports(card: ModelCard, picture: Picture, case: Case, attribution: Attribut
 
     offers: list[tuple[str, Callable[[], bytes | str], str, str, str | None]] = [
         ("Report (PDF)", lambda: _pdf(report()), f"report-{stem}.pdf", "application/pdf", None),
-        ("Heat map (PNG)", lambda: _heat_map(case, attribution), f"heat-map-{stem}.png", "image/png", None),
+        ("Heat map (PNG)", lambda: _heat_map(picture, case, attribution), f"heat-map-{stem}.png", "image/png", None),
         ("Figures (JSON)", lambda: _figures(card, picture, case, attribution), f"figures-{stem}.json", "application/json", None),
     ]
     if writes_dicom():
@@ -77,9 +77,11 @@ def _dicom(report: CaseReport) -> bytes:
     return content.getvalue()
 
 
-def _heat_map(case: Case, attribution: Attribution) -> bytes:
+def _heat_map(picture: Picture, case: Case, attribution: Attribution) -> bytes:
     note, content = PngInfo(), io.BytesIO()
-    note.add_text("Comment", f"{RESEARCH_ONLY} {METHOD_TITLES[attribution.method]} for {attribution.target}.")
+    told = (f"{RESEARCH_ONLY} {METHOD_TITLES[attribution.method]} for {attribution.target}.", *_remarks(picture, case))
+    refused = f"Not judged: {' '.join(case.prediction.refusals)}" if case.prediction.refusals else ""
+    note.add_itxt("Comment", " ".join((*told, refused)).strip())
     Image.fromarray(heat_overlay(case.image, attribution.heat, _OPACITY)).save(content, "PNG", pnginfo=note)
     return content.getvalue()
 

@@ -19,7 +19,8 @@ def left_out(case: Case) -> None:
     kinds = [*first, *sorted(by_kind.keys() - set(first))]
     with st.expander("What was left out of the file", icon=":material/person_off:"):
         st.markdown(
-            "Only the pixels and how they are to be shown are kept. What else the file holds is listed here by name; but for "
-            "what a warning says of it, its values are kept nowhere, and no download has them."
+            "Only the pixels and how they are to be shown are read. What else the file holds is listed here by name; but for "
+            "what a warning says of it, nothing reads its values, no download has them, and they leave the server's memory with "
+            "the file."
         )
         st.table({"What it tells": kinds, "Elements": [literal(", ".join(by_kind[kind])) for kind in kinds]}, border="horizontal")

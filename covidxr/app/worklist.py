@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import streamlit as st
 
 from covidxr import workflows
-from covidxr.app.cache import Picture, load, log_once
+from covidxr.app.cache import Picture, gated, log_once
 from covidxr.cards import ModelCard
 from covidxr.errors import CovidxrError, DatasetError, ImageError
 from covidxr.records import CLASS_NAMES, display_name
@@ -104,14 +104,14 @@ def _judged(card: ModelCard, unread: dict[Place, Unread]) -> dict[Place, Worklis
     Rows are kept one by one, so that a reader who clicks meanwhile loses none; and with the session, since Streamlit would draw the
     progress anew with each hit of a cache of its own.
     """
-    kept: dict[tuple[str, str, Place], WorklistRow] = st.session_state.setdefault("worklist", {})
-    own = card.model_id, card.weights_sha256
+    kept: dict[tuple[str, str, str, Place], WorklistRow] = st.session_state.setdefault("worklist", {})
+    own = card.model_id, card.weights_sha256, card.gate.sha256 if card.gate else ""
     bar = st.empty()  # with each rerun, lest what stands below move
     for key in [key for key in kept if key[-1] not in unread]:
         del kept[key]
     new = [place for place in unread if (*own, place) not in kept]
     if new:
-        model, started = load(card.model_id, card.weights_sha256), time.monotonic()
+        model, started = gated(card), time.monotonic()
         bar.progress(0.0, f"Judging {len(new):,} pictures…")
         drawn = started
         scored = workflows.score_pictures(model, [unread[place] for place in new], thumbnail=_THUMBNAIL)

@@ -39,6 +39,8 @@ def explain(
 
     def show(console: Console) -> None:
         console.print(f"{out}: {METHOD_TITLES[result['method']]} for {result['target']}. {RESEARCH_ONLY}", markup=False)
+        for refusal in result["refusals"]:
+            console.print(f"- Not judged: {refusal} The map deserves no belief.", markup=False, highlight=False)
         for sentence in result["sentences"]:
             console.print(f"- {sentence}", markup=False, highlight=False)
 

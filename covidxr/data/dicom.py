@@ -97,6 +97,7 @@ def _levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Levels:
         greys,
         low,
         high,
+        _span(units[own]),
         dataset.PhotometricInterpretation == "MONOCHROME1",
         float(units[1] - units[0]) if len(units) > 1 else 1.0,
         float(units[0]),

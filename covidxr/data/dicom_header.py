@@ -25,6 +25,14 @@ _PICTURE_NEEDS = {
 }  # fmt: skip
 
 
+_DRAWN = (*range(0x5000, 0x501F), *range(0x6000, 0x601F))
+"""Groups of curves and overlays."""
+_FILE_NEEDS = {
+    "FileMetaInformationGroupLength", "FileMetaInformationVersion", "MediaStorageSOPClassUID", "TransferSyntaxUID",
+    "ImplementationClassUID", "ImplementationVersionName",
+}  # fmt: skip
+
+
 def refusals(dataset: Dataset) -> tuple[str, ...]:
     """Return the reasons in the header why no model may judge this picture: its modality, its view, its body part."""
     found = []
@@ -64,9 +72,12 @@ def dropped(dataset: Dataset) -> tuple[LeftOut, ...]:
     from pydicom.datadict import dictionary_description, dictionary_has_tag, keyword_for_tag
 
     found = {}  # a set in the header's order
-    for tag in dataset.keys():  # noqa: SIM118  (values are not even parsed)
+    meta = [tag for tag in dataset.file_meta.keys() if keyword_for_tag(tag) not in _FILE_NEEDS]  # noqa: SIM118
+    for tag in [*meta, *dataset.keys()]:  # values are not even parsed
         if tag.is_private:
             found[LeftOut("Private elements", "The maker's own")] = True
+        elif tag.group in _DRAWN:
+            found[LeftOut("Overlay or curve drawn over the picture", "Description")] = True
         elif not dictionary_has_tag(tag):
             found[LeftOut("Elements that the standard does not know", "Unknown")] = True
         elif (keyword := keyword_for_tag(tag)) not in _PICTURE_NEEDS:
@@ -85,7 +96,7 @@ def _kind(tag: BaseTag, keyword: str) -> str:
         return "Person"
     if vr in ("DA", "TM", "DT") or keyword.startswith("Timezone"):
         return "Date or time"
-    if re.search("Institution|Station|Manufacturer|Device|Software|Equipment", keyword):
+    if re.search("Institution|Station|Manufacturer|Device|Software|Equipment|ApplicationEntity", keyword):
         return "Hospital or machine"
     if vr == "UI" or re.search("ID$|AccessionNumber|^Referenced|^SourceImage", keyword):
         return "Identifier"

@@ -27,6 +27,8 @@ class Levels:
     low: float
     """What is black in the file's window, or white where it is negative."""
     high: float
+    span: tuple[float, float]
+    """The least and the greatest value that the picture has, in those units."""
     negative: bool = False
     """Whether low values are bright: MONOCHROME1."""
     slope: float = 1.0
@@ -52,13 +54,14 @@ def read_levels(content: bytes, name: str) -> Levels:
         low, high = int(stored.min()), int(stored.max())
         if stored.dtype.kind in "iu" and high - low < 2**16:
             greys = spread(np.arange(low, high + 1, dtype=np.float64), name)
-            return Levels(fitting(stored.astype(np.int64) - low, len(greys)), greys, float(low), float(high), intercept=float(low))
+            ends = float(low), float(high)
+            return Levels(fitting(stored.astype(np.int64) - low, len(greys)), greys, *ends, ends, intercept=float(low))
     return of_greys(radiograph.image)
 
 
 def of_greys(image: GreyImage) -> Levels:
     """Return a picture of 8 bits, (H, W) uint8, as its own levels."""
-    return Levels(image, np.arange(256, dtype=np.uint8), 0.0, 255.0)
+    return Levels(image, np.arange(256, dtype=np.uint8), 0.0, 255.0, (0.0, 255.0))
 
 
 def fitting(places: npt.NDArray[np.integer], levels: int) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:

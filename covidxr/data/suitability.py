@@ -61,7 +61,7 @@ def measure_textures(squares: GreyImage) -> Numbers:
 
 @functools.cache
 def _rings(size: int) -> tuple[npt.NDArray[np.float32], csr_array]:
-    """Hann's window (S, S), and the matrix that averages half a spectrum, for the other half mirrors it, at each number of cycles."""
+    """Hann's window (S, S), and the matrix that averages half a spectrum (the other mirrors it) at each number of cycles."""
     window = np.outer(np.hanning(size), np.hanning(size)).astype(np.float32)
     cycles = np.hypot(fftfreq(size, 1 / size)[:, None], rfftfreq(size, 1 / size)[None]).astype(np.int64)
     counts = np.full(cycles.shape, 2.0)

@@ -49,12 +49,16 @@ def load_gate(folder: Path, sha256: str) -> Gate:
     try:
         content = (folder / GATE).read_bytes()
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise ModelError(f"the gate of {folder.name} is not the one its card was written for; restore {GATE}")
+            raise ModelError(
+                f"the gate of {folder.name} is not the one its card was written for; restore {GATE}, or fit it by `covidxr audit`"
+            )
         arrays = load(content)
         parts = {space: {part: arrays[f"{space}.{part}"].astype(np.float64) for part in _PARTS} for space in SPACES}
         return Gate(**{space: FeatureSpace(**own) for space, own in parts.items()})
     except (OSError, SafetensorError, KeyError) as error:
-        raise ModelError(f"the gate of {folder.name} cannot be read: {error}; restore {GATE}") from error
+        raise ModelError(
+            f"the gate of {folder.name} cannot be read: {error}; restore {GATE}, or fit it by `covidxr audit`"
+        ) from error
 
 
 def judge(model: LoadedModel, pixels: npt.NDArray[np.uint8], looks: Sequence[Look]) -> tuple[Scores, list[tuple[str, ...]]]:
@@ -77,6 +81,9 @@ def judge(model: LoadedModel, pixels: npt.NDArray[np.uint8], looks: Sequence[Loo
     }
     refusals = []
     for i, look in enumerate(looks):
-        far = tuple(f"{_FAR[space]} ({own[i]:.2f} times the limit)." for space, own in times.items() if own[i] > 1)
+        # What is no number is far, too.
+        far = tuple(
+            f"{_FAR[space]} ({own[i]:.2f} times the limit)." for space, own in times.items() if not own[i] <= 1
+        )  # nor what is no number
         refusals.append(plain_faults(look, layouts[i], model.gate.layout.centre, unusual=bool(far)) + far)
     return scores, refusals

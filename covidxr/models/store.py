@@ -232,15 +232,16 @@ def load_segmenter(root: Path) -> LoadedSegmenter:
     return LoadedSegmenter(card, fill_network(build_segmenter(), _read_weights(root / LUNGS, card.weights_sha256), card))
 
 
-def load_model(folder: Path) -> LoadedModel:
+def load_model(folder: Path, gated: bool = True) -> LoadedModel:
     """Load a model for use: card, schema, hash, network, tensors, in that order. Raises ModelError naming what is wrong.
 
     A model that sees only the lungs is loaded with the segmenter beside it, which must be the one it was trained with.
+    gated: false leaves out its gate, which may then be missing or damaged.
     """
     card = read_card(folder)
     network = restore_network(card, _read_weights(folder, card.weights_sha256))
     gate = None
-    if card.gate:
+    if card.gate and gated:
         from covidxr.models.gate import load_gate
 
         gate = load_gate(folder, card.gate.sha256)

@@ -44,12 +44,13 @@ def set_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str]
 
 def gate_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str]:
     """Say whether the model may judge a picture, and what that is worth."""
-    if card.gate is None:
-        sentence = "Whether this model may judge this picture is not known"
-        return sentence, "No gate is stored with the model; `covidxr audit` fits one."
-    worth = gate_worth(card.gate, sum(card.class_counts.get("test", {}).values()))
+    worth = "The model was stored without a check for pictures unlike those that it learned from (`covidxr audit` adds it)."
+    if card.gate:
+        worth = gate_worth(card.gate, sum(card.class_counts.get("test", {}).values()))
     if prediction.refusals:
         return f"Not judged: {' '.join(prediction.refusals)}", worth
+    if card.gate is None:
+        return "Whether this model may judge this picture is not known", worth
     return "The model may judge this picture: it looks like those that it learned from", worth
 
 
@@ -58,7 +59,7 @@ def gate_worth(gate: GateFigures, n: int) -> str:
     return (
         "The gate compares a picture with those that the model learned from: where light and dark lie, how fine its grain is, and "
         f"what the network sees in it. It turns away {percent(gate.refused, n)} of the test pictures, which the model may judge, "
-        f"and tells them from foreign pictures with an AUROC of {percent(gate.auroc)}."
+        f"and of a test picture and a foreign one it knows which is which in {percent(gate.auroc)} of all pairs (AUROC)."
     )
 
 

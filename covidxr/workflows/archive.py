@@ -29,7 +29,7 @@ from covidxr.models import store
 from covidxr.models.store import LoadedModel
 from covidxr.records import RESEARCH_ONLY
 from covidxr.reports.verdicts import prediction_set
-from covidxr.storage import write_bytes
+from covidxr.storage import printable, write_bytes
 from covidxr.workflows.archive_listing import LISTING, Manifest, card_sha256, list_archive, open_archive, read_manifest
 from covidxr.workflows.models import weights_folder
 from covidxr.workflows.worklist import Picture, WorklistRow, is_picture, score_pictures
@@ -62,10 +62,10 @@ class ArchiveCounts:
 def score_archive(model_id: str, source: str, out: Path) -> ArchiveCounts:
     """Score every picture below a folder, or another address that fsspec can list, and write the rows as Parquet into `out`.
 
-    Columns: file, verdict, predicted, a probability (0..1) by class, disease, uncertainty, prediction_set, reason, warnings; null
-    where there is no answer. Pictures are told as in `list_pictures`, but linked folders are not followed. A zip is a row that
-    refuses it. There is one worker for each CPU of Ray: of the cluster at RAY_ADDRESS, else of this machine. All must see the same
-    `out` and, in its place, the model. The same call goes on where another ended.
+    Columns: file, input_sha256, verdict, predicted, a probability (0..1) by class, disease, uncertainty, prediction_set, reason,
+    warnings; null where there is no answer. Pictures are told as in `list_pictures`, but linked folders are not followed. A zip is
+    a row that refuses it. There is one worker for each CPU of Ray: of the cluster at RAY_ADDRESS, else of this machine. All must
+    see the same `out` and, in its place, the model. The same call goes on where another ended.
 
     Raises ConfigError when Ray, or what reads the address, is not installed, or when `out` holds other rows or cannot be written;
     ImageError for a source that cannot be listed or holds no pictures; ModelError for a model without a card; RunError when workers
@@ -252,7 +252,8 @@ def _table(model: LoadedModel, rows: list[WorklistRow]) -> pyarrow.Table:
     sets = model.card.prediction_sets
     answers = [row if row.verdict == "answered" else WorklistRow(row.name) for row in rows]
     columns: dict[str, tuple[Any, list[Any]]] = {
-        "file": (pa.string(), [_text(row.name) for row in rows]),
+        "file": (pa.string(), [printable(row.name) for row in rows]),
+        "input_sha256": (pa.string(), [row.input_sha256 or None for row in rows]),
         "verdict": (pa.string(), [row.verdict for row in rows]),
         "predicted": (pa.string(), [row.predicted for row in answers]),
     }
@@ -264,17 +265,12 @@ def _table(model: LoadedModel, rows: list[WorklistRow]) -> pyarrow.Table:
             pa.list_(pa.string()),
             [prediction_set(sets, row.probabilities) if sets and row.probabilities else None for row in answers],
         ),
-        "reason": (pa.string(), [_text(row.error or " ".join(row.refusals)) or None for row in rows]),
-        "warnings": (pa.list_(pa.string()), [[_text(warning) for warning in row.warnings] for row in rows]),
+        "reason": (pa.string(), [printable(row.error or " ".join(row.refusals)) or None for row in rows]),
+        "warnings": (pa.list_(pa.string()), [[printable(warning) for warning in row.warnings] for row in rows]),
     }
     about = {"model_id": model.card.model_id, "weights_sha256": model.card.weights_sha256, "note": RESEARCH_ONLY}
     schema = pa.schema([(name, kind) for name, (kind, _) in columns.items()], {f"covidxr.{key}": about[key] for key in about})
     return pa.table([values for _, values in columns.values()], schema)
-
-
-def _text(text: str) -> str:
-    """Spell out what is not Unicode in a file's name."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _part(out: Path, number: int) -> Path:

@@ -46,8 +46,11 @@ def open_archive(source: str) -> tuple[AbstractFileSystem, str]:
     """Return the filesystem of an address, and the folder in it. Raises ConfigError and ImageError as `score_archive`."""
     from fsspec.core import url_to_fs
 
-    if urlsplit(source).password:
-        raise ConfigError("the address holds a password, which every row would show: put it into fsspec's configuration instead")
+    parts = urlsplit(source)
+    if parts.password or (parts.scheme in ("http", "https") and (parts.username or parts.query)):
+        raise ConfigError(
+            "the address holds a password or a token, which every row would show: put it into fsspec's configuration instead"
+        )
     # A zip is checked for bombs and links before it is read, which fsspec does not.
     refused = f"{source} is no folder that can be listed; a zip or a single picture is read without --engine ray"
     if _PACKED & {part.partition("://")[0] for part in source.split("::")}:

@@ -53,7 +53,7 @@ def fit_gate(model_id: str, data: Path | str) -> ModelCard:
 
     Raises DatasetError for another dataset.
     """
-    model = load_model(model_id)
+    model = load_model(model_id, gated=False)
     divided = split_data(data, model.card.split, skip_unreadable=True, excluded=model.card.excluded)
     check_dataset(model.card, divided.dataset)
     content, figures = make_gate(model, divided)

@@ -20,9 +20,9 @@ def list_models() -> tuple[ModelEntry, ...]:
     return store.list_models(weights_folder())
 
 
-def load_model(model_id: str) -> LoadedModel:
-    """Load a stored model. Raises ModelError saying why it cannot be used."""
-    return store.load_model(store.model_folder(weights_folder(), model_id))
+def load_model(model_id: str, gated: bool = True) -> LoadedModel:
+    """Load a stored model, with its gate or without. Raises ModelError saying why it cannot be used."""
+    return store.load_model(store.model_folder(weights_folder(), model_id), gated)
 
 
 def verify_models() -> dict[str, str | None]:

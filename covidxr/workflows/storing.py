@@ -135,7 +135,7 @@ def audit_shortcuts(model_id: str, data: Path | str) -> ModelCard:
     card, predictions = stored_predictions(model_id)
     divided = split_data(data, card.split, skip_unreadable=True, excluded=card.excluded)
     check_dataset(card, divided.dataset)
-    checks = _audit_shortcuts(card, load_model(model_id).network, divided, predictions)
+    checks = _audit_shortcuts(card, load_model(model_id, gated=False).network, divided, predictions)
     card = store.read_card(weights_folder() / model_id)  # its maps may have been judged meanwhile
     card = replace(card, shortcuts=checks, prediction_sets=judge_sets(predictions, card.temperature))
     store.update_card(weights_folder(), card)

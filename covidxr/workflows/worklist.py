@@ -26,7 +26,7 @@ from covidxr.errors import DatasetError, ImageError
 from covidxr.models.store import LoadedModel
 from covidxr.records import CLASS_NAMES, GreyImage
 from covidxr.reports.verdicts import prediction_set
-from covidxr.storage import defused
+from covidxr.storage import defused, printable
 from covidxr.workflows.models import load_model
 
 Source = Path | tuple[str, bytes]
@@ -119,7 +119,7 @@ def list_pictures(sources: Iterable[Source], stack: ExitStack) -> list[Picture]:
                 continue
             files = ZipFiles(io.BytesIO(content), name=name)
         else:
-            name = str(source)
+            name = printable(str(source))
             if not source.exists():
                 raise ImageError(f"there is no file or folder {source}")
             if source.is_file() and not _head(source).startswith(_ZIP) and source.suffix.lower() != ".zip":
@@ -130,7 +130,7 @@ def list_pictures(sources: Iterable[Source], stack: ExitStack) -> list[Picture]:
         found = sorted(file for file in files.list() if is_picture(file, partial(files.head, file, 132)))
         if not found:
             raise ImageError(f"{name} holds no PNG, JPEG, TIFF or DICOM files")
-        pictures += [Picture(f"{name}/{file}", partial(files.read, file)) for file in found]
+        pictures += [Picture(f"{name}/{printable(file)}", partial(files.read, file)) for file in found]
     return pictures
 
 
@@ -213,7 +213,7 @@ def _read(model: LoadedModel, picture: Picture, thumbnail: int) -> tuple[Worklis
         small = _thumbnail(radiograph.image, thumbnail) if thumbnail else b""
         seen = view_of(model, radiograph.image).pixels, look_of(radiograph.image)
     except (ImageError, DatasetError) as error:  # the picture's fault, or that of its place in the zip
-        return WorklistRow(picture.name, error=str(error), thumbnail=small, input_sha256=digest), None
+        return WorklistRow(picture.name, error=printable(str(error)), thumbnail=small, input_sha256=digest), None
     row = WorklistRow(picture.name, thumbnail=small, input_sha256=digest)
     return replace(row, warnings=radiograph.warnings, refusals=radiograph.refusals), seen
 

@@ -25,17 +25,12 @@ def pixels(packed) -> np.ndarray:
 def test_every_pixel_arrives_as_it_was(kind):
     values = np.random.default_rng(0).integers(0, np.iinfo(kind).max + 1, (37, 53)).astype(kind)
     greys = np.arange(np.iinfo(kind).max + 1) // (1 if kind == np.uint8 else 256)
-    packed = sheet(Levels(values, greys.astype(np.uint8), 0, 1), "a")
+    packed = sheet(Levels(values, greys.astype(np.uint8), 0, 1, (0, 1)), "a")
     assert np.array_equal(pixels(packed), values)
     assert np.array_equal(np.frombuffer(unpack(packed.message)[1]["greys"], np.uint8), greys)
     assert np.array_equal(
         pixels(sheet(of_greys(np.asfortranarray(values[::2].astype(np.uint8))), "b")), values[::2].astype(np.uint8)
     )
-
-
-def test_the_full_range_is_in_units_and_leaves_padding_out():
-    levels = Levels(np.zeros((32, 32), np.uint8), np.zeros(100, np.uint8), 0, 1, slope=-2, intercept=50, padded=(90, 99))
-    assert unpack(sheet(levels, "a").message)[0]["span"] == [50 - 2 * 89, 50]
 
 
 def test_a_message_is_its_header_and_its_parts():

@@ -133,6 +133,21 @@ def test_a_foreign_picture_is_not_judged_unless_asked(open_page, phantom_model_f
 
 
 @pytest.mark.slow
+def test_a_gate_that_the_audit_fits_meanwhile_is_asked_at_once(open_page, phantom_model_folder, png, tmp_path):
+    shutil.copytree(phantom_model_folder, tmp_path / "weights")
+    card = tmp_path / "weights" / "phantom-cnn" / "card.json"
+    own = json.loads(card.read_text("utf-8"))
+    card.write_text(json.dumps({**own, "gate": None}), "utf-8")
+    noise = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (256, 256), dtype=np.uint8)).save(noise, "PNG")
+    app = upload(open_page(PAGE, tmp_path / "weights"), ("noise.png", noise.getvalue()))
+    assert any("is not known" in text.value for text in app.markdown)
+    card.write_text(json.dumps(own), "utf-8")
+    app.run()
+    assert r"Not judged\:" in app.warning[0].value
+
+
+@pytest.mark.slow
 def test_damaged_weights_are_a_sentence(open_page, phantom_model_folder, png, tmp_path):
     root = tmp_path / "weights"
     shutil.copytree(phantom_model_folder, root)

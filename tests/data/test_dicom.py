@@ -265,7 +265,8 @@ def test_names_of_what_was_dropped_are_kept_and_never_a_value() -> None:
     dataset.save_as(buffer)
     radiograph = read_radiograph(buffer.getvalue(), "x")
     assert {one.name: one.kind for one in radiograph.dropped} == {
-        "SOP Class UID": "Identifier", "SOP Instance UID": "Identifier", "Modality": "Description", "Patient's Name": "Patient",
+        "Media Storage SOP Instance UID": "Identifier", "SOP Class UID": "Identifier", "SOP Instance UID": "Identifier",
+        "Modality": "Description", "Patient's Name": "Patient",
         "Study Description": "Description", "Patient ID": "Patient", "Private elements": "The maker's own",
     }  # fmt: skip
     assert not any(word in repr(radiograph) for word in ("Doe", "Jane", "4711"))
@@ -294,6 +295,18 @@ def test_what_was_dropped_is_told_by_kind(keyword: str, kind: str) -> None:
     value = "20200101" if keyword.endswith("Date") else "1.2.3" if keyword.endswith("UID") else "1"
     dropped = {one.name: one.kind for one in read_radiograph(dicom(**{keyword: value}), "x").dropped}
     assert dropped[dictionary_description(keyword)] == kind
+
+
+def test_the_machine_that_sent_a_file_and_what_is_drawn_over_the_picture_are_among_them() -> None:
+    dataset = dcmread(io.BytesIO(dicom()))
+    dataset.file_meta.SourceApplicationEntityTitle = "ST_MARY"
+    dataset.add_new(0x60003000, "OW", b"\0\0")
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    found = {one.name: one.kind for one in read_radiograph(buffer.getvalue(), "x").dropped}
+    assert found["Source Application Entity Title"] == "Hospital or machine"
+    assert found["Overlay or curve drawn over the picture"] == "Description"
+    assert "Elements that the standard does not know" not in found
 
 
 def test_a_deflated_bomb_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,15 @@ def test_sixteen_bit_pictures_keep_every_value(first, span, seed):
     assert (levels.low, levels.high) == (stored.min(), stored.max())
 
 
+def test_the_span_is_that_of_the_values_that_are_there():
+    stored = np.tile(np.arange(30000, 30256, dtype=np.uint16).reshape(16, 16), (4, 4))
+    stored[0] = 0
+    padded = read_levels(dicom(stored, PixelPaddingValue=0, RescaleSlope=2, RescaleIntercept=-50), "x")
+    assert padded.span == (2 * 30000 - 50, 2 * 30255 - 50)
+    assert read_levels(png(stored), "x").span == (0, 30255)
+    assert read_levels(png(np.full((40, 40), 7, np.uint8)), "x").span == (0, 255)
+
+
 def test_what_cannot_be_read_is_refused_by_name():
     for content in (b"", b"text", dicom()[:-900]):
         with pytest.raises(ImageError, match=r"scan\.x"):

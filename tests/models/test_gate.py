@@ -56,7 +56,9 @@ def test_a_model_without_a_gate_refuses_nothing_and_the_audit_gives_it_the_same_
     assert gate == replace(before, thresholds=halved)  # the fixture's limits are wide
 
 
-def test_a_gate_that_is_not_the_card_s_is_refused(phantom_model_folder: Path, tmp_path: Path) -> None:
+def test_a_gate_that_is_not_the_card_s_is_refused_and_the_audit_mends_it(
+    phantom_model_folder: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(phantom_model_folder, tmp_path / "w")
     file = tmp_path / "w" / "phantom-cnn" / "gate.safetensors"
     content = bytearray(file.read_bytes())
@@ -67,6 +69,18 @@ def test_a_gate_that_is_not_the_card_s_is_refused(phantom_model_folder: Path, tm
     file.unlink()
     with pytest.raises(ModelError, match="cannot be read"):
         store.load_model(file.parent)
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "w"))
+    workflows.fit_gate("phantom-cnn", phantoms)
+    assert store.load_model(file.parent).gate is not None
+
+
+def test_what_is_no_number_is_far(phantom_model_folder: Path) -> None:
+    model = store.load_model(phantom_model_folder / "phantom-cnn")
+    assert model.gate is not None
+    broken = replace(model.gate.texture, centre=np.full_like(model.gate.texture.centre, np.nan))
+    image = render_phantom("Normal", np.random.default_rng(0), 128)[0]
+    found = workflows.predict_case(replace(model, gate=replace(model.gate, texture=broken)), image)
+    assert any("grain" in why for why in found.refusals)
 
 
 def test_a_gate_is_fitted_on_the_model_s_own_dataset_alone(

@@ -38,3 +38,5 @@ def test_the_gate_says_yes_no_or_that_it_is_not_there() -> None:
     assert gate_sentence(CARD, refused)[0] == "Not judged: It is almost black. It is a stripe."
     assert "n = 2,434 of the test pictures" in gate_sentence(CARD, refused)[1]
     assert "not known" in gate_sentence(replace(CARD, gate=None), passed)[0]
+    # What the file's header says counts without a gate, too.
+    assert gate_sentence(replace(CARD, gate=None), refused)[0] == "Not judged: It is almost black. It is a stripe."

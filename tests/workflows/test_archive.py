@@ -247,6 +247,8 @@ def test_what_cannot_be_fetched_is_tried_again_then_a_row_with_its_reason(tmp_pa
         ("s4://bucket/scans", ConfigError, "cannot open s4://bucket/scans: Protocol not known"),
         ("oci://bucket/scans", ConfigError, "(?i)install"),
         ("ftp://me:secret@host/scans", ConfigError, "holds a password"),
+        ("https://secret@host/scans", ConfigError, "a password or a token"),
+        ("https://host/scans?X-Amz-Signature=secret", ConfigError, "a password or a token"),
     ],
 )
 def test_sources_that_are_no_archive_are_refused(source: str, kind: type[CovidxrError], sentence: str, tmp_path: Path) -> None:

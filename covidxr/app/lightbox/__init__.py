@@ -48,8 +48,6 @@ def sheet(levels: Levels, id: str) -> Sheet:
     height, width = levels.values.shape
     values = np.ascontiguousarray(levels.values, dtype=levels.values.dtype.newbyteorder("<"))
     left = np.zeros((height, 1), dtype=values.dtype)
-    first, last = levels.padded or (0, -1)
-    units = levels.slope * np.delete(np.arange(len(levels.greys)), slice(first, last + 1)) + levels.intercept
     header = {
         "id": id,
         "width": width,
@@ -57,7 +55,7 @@ def sheet(levels: Levels, id: str) -> Sheet:
         "depth": values.dtype.itemsize,
         "low": float(levels.low),
         "high": float(levels.high),
-        "span": [float(units.min()), float(units.max())],
+        "span": levels.span,
         "slope": levels.slope,
         "intercept": levels.intercept,
         "negative": levels.negative,
