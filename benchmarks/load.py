@@ -41,7 +41,20 @@ Answer = tuple[Path, dict[str, object], bytes, float]
 """A file, the figures and the heat map that the page gave of it, and the seconds it took; no figures where it was refused."""
 
 
-async def ask(page: Page, file: Path) -> Answer:
+async def take(page: Page, title: str, again: list[str]) -> bytes:
+    """Press a button and return the file that it gives; again, if the browser breaks the download off."""
+    for _ in range(5):
+        async with page.expect_download() as found:
+            await page.get_by_role("button", name=title).click()
+        download = await found.value
+        why = await download.failure()
+        if not why:
+            return Path(await download.path()).read_bytes()
+        again.append(why)
+    raise SystemExit(f"{title} was not to be had: {again[-1]}")
+
+
+async def ask(page: Page, file: Path, again: list[str]) -> Answer:
     """Drop a file and return what the page says of it."""
     started = time.monotonic()
     await page.locator("input[type=file]").first.set_input_files(file)
@@ -50,23 +63,23 @@ async def ask(page: Page, file: Path) -> Answer:
     await page.locator("[data-test-script-state=notRunning]").wait_for(state="attached")
     figures, heat = {}, b""
     if await offered.count():
-        async with page.expect_download() as found:
-            await offered.click()
-        figures = json.loads(Path(await (await found.value).path()).read_text("utf-8"))
-        async with page.expect_download() as found:
-            await page.get_by_role("button", name="Heat map (PNG)").click()
-        heat = Path(await (await found.value).path()).read_bytes()
+        figures = json.loads(await take(page, "Figures (JSON)", again))
+        heat = await take(page, "Heat map (PNG)", again)
     seconds = time.monotonic() - started
     await page.get_by_role("button", name="Remove").first.click()
     await page.get_by_text("No radiograph at hand?").wait_for()
+    await offered.or_(page.get_by_text("Not judged")).first.wait_for(state="detached")
     return file, figures, heat, seconds
 
 
-async def session(browser: Browser, address: str, files: list[Path], until: float, complaints: list[str]) -> list[Answer]:
+async def session(
+    browser: Browser, address: str, files: list[Path], until: float, complaints: list[str], again: list[str]
+) -> list[Answer]:
     page = await (await browser.new_context(accept_downloads=True)).new_page()
     page.set_default_timeout(120_000)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    # Streamlit looks for its own address below the page's first.
+    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" and "_stcore" not in m.location["url"] else None)
     await page.goto(f"{address}/predict")
     await page.get_by_role("button", name="I understand").click()
     await page.get_by_text("No radiograph at hand?").wait_for()
@@ -74,17 +87,17 @@ async def session(browser: Browser, address: str, files: list[Path], until: floa
     for file in files:
         if time.monotonic() > until:
             break
-        answers.append(await ask(page, file))
+        answers.append(await ask(page, file, again))
     return answers
 
 
-async def all_sessions(address: str, files: list[Path], seconds: float, complaints: list[str]) -> list[Answer]:
+async def all_sessions(address: str, files: list[Path], seconds: float, complaints: list[str], again: list[str]) -> list[Answer]:
     async with async_playwright() as playwright:
         executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
         browser = await playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         until = time.monotonic() + seconds
         own = [files[number::SESSIONS] for number in range(SESSIONS)]
-        found = await asyncio.gather(*(session(browser, address, mine, until, complaints) for mine in own))
+        found = await asyncio.gather(*(session(browser, address, mine, until, complaints, again) for mine in own))
         await browser.close()
     return list(itertools.chain(*found))
 
@@ -127,6 +140,7 @@ def main() -> None:
         log = (Path(scratch) / "server.log").open("wb")
         server = subprocess.Popen([*command, "--server.port", str(PORT)], cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT)
         complaints: list[str] = []
+        again: list[str] = []
         try:
             for _ in range(240):
                 try:
@@ -134,7 +148,7 @@ def main() -> None:
                     break
                 except OSError:
                     time.sleep(0.5)
-            answers = asyncio.run(all_sessions(f"http://127.0.0.1:{PORT}", files, arguments.seconds, complaints))
+            answers = asyncio.run(all_sessions(f"http://127.0.0.1:{PORT}", files, arguments.seconds, complaints, again))
         finally:
             server.kill()
             server.wait()
@@ -147,6 +161,7 @@ def main() -> None:
             "refused": sum(not figures for _, figures, _, _ in answers),
             "unlike_the_serial_ones": sum(differs(model, answer) for answer in answers),
             "complaints_of_the_browser": complaints,
+            "downloads_broken_off": again,
             "tracebacks_of_the_server": (Path(scratch) / "server.log").read_text("utf-8").count("Traceback"),
             "seconds_an_answer": {
                 "median": statistics.median(seconds for *_, seconds in answers),

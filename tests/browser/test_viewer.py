@@ -271,7 +271,8 @@ def test_every_control_has_a_name_and_a_place_in_the_order_of_tab(viewer):
     assert [name for name in names if not name] == []
     for name in ("Zoom in", "Fit", "Full screen", "Invert", "Reset", "Side by side", "Swipe", "Opacity", "Picture viewer"):
         assert name in names, names
-    assert re.search("Zoom .* centre .* width", tab.locator(".status").inner_text())
+    # It is said when the picture has rested for a while.
+    tab.locator(".status").filter(has_text=re.compile("Zoom .* centre .* width")).wait_for(state="attached")
 
 
 def test_another_class_keeps_zoom_and_window_and_stands_beside_the_first(viewer):
