@@ -51,9 +51,9 @@ def probability_bars(probabilities: Mapping[str, float], ink: str, ranges: Mappi
         customdata=[[100 * low, 100 * high] for low, high in (ranges[name] for name in names)],
         hovertemplate="%{y}: %{x:.1f} %<br>%{customdata[0]:.1f} to %{customdata[1]:.1f} % mirrored and turned<extra></extra>",
     )
-    # Figures stand behind the line, where the bar's own would lie under it.
+    # Figures stand in a column of their own, where no line crosses them.
     figures = go.Scatter(
-        x=[100 * max(probabilities[name], ranges[name][1]) for name in names],
+        x=[100] * len(names),
         y=[display_name(name) for name in names],
         text=[f" {whole_percent(probabilities[name])}" for name in names],
         mode="text",
