@@ -15,11 +15,11 @@ from covidxr import workflows
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         picture, out = Path(folder) / "phantom.png", Path(folder) / "report.pdf"
-        # One that the gate takes for a radiograph, which it seldom does.
-        Image.fromarray(workflows.sample_phantom("COVID", seed=5)).save(picture)
+        # One of those that the gate takes for radiographs.
+        Image.fromarray(workflows.sample_phantom("COVID", seed=9)).save(picture)
         date = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
         workflows.report_file(
-            "covidxr-resnet18", picture, out, "synthetic phantom, not a radiograph: the answer means nothing", date
+            "poster-resnet18-pretrained", picture, out, "synthetic phantom, not a radiograph: the answer means nothing", date
         )
         with pypdfium2.PdfDocument(io.BytesIO(out.read_bytes())) as document:
             print(len(document), "page, ", out.stat().st_size, "bytes")
