@@ -184,3 +184,18 @@ def test_a_prevalence_that_cannot_be_read_is_refused() -> None:
         assert sentence in str(result.exception)
     said = RUNNER.invoke(app, ["evaluate", "phantom-cnn", "--prevalence", "COVID=0.02"]).stdout
     assert "COVID at a prevalence of 2.0 %: PPV" in said or "COVID at a prevalence of 2.0%: PPV" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--engine", "ray"], "writes into one folder"),
+        (["b", "--engine", "ray", "--out", "out"], "takes one folder or address"),
+        (["--engine", "ray", "--out", "out", "--csv", "a.csv"], "leave out --explain and --csv"),
+        (["--engine", "ray", "--out", "out", "--explain", "maps"], "leave out --explain and --csv"),
+        (["--out", "out"], "is where --engine ray writes"),
+    ],
+)
+def test_options_of_predict_that_do_not_go_together_are_refused(words: list[str], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        RUNNER.invoke(app, ["predict", "phantom-cnn", "a", *words], catch_exceptions=False)

@@ -23,6 +23,7 @@ MAX_DEPTH = 5
 """Folders are listed this deep: a dataset's own three levels, under two that may wrap it."""
 
 
+# zipfile has no error of its own for damaged zips: it raises all of these.
 _ZIP_ERRORS = (KeyError, zipfile.BadZipFile, zlib.error, struct.error, OSError, RuntimeError, ValueError, EOFError)
 
 
@@ -79,8 +80,7 @@ class ZipFiles:
         try:
             _check_directory(source, name)
             self._zip = zipfile.ZipFile(source)
-        # zipfile has no error of its own for all of these.
-        except (zipfile.BadZipFile, OSError, ValueError, EOFError, struct.error, NotImplementedError) as error:
+        except _ZIP_ERRORS as error:
             raise DatasetError(f"cannot open {name}: {error}; download the zip again") from error
         try:
             _check_members(self._zip.infolist(), name)

@@ -82,8 +82,6 @@ def judge(model: LoadedModel, pixels: npt.NDArray[np.uint8], looks: Sequence[Loo
     refusals = []
     for i, look in enumerate(looks):
         # What is no number is far, too.
-        far = tuple(
-            f"{_FAR[space]} ({own[i]:.2f} times the limit)." for space, own in times.items() if not own[i] <= 1
-        )  # nor what is no number
+        far = tuple(f"{_FAR[space]} ({own[i]:.2f} times the limit)." for space, own in times.items() if not own[i] <= 1)
         refusals.append(plain_faults(look, layouts[i], model.gate.layout.centre, unusual=bool(far)) + far)
     return scores, refusals

@@ -71,12 +71,13 @@ def make_gate(model: LoadedModel, data: SplitData) -> tuple[bytes, GateFigures]:
     train = np.sort(np.random.default_rng(0).permutation(train)[:_MOST_TRAINING])
     seen = seen_pixels(model.card.preprocessing, data.dataset, skip_unreadable=True)
 
-    def measure(rows: npt.NDArray[np.int64]) -> Measured:
+    def measure(rows: npt.NDArray[np.int64]) -> tuple[Measured, list[Look]]:
         names = [split.files[i] for i in rows]
-        return _features(model, seen.array, seen.rows(names)), *measure_looks(_look(data.dataset, names))
+        looks = [look_of(image) for image in _read(data.dataset, names)]
+        return (_features(model, seen.array, seen.rows(names)), *measure_looks(looks)), looks
 
-    gate = Gate(*(fit_space(numbers, split.labels[train]) for numbers in measure(train)))
-    own = _distances(gate, measure(val))
+    gate = Gate(*(fit_space(numbers, split.labels[train]) for numbers in measure(train)[0]))
+    own = _distances(gate, measure(val)[0])
     # Each at its own 95 %, then all as far out as lets 95 % pass every one of them.
     limits = np.quantile(own, ACCEPTED, axis=0)
     limits *= np.quantile((own / limits).max(axis=1), ACCEPTED)
@@ -92,8 +93,8 @@ def make_gate(model: LoadedModel, data: SplitData) -> tuple[bytes, GateFigures]:
     some = np.random.default_rng(0).permutation(test)[:_ALTERED]
     kept = list(_read(data.dataset, [split.files[i] for i in some]))
     altered = [(kind, np.ascontiguousarray(alter(image))) for kind, alter in _ALTERATIONS.items() for image in kept]
-    near = (_distances(gate, measure(test)) / limits).max(axis=1)
-    faulty = _faulty(_look(data.dataset, [split.files[i] for i in test]), gate)
+    measured, looks = measure(test)
+    near = (_distances(gate, measured) / limits).max(axis=1)
     far, shares = turned_away(*zip(*foreign, strict=True))
     groups = None if split.bound_groups is None else split.bound_groups[test]
     # Foreign pictures are each a group of their own.
@@ -102,7 +103,7 @@ def make_gate(model: LoadedModel, data: SplitData) -> tuple[bytes, GateFigures]:
     return content, GateFigures(
         dict(zip(SPACES, limits.tolist(), strict=True)),
         hashlib.sha256(content).hexdigest(),
-        _share((near > 1) | faulty, groups)[1],
+        _share((near > 1) | _faulty(looks, gate), groups)[1],
         ranking_interval(np.repeat([False, True], [len(near), len(far)]), np.concatenate([near, far]), apart),
         shares,
         turned_away(*zip(*altered, strict=True))[1],
@@ -113,10 +114,6 @@ def _read(dataset: Dataset, names: Sequence[str]) -> Iterator[GreyImage]:
     with dataset.files() as files:
         for name in names:
             yield read_image(files.read(name), name)
-
-
-def _look(dataset: Dataset, names: Sequence[str]) -> list[Look]:
-    return [look_of(image) for image in _read(dataset, names)]
 
 
 def _faulty(looks: Sequence[Look], gate: Gate) -> npt.NDArray[np.bool_]:

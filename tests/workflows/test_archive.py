@@ -269,21 +269,6 @@ def test_empty_archives_absent_models_and_absent_ray_are_told(tmp_path: Path, mo
         score_archive("phantom-cnn", str(tmp_path), tmp_path / "out")
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--engine", "ray"], "writes into one folder"),
-        (["b", "--engine", "ray", "--out", "out"], "takes one folder or address"),
-        (["--engine", "ray", "--out", "out", "--csv", "a.csv"], "leave out --explain and --csv"),
-        (["--engine", "ray", "--out", "out", "--explain", "maps"], "leave out --explain and --csv"),
-        (["--out", "out"], "is where --engine ray writes"),
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(words: list[str], sentence: str) -> None:
-    with pytest.raises(ConfigError, match=sentence):
-        CliRunner().invoke(app, ["predict", "phantom-cnn", "a", *words], catch_exceptions=False)
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A Ray of two workers, for all tests that need one."""
