@@ -243,6 +243,7 @@ def one_picture(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
         target = place.selectbox("Explain", names, names.index(commonest), display_name, key=f"explain all {picture.sha256}")
         method = other.selectbox("Method", list(METHOD_TITLES), format_func=lambda name: METHOD_TITLES[name], key="method of all")
         st.image(first.image, caption=literal(picture.name), width=240, output_format="PNG", alt=picture.name)
+    with left:
         for warning in first.warnings:
             st.warning(literal(warning))
     found = lungs_of(picture)
