@@ -13,9 +13,14 @@ PAGES = (
     ("pages/predict.py", "Predict", ":material/radiology:"),
 )
 
-st.set_page_config(page_title="covidxr", page_icon=str(Path(__file__).parent / "docs/icon.png"), layout="wide")
+st.set_page_config(
+    page_title="covidxr", page_icon=str(Path(__file__).parent / "docs/icon.png"), layout="wide"
+)
 
-pages = {path: st.Page(path, title=title, icon=icon, default=path == PAGES[0][0]) for path, title, icon in PAGES}
+pages = {
+    path: st.Page(path, title=title, icon=icon, default=path == PAGES[0][0])
+    for path, title, icon in PAGES
+}
 # A page that is the first thing asked of a new server runs alone; its guard in covidxr.app.frame misses this mark and comes here.
 st.session_state["routed"] = True
 page = st.navigation(list(pages.values()))

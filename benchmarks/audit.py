@@ -26,10 +26,10 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from covidxr.data.dataset import Dataset, open_dataset
-from covidxr.data.phantom import write_phantoms
+from covidxr.datasets.audit.dataset_audit import audit_dataset
+from covidxr.datasets.dataset import Dataset, open_dataset
+from covidxr.datasets.phantoms import write_phantoms
 from covidxr.records import SplitPlan
-from covidxr.workflows.audits import audit_dataset
 
 WHOLE = 21_165
 
@@ -59,10 +59,16 @@ def main() -> None:
     """Print one JSON object."""
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["COVIDXR_CACHE"] = str(Path(scratch) / "cache")
-        folder = Path(sys.argv[1]) if len(sys.argv) > 1 else write_phantoms(Path(scratch) / "phantoms", per_class=200, size=299)
+        folder = (
+            Path(sys.argv[1])
+            if len(sys.argv) > 1
+            else write_phantoms(Path(scratch) / "phantoms", per_class=200, size=299)
+        )
         dataset = open_dataset(folder)
         n = len(dataset.samples)
-        _, decoding = read_all(dataset, lambda picture: picture.load() and None)  # first, so that all find the files in memory
+        _, decoding = read_all(
+            dataset, lambda picture: picture.load() and None
+        )  # first, so that all find the files in memory
 
         started = time.perf_counter()
         audited = audit_dataset(folder, SplitPlan())
@@ -72,7 +78,9 @@ def main() -> None:
         audit_dataset(folder, SplitPlan())
         again = time.perf_counter() - started
 
-        hashes, hashing = read_all(dataset, lambda picture: np.packbits(imagehash.phash(picture).hash).view(np.uint64)[0])
+        hashes, hashing = read_all(
+            dataset, lambda picture: np.packbits(imagehash.phash(picture).hash).view(np.uint64)[0]
+        )
         started = time.perf_counter()
         pairs = compare_all(np.array(hashes))
         comparing = time.perf_counter() - started
@@ -80,7 +88,11 @@ def main() -> None:
     factor = WHOLE / n
     result = {
         "images": n,
-        "images_per_second": {"ours": n / ours, "ImageHash": n / (hashing + comparing), "Pillow decoding": n / decoding},
+        "images_per_second": {
+            "ours": n / ours,
+            "ImageHash": n / (hashing + comparing),
+            "Pillow decoding": n / decoding,
+        },
         "minutes_for_21165": {
             "ours": ours * factor / 60,
             "ImageHash": (hashing * factor + comparing * factor**2) / 60,
@@ -88,7 +100,10 @@ def main() -> None:
         },
         "seconds_when_cached": again,
         "peak_mb": memory,
-        "near_duplicates": {"our groups": len(audited.found("near-duplicates").groups), "ImageHash pairs": pairs},
+        "near_duplicates": {
+            "our groups": len(audited.found("near-duplicates").groups),
+            "ImageHash pairs": pairs,
+        },
     }
     print(json.dumps(result))
 

@@ -26,10 +26,9 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from streamlit.testing.v1 import AppTest
 
-from covidxr.data.dataset import PUBLISHED_COUNTS
-from covidxr.data.duplicates import THUMBNAIL, find_twins
-from covidxr.data.pixels import decode
-from covidxr.workflows import open_dataset
+from covidxr.datasets.dataset import PUBLISHED_COUNTS, open_dataset
+from covidxr.datasets.duplicates import THUMBNAIL, find_twins
+from covidxr.datasets.pixels import decode
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WHOLE, PAGES, TILES, PORT = 21_165, 20, 21, 8599
@@ -56,7 +55,9 @@ def write_noise(folder: Path, pictures: int) -> Path:
         images.mkdir(parents=True)
         for number in range(1, max(10, count * pictures // WHOLE) + 1):
             noise = Image.fromarray(random.integers(0, 256, (16, 16), dtype=np.uint8))
-            noise.resize((128, 128), Image.Resampling.BICUBIC).save(images / f"{name}-{number}.png", compress_level=1)
+            noise.resize((128, 128), Image.Resampling.BICUBIC).save(
+                images / f"{name}-{number}.png", compress_level=1
+            )
     return folder
 
 
@@ -64,13 +65,17 @@ def in_browser(address: str) -> list[float]:
     """Return the milliseconds of each of the next pages."""
     with sync_playwright() as playwright:
         executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", "--disable-gpu"]
+        )
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(120_000)
         page.goto(f"{address}/dataset")
         page.get_by_text("Where it lies").wait_for()
         page.get_by_text("Browse", exact=True).click()
-        page.wait_for_function(f"document.querySelectorAll('[data-testid=stImage] img').length === {TILES}")
+        page.wait_for_function(
+            f"document.querySelectorAll('[data-testid=stImage] img').length === {TILES}"
+        )
         page.wait_for_timeout(2000)
         times = []
         for _ in range(PAGES):
@@ -102,9 +107,20 @@ def main() -> None:
         dataset = open_dataset(write_noise(Path(scratch) / "noise", pictures))
         decode(dataset, 128)
         find_twins(dataset, decode(dataset, THUMBNAIL))
-        command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless", "true"]
+        command = [
+            sys.executable,
+            "-m",
+            "streamlit",
+            "run",
+            "streamlit_app.py",
+            "--server.headless",
+            "true",
+        ]
         server = subprocess.Popen(
-            [*command, "--server.port", str(PORT)], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, "--server.port", str(PORT)],
+            cwd=REPOSITORY,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             address = f"http://127.0.0.1:{PORT}"
@@ -123,7 +139,10 @@ def main() -> None:
         "pictures": len(dataset.samples),
         "pages": PAGES,
         "browser_ms": {"median": statistics.median(browser), "worst": max(browser)},
-        "server_processor_ms": {"median": statistics.median(server_times), "worst": max(server_times)},
+        "server_processor_ms": {
+            "median": statistics.median(server_times),
+            "worst": max(server_times),
+        },
         "load_average": os.getloadavg()[0],
     }
     print(json.dumps(result))

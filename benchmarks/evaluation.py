@@ -14,7 +14,7 @@ import time
 import numpy as np
 from sklearn import metrics
 
-from covidxr.evaluation.metrics import evaluate
+from covidxr.metrics.classification import evaluate
 from covidxr.records import CLASS_NAMES, Labels, Predictions, Scores
 
 SAMPLES, REPLICATES, PEER_REPLICATES = 21_165, 1000, 20
@@ -51,7 +51,10 @@ def main() -> None:
     y_true, y_score = draw()
     samples = tuple(f"{i:05d}" for i in range(SAMPLES))
     started = time.perf_counter()
-    evaluate(Predictions(CLASS_NAMES, samples, ("test",) * SAMPLES, y_true, y_score), replicates=REPLICATES)
+    evaluate(
+        Predictions(CLASS_NAMES, samples, ("test",) * SAMPLES, y_true, y_score),
+        replicates=REPLICATES,
+    )
     ours = time.perf_counter() - started
 
     random = np.random.default_rng(0)
@@ -62,7 +65,12 @@ def main() -> None:
         peer(y_true[rows], y_score[rows])
     theirs = (time.perf_counter() - started) / PEER_REPLICATES
     rates = {"ours": REPLICATES / ours, "scikit-learn": 1 / theirs}
-    result = {"samples": SAMPLES, "replicates": REPLICATES, "seconds": round(ours, 2), "replicates_per_second": rates}
+    result = {
+        "samples": SAMPLES,
+        "replicates": REPLICATES,
+        "seconds": round(ours, 2),
+        "replicates_per_second": rates,
+    }
     print(json.dumps(result | {"ratio": rates["ours"] / rates["scikit-learn"]}))
 
 

@@ -19,12 +19,13 @@ import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-from covidxr import workflows
 from covidxr.cards import MapSettings
-from covidxr.data.images import fit_to_square
 from covidxr.explanation.attribution import attribute
+from covidxr.images.radiograph import fit_to_square
 from covidxr.models.architectures import architecture
 from covidxr.models.preprocessing import to_input
+from covidxr.prediction.cases import sample_phantom
+from covidxr.prediction.loading import load_model
 
 WARM_UP, ROUNDS = 5, 30
 
@@ -37,9 +38,9 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 def main() -> None:
     """Print one JSON object."""
-    model = workflows.load_model(sys.argv[1] if len(sys.argv) > 1 else "covidxr-resnet18")
+    model = load_model(sys.argv[1] if len(sys.argv) > 1 else "covidxr-resnet18")
     card, network = model.card, model.network
-    pixels = fit_to_square(workflows.sample_phantom("Lung_Opacity"), card.preprocessing.image_size)
+    pixels = fit_to_square(sample_phantom("Lung_Opacity"), card.preprocessing.image_size)
     x = to_input(pixels[None], card.preprocessing)
     with torch.inference_mode():
         target = int(network(x).argmax())

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from covidxr import workflows
 from covidxr.models.store import LoadedModel
-from covidxr.workflows.worklist import Picture, list_pictures, score_pictures
+from covidxr.prediction.loading import load_model
+from covidxr.prediction.worklist import Picture, list_pictures, score_pictures
 
 BATCH = 64
 
@@ -50,15 +50,30 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    model = workflows.load_model(arguments.model)
+    model = load_model(arguments.model)
     with ExitStack() as stack:
         found = list(islice(list_pictures([arguments.data], stack), arguments.pictures))
         pictures = found[: len(found) // BATCH * BATCH]
         bare(model, BATCH)
-        seconds = [(worklist(model, pictures), bare(model, len(pictures))) for _ in range(arguments.rounds)]
+        seconds = [
+            (worklist(model, pictures), bare(model, len(pictures))) for _ in range(arguments.rounds)
+        ]
     ours, theirs = (len(pictures) / min(column) for column in zip(*seconds, strict=True))
-    result = {"model": arguments.model, "pictures": len(pictures), "rounds": arguments.rounds, "threads": torch.get_num_threads()}
-    print(json.dumps(result | {"images_per_second": {"worklist": ours, "bare network": theirs}, "ratio": ours / theirs}))
+    result = {
+        "model": arguments.model,
+        "pictures": len(pictures),
+        "rounds": arguments.rounds,
+        "threads": torch.get_num_threads(),
+    }
+    print(
+        json.dumps(
+            result
+            | {
+                "images_per_second": {"worklist": ours, "bare network": theirs},
+                "ratio": ours / theirs,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -30,10 +30,11 @@ import numpy as np
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
-from covidxr import workflows
 from covidxr.figures import fit_screen, heat_overlay
 from covidxr.models.store import LoadedModel
-from covidxr.workflows.worklist import list_pictures
+from covidxr.prediction.cases import explain_case, predict_case, read_picture
+from covidxr.prediction.loading import load_model, weights_folder
+from covidxr.prediction.worklist import list_pictures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SESSIONS, PORT = 8, 8598
@@ -73,13 +74,25 @@ async def ask(page: Page, file: Path, again: list[str]) -> Answer:
 
 
 async def session(
-    browser: Browser, address: str, files: list[Path], until: float, complaints: list[str], again: list[str]
+    browser: Browser,
+    address: str,
+    files: list[Path],
+    until: float,
+    complaints: list[str],
+    again: list[str],
 ) -> list[Answer]:
     page = await (await browser.new_context(accept_downloads=True)).new_page()
     page.set_default_timeout(120_000)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     # Streamlit looks for its own address below the page's first.
-    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" and "_stcore" not in m.location["url"] else None)
+    page.on(
+        "console",
+        lambda m: (
+            complaints.append(m.text)
+            if m.type == "error" and "_stcore" not in m.location["url"]
+            else None
+        ),
+    )
     await page.goto(f"{address}/predict")
     await page.get_by_role("button", name="I understand").click()
     await page.get_by_text("No radiograph at hand?").wait_for()
@@ -91,23 +104,33 @@ async def session(
     return answers
 
 
-async def all_sessions(address: str, files: list[Path], seconds: float, complaints: list[str], again: list[str]) -> list[Answer]:
+async def all_sessions(
+    address: str, files: list[Path], seconds: float, complaints: list[str], again: list[str]
+) -> list[Answer]:
     async with async_playwright() as playwright:
         executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
-        browser = await playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        browser = await playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", "--disable-gpu"]
+        )
         until = time.monotonic() + seconds
         own = [files[number::SESSIONS] for number in range(SESSIONS)]
-        found = await asyncio.gather(*(session(browser, address, mine, until, complaints, again) for mine in own))
+        found = await asyncio.gather(
+            *(session(browser, address, mine, until, complaints, again) for mine in own)
+        )
         await browser.close()
     return list(itertools.chain(*found))
 
 
 def alone(model: LoadedModel, file: Path) -> tuple[dict[str, float], tuple[str, ...], np.ndarray]:
     """What one reader gets: probabilities, refusals, and the heat map as a picture."""
-    image = workflows.read_picture(file.read_bytes(), file.name)
-    case = workflows.predict_case(model, image)
-    attribution = workflows.explain_case(model, image, case.predicted)
-    return dict(case.probabilities), case.refusals, heat_overlay(fit_screen(image), attribution.heat, 0.6)
+    image = read_picture(file.read_bytes(), file.name)
+    case = predict_case(model, image)
+    attribution = explain_case(model, image, case.predicted)
+    return (
+        dict(case.probabilities),
+        case.refusals,
+        heat_overlay(fit_screen(image), attribution.heat, 0.6),
+    )
 
 
 def differs(model: LoadedModel, answer: Answer) -> bool:
@@ -115,7 +138,10 @@ def differs(model: LoadedModel, answer: Answer) -> bool:
     probabilities, refusals, overlay = alone(model, file)
     if not figures:
         return not refusals
-    same = figures["input_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest() and figures["probabilities"] == probabilities
+    same = (
+        figures["input_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        and figures["probabilities"] == probabilities
+    )
     return not same or not np.array_equal(np.asarray(Image.open(io.BytesIO(heat))), overlay)
 
 
@@ -133,12 +159,28 @@ def main() -> None:
             files.append(Path(scratch) / f"{number}.png")
             files[-1].write_bytes(pictures[number].read())
         weights = Path(scratch) / "weights"
-        for name in (arguments.model, "covidxr-lungs"):  # so that the model is the one that Predict opens with
-            shutil.copytree(workflows.weights_folder() / name, weights / name)
+        for name in (
+            arguments.model,
+            "covidxr-lungs",
+        ):  # so that the model is the one that Predict opens with
+            shutil.copytree(weights_folder() / name, weights / name)
         os.environ |= {"COVIDXR_WEIGHTS": str(weights), "COVIDXR_CACHE": f"{scratch}/cache"}
-        command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless", "true"]
+        command = [
+            sys.executable,
+            "-m",
+            "streamlit",
+            "run",
+            "streamlit_app.py",
+            "--server.headless",
+            "true",
+        ]
         log = (Path(scratch) / "server.log").open("wb")
-        server = subprocess.Popen([*command, "--server.port", str(PORT)], cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            [*command, "--server.port", str(PORT)],
+            cwd=REPOSITORY,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
         complaints: list[str] = []
         again: list[str] = []
         try:
@@ -148,11 +190,15 @@ def main() -> None:
                     break
                 except OSError:
                     time.sleep(0.5)
-            answers = asyncio.run(all_sessions(f"http://127.0.0.1:{PORT}", files, arguments.seconds, complaints, again))
+            answers = asyncio.run(
+                all_sessions(
+                    f"http://127.0.0.1:{PORT}", files, arguments.seconds, complaints, again
+                )
+            )
         finally:
             server.kill()
             server.wait()
-        model = workflows.load_model(arguments.model)
+        model = load_model(arguments.model)
         result = {
             "model": arguments.model,
             "sessions": SESSIONS,
@@ -162,7 +208,9 @@ def main() -> None:
             "unlike_the_serial_ones": sum(differs(model, answer) for answer in answers),
             "complaints_of_the_browser": complaints,
             "downloads_broken_off": again,
-            "tracebacks_of_the_server": (Path(scratch) / "server.log").read_text("utf-8").count("Traceback"),
+            "tracebacks_of_the_server": (Path(scratch) / "server.log")
+            .read_text("utf-8")
+            .count("Traceback"),
             "seconds_an_answer": {
                 "median": statistics.median(seconds for *_, seconds in answers),
                 "worst": max(seconds for *_, seconds in answers),

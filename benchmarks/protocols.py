@@ -11,19 +11,21 @@ import argparse
 import json
 from dataclasses import asdict
 
-from covidxr import workflows
+from covidxr.evaluation.protocols import FILE, measure_protocols
+from covidxr.prediction.loading import weights_folder
 from covidxr.storage import to_json, write_text
-from covidxr.workflows.protocols import FILE
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
     parser.add_argument("--grouped", required=True, help="model trained under the grouped protocol")
-    parser.add_argument("--stratified", required=True, help="model of the same recipe under the stratified protocol")
+    parser.add_argument(
+        "--stratified", required=True, help="model of the same recipe under the stratified protocol"
+    )
     arguments = parser.parse_args()
-    effect = workflows.measure_protocols(arguments.data, arguments.grouped, arguments.stratified)
-    write_text(workflows.weights_folder() / FILE, to_json(effect))
+    effect = measure_protocols(arguments.data, arguments.grouped, arguments.stratified)
+    write_text(weights_folder() / FILE, to_json(effect))
     print(json.dumps({"benchmark": "protocols", **asdict(effect), "sentence": effect.sentence}))
 
 

@@ -33,13 +33,15 @@ from torchvision.datasets import ImageFolder
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
-from covidxr import workflows
-from covidxr.data.dataset import open_dataset
-from covidxr.data.pixels import decode
+from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.pixels import decode
+from covidxr.datasets.split_data import default_dataset, split_data
 from covidxr.models.recipes import recipe
 from covidxr.models.training import TrainingData, fit, has_fast_bfloat16
 from covidxr.records import SplitPlan
+from covidxr.runs.export import train_arguments
 from covidxr.runs.journal import RunConfig, RunFolder
+from covidxr.runs.train import train
 
 RECIPE = recipe("poster-resnet18-scratch").override(epochs=1)
 ROUNDS = 3
@@ -62,7 +64,13 @@ def peer(folder: Path) -> float:
             v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
         ]
     )
-    loader = DataLoader(ImageFolder(str(folder), change), RECIPE.batch_size, shuffle=True, num_workers=2, drop_last=True)
+    loader = DataLoader(
+        ImageFolder(str(folder), change),
+        RECIPE.batch_size,
+        shuffle=True,
+        num_workers=2,
+        drop_last=True,
+    )
     network = resnet18(num_classes=4).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=RECIPE.learning_rate)
     started = time.monotonic()
@@ -78,7 +86,9 @@ def peer(folder: Path) -> float:
 def bare(steps: int) -> float:
     network = resnet18(num_classes=4).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=RECIPE.learning_rate)
-    x = torch.randn(RECIPE.batch_size, 3, RECIPE.image_size, RECIPE.image_size).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(RECIPE.batch_size, 3, RECIPE.image_size, RECIPE.image_size).contiguous(
+        memory_format=torch.channels_last
+    )
     y = torch.randint(0, 4, (RECIPE.batch_size,))
     started = time.monotonic()
     for _ in range(steps):
@@ -94,7 +104,11 @@ def bare(steps: int) -> float:
 
 def open_and_resize(file: Path) -> bytes:
     with Image.open(file) as image:
-        return image.convert("L").resize((RECIPE.image_size, RECIPE.image_size), Image.Resampling.BICUBIC).tobytes()
+        return (
+            image.convert("L")
+            .resize((RECIPE.image_size, RECIPE.image_size), Image.Resampling.BICUBIC)
+            .tobytes()
+        )
 
 
 def decode_speeds(folder: Path) -> tuple[float, float]:
@@ -133,10 +147,12 @@ def first_batch_seconds(data: Path, new_process: bool) -> float:
         watcher = threading.Thread(target=watch)
         watcher.start()
         if new_process:
-            arguments = [*workflows.train_arguments(config, run.path), "--at-once"]
-            subprocess.run([sys.executable, "-m", "covidxr", *arguments], check=True, capture_output=True)
+            arguments = [*train_arguments(config, run.path), "--at-once"]
+            subprocess.run(
+                [sys.executable, "-m", "covidxr", *arguments], check=True, capture_output=True
+            )
         else:
-            workflows.train(config, run.path, at_once=True)
+            train(config, run.path, at_once=True)
         watcher.join()
     return seconds[0]
 
@@ -146,7 +162,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="the database; without it, phantoms")
     parser.add_argument("--images", type=int, default=1600, help="images a round")
     arguments = parser.parse_args()
-    place = (arguments.data or workflows.default_dataset()).resolve()
+    place = (arguments.data or default_dataset()).resolve()
     dataset = open_dataset(place)
     pixels = decode(dataset, RECIPE.image_size)
     rng = np.random.default_rng(0)
@@ -163,15 +179,24 @@ def main() -> None:
                 shutil.copy(dataset.path / dataset.prefix / file, target)
             else:
                 target.write_bytes(dataset.read(str(file)))
-        speeds: dict[str, list[float]] = {"ours": [], "peer": [], "bare": [], "decoding": [], "Pillow": []}
+        speeds: dict[str, list[float]] = {
+            "ours": [],
+            "peer": [],
+            "bare": [],
+            "decoding": [],
+            "Pillow": [],
+        }
         for _ in range(ROUNDS):  # taking turns, so that a slow minute of the machine hits all three
             speeds["ours"].append(ours(data, Path(scratch)))
             speeds["peer"].append(peer(folder))
             speeds["bare"].append(bare(len(rows) // RECIPE.batch_size))
             for name, speed in zip(("decoding", "Pillow"), decode_speeds(folder), strict=True):
                 speeds[name].append(speed)
-    workflows.split_data(place, SplitPlan())  # twins found, thumbnails decoded: the cache is warm
-    first = {"libraries loaded": first_batch_seconds(place, False), "from a new process": first_batch_seconds(place, True)}
+    split_data(place, SplitPlan())  # twins found, thumbnails decoded: the cache is warm
+    first = {
+        "libraries loaded": first_batch_seconds(place, False),
+        "from a new process": first_batch_seconds(place, True),
+    }
     median = {name: statistics.median(values) for name, values in speeds.items()}
     print(
         json.dumps(

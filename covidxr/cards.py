@@ -98,7 +98,14 @@ class ShortcutCheck:
     well it does on pictures without their lungs, and on such of nothing else. Without figures, `reason` says why there are none.
     """
 
-    kind: Literal["border", "intensity", "within-source", "source-from-features", "lungs-blackened", "lungs-only"]
+    kind: Literal[
+        "border",
+        "intensity",
+        "within-source",
+        "source-from-features",
+        "lungs-blackened",
+        "lungs-only",
+    ]
     subject: str
     """What was told apart, in words: `rsna: Normal vs Lung_Opacity`."""
     n: int
@@ -127,11 +134,23 @@ class MapSettings:
 
     def __post_init__(self) -> None:
         cam = self.method in ("gradcam", "hirescam")
-        require(self.method in METHOD_TITLES, f"method must be one of {', '.join(METHOD_TITLES)}, got {self.method!r}")
-        require(cam == bool(self.layer), f"{self.method} {'needs a' if cam else 'takes no'} layer, got {self.layer!r}")
-        require(0 <= self.smoothing <= 0.25, f"smoothing must lie between 0 and 0.25, got {self.smoothing}")
+        require(
+            self.method in METHOD_TITLES,
+            f"method must be one of {', '.join(METHOD_TITLES)}, got {self.method!r}",
+        )
+        require(
+            cam == bool(self.layer),
+            f"{self.method} {'needs a' if cam else 'takes no'} layer, got {self.layer!r}",
+        )
+        require(
+            0 <= self.smoothing <= 0.25,
+            f"smoothing must lie between 0 and 0.25, got {self.smoothing}",
+        )
         occlusion = self.method == "occlusion"
-        require(0 < self.window <= 0.5 if occlusion else self.window == 0, f"{self.method} cannot have a window of {self.window}")
+        require(
+            0 < self.window <= 0.5 if occlusion else self.window == 0,
+            f"{self.method} cannot have a window of {self.window}",
+        )
 
 
 METHOD_TITLES = {
@@ -280,7 +299,9 @@ class SegmenterRecipe:
     weight_decay: float = 1e-4
     # Wide, since children and bedside films are laid otherwise than the adults whose masks there are.
     augmentation: Augmentation = field(
-        default_factory=lambda: Augmentation(rotation_degrees=15, horizontal_flip=True, zoom=0.25, shift=0.08, contrast=0.4)
+        default_factory=lambda: Augmentation(
+            rotation_degrees=15, horizontal_flip=True, zoom=0.25, shift=0.08, contrast=0.4
+        )
     )
     seed: int = 0
 
@@ -290,8 +311,14 @@ class SegmenterRecipe:
             f"image_size must be a multiple of 16 from 32 to 1024, got {self.image_size}",
         )
         require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
-        require(2 <= self.batch_size <= 4096, f"batch_size must lie between 2 and 4096, got {self.batch_size}")
-        require(0 < self.learning_rate <= 1, f"learning_rate must be positive and at most 1, got {self.learning_rate}")
+        require(
+            2 <= self.batch_size <= 4096,
+            f"batch_size must lie between 2 and 4096, got {self.batch_size}",
+        )
+        require(
+            0 < self.learning_rate <= 1,
+            f"learning_rate must be positive and at most 1, got {self.learning_rate}",
+        )
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
 
 

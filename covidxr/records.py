@@ -67,7 +67,9 @@ class SplitFractions:
             require(0.0 < share < 1.0, f"the {name} fraction must lie between 0 and 1, got {share}")
         total = self.train + self.val + self.test
         if not math.isclose(total, 1.0, abs_tol=1e-6):
-            raise ConfigError(f"split fractions must add up to 1, got {self.train} + {self.val} + {self.test} = {total:g}")
+            raise ConfigError(
+                f"split fractions must add up to 1, got {self.train} + {self.val} + {self.test} = {total:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,10 @@ class Preprocessing:
     """Of the lung segmenter's weights, for a model that sees only the lungs, cropped to their box; empty for the whole picture."""
 
     def __post_init__(self) -> None:
-        require(32 <= self.image_size <= 1024, f"image_size must lie between 32 and 1024 pixels, got {self.image_size}")
+        require(
+            32 <= self.image_size <= 1024,
+            f"image_size must lie between 32 and 1024 pixels, got {self.image_size}",
+        )
         require(min(self.std) > 0, f"std must be positive, got {self.std}")
 
 
@@ -107,16 +112,31 @@ class Preprocessing:
 class Augmentation:
     """Random changes made to the training images; ranges are symmetric about no change."""
 
-    rotation_degrees: float = _setting("Rotation (degrees)", "Turns each training picture by up to this angle either way.", 0.0)
-    horizontal_flip: bool = _setting(
-        "Flip left and right", "Mirrors half of the training pictures; the heart then lies right.", False
+    rotation_degrees: float = _setting(
+        "Rotation (degrees)", "Turns each training picture by up to this angle either way.", 0.0
     )
-    zoom: float = _setting("Zoom", "Enlarges or shrinks each training picture by up to this share.", 0.0)
-    shift: float = _setting("Shift", "Moves each training picture by up to this share of its edge.", 0.0)
-    contrast: float = _setting("Contrast", "Changes contrast and brightness of each training picture by up to this share.", 0.0)
+    horizontal_flip: bool = _setting(
+        "Flip left and right",
+        "Mirrors half of the training pictures; the heart then lies right.",
+        False,
+    )
+    zoom: float = _setting(
+        "Zoom", "Enlarges or shrinks each training picture by up to this share.", 0.0
+    )
+    shift: float = _setting(
+        "Shift", "Moves each training picture by up to this share of its edge.", 0.0
+    )
+    contrast: float = _setting(
+        "Contrast",
+        "Changes contrast and brightness of each training picture by up to this share.",
+        0.0,
+    )
 
     def __post_init__(self) -> None:
-        require(0 <= self.rotation_degrees <= 180, f"rotation_degrees must lie between 0 and 180, got {self.rotation_degrees}")
+        require(
+            0 <= self.rotation_degrees <= 180,
+            f"rotation_degrees must lie between 0 and 180, got {self.rotation_degrees}",
+        )
         for name in ("zoom", "shift", "contrast"):
             share = getattr(self, name)
             require(0 <= share < 1, f"{name} must be 0 or more and less than 1, got {share}")
@@ -132,35 +152,56 @@ class Recipe:
     """Everything that decides how a model is trained, but the data."""
 
     name: str
-    architecture: str = _setting("Network", "What is trained. The small CNN learns in minutes; a ResNet is far more accurate.")
+    architecture: str = _setting(
+        "Network",
+        "What is trained. The small CNN learns in minutes; a ResNet is far more accurate.",
+    )
     init: Literal["random", "imagenet"] = _setting(
-        "Initial weights", "imagenet begins with a network that has learned from photographs: more accurate, and sooner so."
+        "Initial weights",
+        "imagenet begins with a network that has learned from photographs: more accurate, and sooner so.",
     )
     image_size: int = _setting(
-        "Picture size (px)", "Edge to which pictures are reduced. Twice the edge costs four times the time and shows finer detail."
+        "Picture size (px)",
+        "Edge to which pictures are reduced. Twice the edge costs four times the time and shows finer detail.",
     )
     epochs: int = _setting("Epochs", "How often the network sees every training picture.")
-    batch_size: int = _setting("Batch size", "Pictures in one step of learning. Larger needs more memory.")
-    optimizer: Literal["sgd", "adam", "adamw"] = _setting("Optimizer", "The rule by which a step changes the weights.")
-    learning_rate: float = _setting("Learning rate", "How far a step changes the weights; too large diverges, too small crawls.")
-    region: Literal["picture", "lungs"] = _setting(
-        "What it sees", "lungs blackens all but the lungs and crops to them: less accurate, and fewer shortcuts to take.", "picture"
+    batch_size: int = _setting(
+        "Batch size", "Pictures in one step of learning. Larger needs more memory."
     )
-    momentum: float = _setting("Momentum", "Share of the last step that the next one keeps; sgd alone uses it.", 0.9)
-    weight_decay: float = _setting("Weight decay", "Pulls the weights towards zero, against learning pictures by heart.", 0.0)
+    optimizer: Literal["sgd", "adam", "adamw"] = _setting(
+        "Optimizer", "The rule by which a step changes the weights."
+    )
+    learning_rate: float = _setting(
+        "Learning rate", "How far a step changes the weights; too large diverges, too small crawls."
+    )
+    region: Literal["picture", "lungs"] = _setting(
+        "What it sees",
+        "lungs blackens all but the lungs and crops to them: less accurate, and fewer shortcuts to take.",
+        "picture",
+    )
+    momentum: float = _setting(
+        "Momentum", "Share of the last step that the next one keeps; sgd alone uses it.", 0.9
+    )
+    weight_decay: float = _setting(
+        "Weight decay", "Pulls the weights towards zero, against learning pictures by heart.", 0.0
+    )
     schedule: Literal["constant", "one-cycle"] = _setting(
         "Schedule",
         "constant keeps the learning rate; one-cycle raises it to the value given, then lets it fall to almost nothing.",
         "constant",
     )
-    label_smoothing: float = _setting("Label smoothing", "Share of certainty taken from each label, against overconfidence.", 0.0)
+    label_smoothing: float = _setting(
+        "Label smoothing", "Share of certainty taken from each label, against overconfidence.", 0.0
+    )
     class_balance: float = _setting(
         "Class balance",
         "A rare class counts more: its share of the training pictures, to the power of minus this. 0 is none, 1 full balance.",
         0.0,
     )
     ema_decay: float = _setting(
-        "Weight averaging", "Decay a step of the weights' moving average, which then is the model, such as 0.99. 0 is none.", 0.0
+        "Weight averaging",
+        "Decay a step of the weights' moving average, which then is the model, such as 0.99. 0 is none.",
+        0.0,
     )
     frozen_stages: int = _setting(
         "Frozen stages",
@@ -168,25 +209,66 @@ class Recipe:
         0,
     )
     augmentation: Augmentation = field(default_factory=Augmentation)
-    patience: int = _setting("Patience", "Epochs without a better macro-F1 on validation after which training stops.", 5)
-    seed: int = _setting("Training seed", "The same seed trains the same network, bit for bit, on the same machine.", 0)
+    patience: int = _setting(
+        "Patience", "Epochs without a better macro-F1 on validation after which training stops.", 5
+    )
+    seed: int = _setting(
+        "Training seed",
+        "The same seed trains the same network, bit for bit, on the same machine.",
+        0,
+    )
 
     def __post_init__(self) -> None:
         Preprocessing(image_size=self.image_size)
         require(bool(self.name), "a recipe needs a name")
         require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
-        require(2 <= self.batch_size <= 4096, f"batch_size must lie between 2 and 4096, got {self.batch_size}")
-        require(self.optimizer in ("sgd", "adam", "adamw"), f"optimizer must be sgd, adam or adamw, got {self.optimizer!r}")
-        require(0 < self.learning_rate <= 10, f"learning_rate must be positive and at most 10, got {self.learning_rate}")
-        require(0 <= self.momentum < 1, f"momentum must be 0 or more and less than 1, got {self.momentum}")
-        require(0 <= self.weight_decay <= 1, f"weight_decay must lie between 0 and 1, got {self.weight_decay}")
-        require(self.schedule in ("constant", "one-cycle"), f"schedule must be constant or one-cycle, got {self.schedule!r}")
-        require(0 <= self.label_smoothing < 1, f"label_smoothing must be 0 or more and less than 1, got {self.label_smoothing}")
-        require(0 <= self.class_balance <= 1, f"class_balance must lie between 0 and 1, got {self.class_balance}")
-        require(0 <= self.ema_decay < 1, f"ema_decay must be 0 or more and less than 1, got {self.ema_decay}")
-        require(self.region in ("picture", "lungs"), f"region must be picture or lungs, got {self.region!r}")
-        require(self.init in ("random", "imagenet"), f"init must be random or imagenet, got {self.init!r}")
-        require(self.frozen_stages >= 0, f"frozen_stages must be 0 or more, got {self.frozen_stages}")
+        require(
+            2 <= self.batch_size <= 4096,
+            f"batch_size must lie between 2 and 4096, got {self.batch_size}",
+        )
+        require(
+            self.optimizer in ("sgd", "adam", "adamw"),
+            f"optimizer must be sgd, adam or adamw, got {self.optimizer!r}",
+        )
+        require(
+            0 < self.learning_rate <= 10,
+            f"learning_rate must be positive and at most 10, got {self.learning_rate}",
+        )
+        require(
+            0 <= self.momentum < 1,
+            f"momentum must be 0 or more and less than 1, got {self.momentum}",
+        )
+        require(
+            0 <= self.weight_decay <= 1,
+            f"weight_decay must lie between 0 and 1, got {self.weight_decay}",
+        )
+        require(
+            self.schedule in ("constant", "one-cycle"),
+            f"schedule must be constant or one-cycle, got {self.schedule!r}",
+        )
+        require(
+            0 <= self.label_smoothing < 1,
+            f"label_smoothing must be 0 or more and less than 1, got {self.label_smoothing}",
+        )
+        require(
+            0 <= self.class_balance <= 1,
+            f"class_balance must lie between 0 and 1, got {self.class_balance}",
+        )
+        require(
+            0 <= self.ema_decay < 1,
+            f"ema_decay must be 0 or more and less than 1, got {self.ema_decay}",
+        )
+        require(
+            self.region in ("picture", "lungs"),
+            f"region must be picture or lungs, got {self.region!r}",
+        )
+        require(
+            self.init in ("random", "imagenet"),
+            f"init must be random or imagenet, got {self.init!r}",
+        )
+        require(
+            self.frozen_stages >= 0, f"frozen_stages must be 0 or more, got {self.frozen_stages}"
+        )
         require(self.patience >= 1, f"patience must be 1 or more, got {self.patience}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
 
@@ -195,11 +277,18 @@ class Recipe:
 
         Raises ConfigError for a field that does not exist or a value that makes no sense.
         """
-        own, augmentation = {f.name for f in fields(self)} - {"augmentation"}, {f.name for f in fields(Augmentation)}
+        own, augmentation = (
+            {f.name for f in fields(self)} - {"augmentation"},
+            {f.name for f in fields(Augmentation)},
+        )
         unknown = sorted(set(changes) - own - augmentation)
-        require(not unknown, f"a recipe has no field {', '.join(unknown)}; it has {', '.join(sorted(own | augmentation))}")
-        inner = replace(self.augmentation, **{k: v for k, v in changes.items() if k in augmentation})  # type: ignore[arg-type]
-        return replace(self, augmentation=inner, **{k: v for k, v in changes.items() if k in own})  # type: ignore[arg-type]
+        require(
+            not unknown,
+            f"a recipe has no field {', '.join(unknown)}; it has {', '.join(sorted(own | augmentation))}",
+        )
+        inner: dict[str, Any] = {k: v for k, v in changes.items() if k in augmentation}
+        outer: dict[str, Any] = {k: v for k, v in changes.items() if k in own}
+        return replace(self, augmentation=replace(self.augmentation, **inner), **outer)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,17 +311,41 @@ class Predictions:
 
     def __post_init__(self) -> None:
         n, c = len(self.samples), len(self.class_names)
-        require(len(set(self.class_names)) == c >= 2, f"class_names must be two or more different names, got {self.class_names}")
-        require(len(self.splits) == n, f"expected one split a sample, got {len(self.splits)} for {n} samples")
-        require(self.y_true.shape == (n,), f"expected y_true of shape ({n},), got {self.y_true.shape}")
-        require(self.y_score.shape == (n, c), f"expected y_score of shape ({n}, {c}), got {self.y_score.shape}")
-        require(self.groups is None or self.groups.shape == (n,), f"expected groups of shape ({n},)")
-        require(self.sources is None or len(self.sources) == n, f"expected one source a sample for {n} samples")
+        require(
+            len(set(self.class_names)) == c >= 2,
+            f"class_names must be two or more different names, got {self.class_names}",
+        )
+        require(
+            len(self.splits) == n,
+            f"expected one split a sample, got {len(self.splits)} for {n} samples",
+        )
+        require(
+            self.y_true.shape == (n,), f"expected y_true of shape ({n},), got {self.y_true.shape}"
+        )
+        require(
+            self.y_score.shape == (n, c),
+            f"expected y_score of shape ({n}, {c}), got {self.y_score.shape}",
+        )
+        require(
+            self.groups is None or self.groups.shape == (n,), f"expected groups of shape ({n},)"
+        )
+        require(
+            self.sources is None or len(self.sources) == n,
+            f"expected one source a sample for {n} samples",
+        )
         require(len(set(self.samples)) == n, "a sample stands twice in the predictions")
         if n:
-            require(self.y_true.min() >= 0 and self.y_true.max() < c, f"y_true must lie between 0 and {c - 1}")
-            require(bool(np.isfinite(self.y_score).all()), "y_score holds a value that is not a number")
-            require(bool(np.allclose(self.y_score.sum(axis=1), 1.0, atol=1e-3)), "the rows of y_score must add up to 1")
+            require(
+                self.y_true.min() >= 0 and self.y_true.max() < c,
+                f"y_true must lie between 0 and {c - 1}",
+            )
+            require(
+                bool(np.isfinite(self.y_score).all()), "y_score holds a value that is not a number"
+            )
+            require(
+                bool(np.allclose(self.y_score.sum(axis=1), 1.0, atol=1e-3)),
+                "the rows of y_score must add up to 1",
+            )
 
     @property
     def y_pred(self) -> Labels:
@@ -258,7 +371,10 @@ class Predictions:
     def take(self, split: str) -> Predictions:
         """Return the samples of one split. Raises ConfigError if there are none."""
         mask = np.array([s == split for s in self.splits], dtype=bool)
-        require(bool(mask.any()), f"no predictions for the split {split!r}; there are {', '.join(sorted(set(self.splits)))}")
+        require(
+            bool(mask.any()),
+            f"no predictions for the split {split!r}; there are {', '.join(sorted(set(self.splits)))}",
+        )
         return self.where(mask)
 
 

@@ -21,7 +21,11 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\
 
 def to_json(record: Any) -> str:
     """Return a dataclass (or plain JSON value) as indented JSON. Raises ValueError for NaN or infinity."""
-    plain = dataclasses.asdict(record) if dataclasses.is_dataclass(record) and not isinstance(record, type) else record
+    plain = (
+        dataclasses.asdict(record)
+        if dataclasses.is_dataclass(record) and not isinstance(record, type)
+        else record
+    )
     return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -52,14 +56,19 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         if arguments[-1] is Ellipsis:
             arguments = (arguments[0],) * len(value)
         if len(arguments) == len(value):
-            return tuple(_build(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(arguments, value, strict=True)))
+            return tuple(
+                _build(a, v, f"{where}[{i}]")
+                for i, (a, v) in enumerate(zip(arguments, value, strict=True))
+            )
     if origin is dict and isinstance(value, dict):
         return {k: _build(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(kind, type) and type(value) is kind:
         return value
-    raise ConfigError(f"{where} must be {getattr(kind, '__name__', kind)}, got {type(value).__name__} {str(value)[:60]!r}")
+    raise ConfigError(
+        f"{where} must be {getattr(kind, '__name__', kind)}, got {type(value).__name__} {str(value)[:60]!r}"
+    )
 
 
 def _build_record(kind: type[Any], value: Any, where: str) -> Any:
@@ -72,7 +81,9 @@ def _build_record(kind: type[Any], value: Any, where: str) -> Any:
     missing = [
         f.name
         for f in dataclasses.fields(kind)
-        if f.name not in value and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if f.name not in value
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise ConfigError(f"{where} lacks the field {', '.join(missing)}")
@@ -101,7 +112,9 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically (temporary sibling, flush to disk, rename)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    descriptor, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+    )
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

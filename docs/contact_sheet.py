@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from covidxr import workflows
+from covidxr.datasets.dataset import open_dataset
 from covidxr.figures import lung_outline
-from covidxr.workflows.lungs import load_segmenter, lung_masks
+from covidxr.lungs.crops import load_segmenter, lung_masks
 
 CLASSES = ("COVID", "Viral Pneumonia")
 COLUMNS, EDGE, GAP, HEAD = 12, 96, 6, 26
@@ -26,20 +26,25 @@ def row(masks: np.ndarray, title: str) -> Image.Image:
     ImageDraw.Draw(sheet).text((0, 4), title, "#E6E8EA", ImageFont.load_default(14))
     for i, mask in enumerate(masks):
         drawn = lung_outline(np.full((EDGE, EDGE), 28, dtype=np.uint8), mask)
-        sheet.paste(Image.fromarray(drawn), (i % COLUMNS * (EDGE + GAP), HEAD + i // COLUMNS * (EDGE + GAP)))
+        sheet.paste(
+            Image.fromarray(drawn), (i % COLUMNS * (EDGE + GAP), HEAD + i // COLUMNS * (EDGE + GAP))
+        )
     return sheet
 
 
 def main(data: str) -> None:
     """Write docs/lungs.png: of each class 24 pictures drawn at random, and the 12 whose lungs are smallest."""
-    dataset = workflows.open_dataset(data)
+    dataset = open_dataset(data)
     segmenter, rows = load_segmenter(), []
     for name in CLASSES:
         files = [s.file for s in dataset.samples if s.label == dataset.class_names.index(name)]
         masks = lung_masks(dataset, files, segmenter)
         chosen = np.random.default_rng(0).choice(len(files), 24, replace=False)
         smallest = masks.mean(axis=(1, 2)).argsort()[:12]
-        rows += [row(masks[chosen], f"{name}: 24 at random"), row(masks[smallest], f"{name}: the 12 with the smallest lungs")]
+        rows += [
+            row(masks[chosen], f"{name}: 24 at random"),
+            row(masks[smallest], f"{name}: the 12 with the smallest lungs"),
+        ]
     sheet = Image.new("RGB", (rows[0].width, sum(r.height for r in rows)), "#0B0D0F")
     top = 0
     for part in rows:

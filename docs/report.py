@@ -10,16 +10,21 @@ from pathlib import Path
 import pypdfium2
 from PIL import Image
 
-from covidxr import workflows
+from covidxr.prediction.cases import sample_phantom
+from covidxr.prediction.report import report_file
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         picture, out = Path(folder) / "phantom.png", Path(folder) / "report.pdf"
         # One of those that the gate takes for radiographs.
-        Image.fromarray(workflows.sample_phantom("COVID", seed=9)).save(picture)
+        Image.fromarray(sample_phantom("COVID", seed=9)).save(picture)
         date = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
-        workflows.report_file(
-            "poster-resnet18-pretrained", picture, out, "synthetic phantom, not a radiograph: the answer means nothing", date
+        report_file(
+            "poster-resnet18-pretrained",
+            picture,
+            out,
+            "synthetic phantom, not a radiograph: the answer means nothing",
+            date,
         )
         with pypdfium2.PdfDocument(io.BytesIO(out.read_bytes())) as document:
             print(len(document), "page, ", out.stat().st_size, "bytes")

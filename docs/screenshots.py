@@ -18,18 +18,24 @@ def main(address: str, stems: list[str]) -> None:
     """Save pages, dark and light, and as a phone shows it."""
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", "--disable-gpu"]
+        )
         for name, scheme, width, height in (
             ("dark", "dark", 1440, 900),
             ("light", "light", 1440, 900),
             ("phone", "dark", 400, 850),
         ):
-            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page = browser.new_page(
+                viewport={"width": width, "height": height}, color_scheme=scheme
+            )
             page.set_default_timeout(120_000)
             for stem in stems or PAGES:
                 page.goto(f"{address}/{_PATHS.get(stem, stem)}")
                 PAGES[stem](page)
-                page.wait_for_timeout(2000)  # tables paint on a canvas, which cannot be asked whether it has done so
+                page.wait_for_timeout(
+                    2000
+                )  # tables paint on a canvas, which cannot be asked whether it has done so
                 page.mouse.move(0, 0)
                 page.screenshot(path=FOLDER / f"{stem}-{name}.png")
         browser.close()
@@ -63,7 +69,9 @@ def open_evaluate(page: Page) -> None:
     """Click the cell of the matrix that holds the most errors, and ask for the first heat map."""
     cells = page.get_by_test_id("stPlotlyChart").first.locator(".scatterlayer .point")
     cells.nth(15).wait_for(state="attached")
-    labels = [int(text.replace(",", "")) for text in page.locator(".annotation-text").all_text_contents()]
+    labels = [
+        int(text.replace(",", "")) for text in page.locator(".annotation-text").all_text_contents()
+    ]
     worst = max((i for i in range(16) if i % 5), key=lambda i: labels[i])
     page.get_by_test_id("stPlotlyChart").first.scroll_into_view_if_needed()
     box = cells.nth(worst).bounding_box()

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from covidxr.app.contrasts import SECTIONS, choose_models, metrics_table, paired_tests
+from covidxr.app.compare.contrasts import SECTIONS, choose_models, metrics_table, paired_tests
 from covidxr.app.frame import page
 from covidxr.app.viewer import choose_dataset
 from covidxr.app.widgets import choose_test_set
@@ -18,6 +18,11 @@ with page("pages/compare.py", "Compare", PURPOSE):
         # What lies side by side below would be counted on different pictures.
         if paired_tests(cards):
             section = st.segmented_control(
-                "Section", list(SECTIONS), default="Confusion matrices", required=True, key="contrast", label_visibility="collapsed"
+                "Section",
+                list(SECTIONS),
+                default="Confusion matrices",
+                required=True,
+                key="contrast",
+                label_visibility="collapsed",
             )
             SECTIONS[section](cards, dataset)

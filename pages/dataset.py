@@ -2,18 +2,27 @@
 
 import streamlit as st
 
-from covidxr.app.audits import audit_section, formats_table, known_audit
-from covidxr.app.browse import browse
-from covidxr.app.datasets import choose_data, divided, overview, plan, prepare, split_section
+from covidxr.app.dataset.audits import audit_section, formats_table, known_audit
+from covidxr.app.dataset.browse import browse
+from covidxr.app.dataset.datasets import (
+    choose_data,
+    divided,
+    overview,
+    plan,
+    prepare,
+    split_section,
+)
+from covidxr.app.dataset.imports import import_section
 from covidxr.app.frame import page
-from covidxr.app.imports import import_section
 
 PURPOSE = "See what a dataset is made of, browse its pictures, divide it, and find what is wrong with it before a model learns it."
 PARTS = ["Overview", "Browse", "Split", "Audit", "Bring your own"]
 
 with page("pages/dataset.py", "Dataset", PURPOSE):
     st.session_state.setdefault("dataset part", PARTS[0])
-    part = st.segmented_control("Part", PARTS, required=True, key="dataset part", label_visibility="collapsed")
+    part = st.segmented_control(
+        "Part", PARTS, required=True, key="dataset part", label_visibility="collapsed"
+    )
     if part == "Bring your own":
         import_section()
     else:
@@ -29,4 +38,9 @@ with page("pages/dataset.py", "Dataset", PURPOSE):
             elif part == "Audit":
                 audit_section(data)
             else:
-                browse(data, {finding.title: finding.files for finding in audit.findings if finding.files} if audit else {})
+                browse(
+                    data,
+                    {finding.title: finding.files for finding in audit.findings if finding.files}
+                    if audit
+                    else {},
+                )

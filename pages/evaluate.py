@@ -3,8 +3,8 @@
 import streamlit as st
 
 from covidxr.app import numbers
+from covidxr.app.evaluate.sections import SECTIONS, metric
 from covidxr.app.frame import literal, page
-from covidxr.app.sections import SECTIONS, metric
 from covidxr.app.viewer import choose_dataset, gallery
 from covidxr.app.widgets import chart, choose_model, choose_test_set, ink
 from covidxr.cards import ModelCard
@@ -15,9 +15,18 @@ PURPOSE = "See how one model does on test pictures that it never saw, click thro
 SHARES = {"counts": "Pictures", "row": "% of the truth", "column": "% of the calls"}
 HEADLINES = {
     "accuracy": ("Accuracy", "Share of all test pictures that were called right."),
-    "macro_f1": ("Macro-F1", "F1, the harmonic mean of sensitivity and PPV, averaged over the classes, however rare."),
-    "balanced_accuracy": ("Balanced accuracy", "Sensitivity, averaged over the classes, however rare."),
-    "kappa": ("Cohen's kappa", "Agreement with the truth beyond chance: 0 is chance, 1 is perfect."),
+    "macro_f1": (
+        "Macro-F1",
+        "F1, the harmonic mean of sensitivity and PPV, averaged over the classes, however rare.",
+    ),
+    "balanced_accuracy": (
+        "Balanced accuracy",
+        "Sensitivity, averaged over the classes, however rare.",
+    ),
+    "kappa": (
+        "Cohen's kappa",
+        "Agreement with the truth beyond chance: 0 is chance, 1 is perfect.",
+    ),
     "mcc": ("MCC", "Matthews correlation between truth and calls: 0 is chance, 1 is perfect."),
 }
 
@@ -25,7 +34,9 @@ HEADLINES = {
 def headline(card: ModelCard) -> None:
     """Show the figures over all classes."""
     figures = numbers.evaluation(card).figures
-    for place, (key, (title, explanation)) in zip(st.columns(len(HEADLINES)), HEADLINES.items(), strict=True):
+    for place, (key, (title, explanation)) in zip(
+        st.columns(len(HEADLINES)), HEADLINES.items(), strict=True
+    ):
         metric(place, title, getattr(figures, key), explanation, share=key not in ("kappa", "mcc"))
 
 
@@ -33,7 +44,13 @@ def choose_cell(card: ModelCard) -> tuple[int, int] | None:
     """Show the confusion matrix; return the cell that the reader clicked, true class first."""
     figures = numbers.evaluation(card).figures
     share = st.segmented_control(
-        "Show", list(SHARES), default="counts", format_func=SHARES.get, required=True, key="share", label_visibility="collapsed"
+        "Show",
+        list(SHARES),
+        default="counts",
+        format_func=SHARES.get,
+        required=True,
+        key="share",
+        label_visibility="collapsed",
     )
     # Kept apart from the chart, which begins anew, without its selection, when the cell is outlined.
     model_id, cell = st.session_state.get("cell", (None, None))
@@ -51,7 +68,11 @@ def choose_cell(card: ModelCard) -> tuple[int, int] | None:
         st.caption("Click a cell to see its pictures.")
     else:
         st.button(
-            "Back to all errors", on_click=st.session_state.pop, args=("cell", None), type="tertiary", icon=":material/arrow_back:"
+            "Back to all errors",
+            on_click=st.session_state.pop,
+            args=("cell", None),
+            type="tertiary",
+            icon=":material/arrow_back:",
         )
     return cell
 
@@ -70,8 +91,15 @@ def pictures(card: ModelCard, cell: tuple[int, int] | None) -> list[int]:
         st.subheader(f"All {len(chosen):,} errors, the worst first", anchor=False)
     else:
         true, called = (literal(display_name(card.class_names[k])) for k in cell)
-        how = "called right, the least sure first" if true == called else f"called {called}, the worst first"
-        st.subheader(f"{len(chosen):,} {'picture' if len(chosen) == 1 else 'pictures'} of {true} {how}", anchor=False)
+        how = (
+            "called right, the least sure first"
+            if true == called
+            else f"called {called}, the worst first"
+        )
+        st.subheader(
+            f"{len(chosen):,} {'picture' if len(chosen) == 1 else 'pictures'} of {true} {how}",
+            anchor=False,
+        )
     return chosen
 
 
@@ -89,13 +117,32 @@ with page("pages/evaluate.py", "Evaluate", PURPOSE):
             part = numbers.test_predictions(card)
             gallery([card], [part.samples[i] for i in rows], dataset, f"{card.model_id} {cell}")
         section = st.segmented_control(
-            "Section", list(SECTIONS), default="By class", required=True, key="section", label_visibility="collapsed"
+            "Section",
+            list(SECTIONS),
+            default="By class",
+            required=True,
+            key="section",
+            label_visibility="collapsed",
         )
         SECTIONS[section](card, dataset)
         with st.container(horizontal=True):
             for label, name, content in (
                 ("All figures (JSON)", "figures.json", lambda: numbers.figures_json(card)),
-                ("These pictures (CSV)", "pictures.csv", lambda: numbers.predictions_csv(card, rows)),
-                ("All predictions (CSV)", "predictions.csv", lambda: numbers.predictions_csv(card, range(len(part)))),
+                (
+                    "These pictures (CSV)",
+                    "pictures.csv",
+                    lambda: numbers.predictions_csv(card, rows),
+                ),
+                (
+                    "All predictions (CSV)",
+                    "predictions.csv",
+                    lambda: numbers.predictions_csv(card, range(len(part))),
+                ),
             ):
-                st.download_button(label, content, f"{card.model_id}-{name}", on_click="ignore", icon=":material/download:")
+                st.download_button(
+                    label,
+                    content,
+                    f"{card.model_id}-{name}",
+                    on_click="ignore",
+                    icon=":material/download:",
+                )

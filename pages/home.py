@@ -3,7 +3,14 @@
 import streamlit as st
 
 from covidxr.app.frame import page
-from covidxr.app.widgets import architecture_title, broken_models, no_models, stored_models, test_size, training_data
+from covidxr.app.widgets import (
+    architecture_title,
+    broken_models,
+    no_models,
+    stored_models,
+    test_size,
+    training_data,
+)
 from covidxr.figures import percent
 
 PURPOSE = "An open workbench for models that tell Normal, COVID, Viral Pneumonia and Lung opacity apart on chest radiographs."
@@ -12,11 +19,31 @@ with page("pages/home.py", "covidxr", PURPOSE):
     entries = stored_models()
     cards = [entry.card for entry in entries if entry.card]
 
-    st.page_link("pages/predict.py", label="**Predict:** drop a radiograph, read what a model finds", icon=":material/radiology:")
-    st.page_link("pages/dataset.py", label="**Dataset:** see what is in it, and what is wrong with it", icon=":material/dataset:")
-    st.page_link("pages/train.py", label="**Train:** start a run and watch it learn", icon=":material/model_training:")
-    st.page_link("pages/evaluate.py", label="**Evaluate:** click through a model's errors on test", icon=":material/grid_on:")
-    st.page_link("pages/compare.py", label="**Compare:** see which differences are real", icon=":material/compare:")
+    st.page_link(
+        "pages/predict.py",
+        label="**Predict:** drop a radiograph, read what a model finds",
+        icon=":material/radiology:",
+    )
+    st.page_link(
+        "pages/dataset.py",
+        label="**Dataset:** see what is in it, and what is wrong with it",
+        icon=":material/dataset:",
+    )
+    st.page_link(
+        "pages/train.py",
+        label="**Train:** start a run and watch it learn",
+        icon=":material/model_training:",
+    )
+    st.page_link(
+        "pages/evaluate.py",
+        label="**Evaluate:** click through a model's errors on test",
+        icon=":material/grid_on:",
+    )
+    st.page_link(
+        "pages/compare.py",
+        label="**Compare:** see which differences are real",
+        icon=":material/compare:",
+    )
 
     st.subheader("Models", anchor=False)
     if cards:
@@ -26,7 +53,12 @@ with page("pages/home.py", "covidxr", PURPOSE):
                 "Network": [architecture_title(card.architecture) for card in cards],
                 "Trained on": [training_data(card) for card in cards],
                 "Accuracy": [percent(card.metrics["accuracy"], test_size(card)) for card in cards],
-                "Macro-F1": [percent(card.metrics["macro_f1"]) if "macro_f1" in card.metrics else "not measured" for card in cards],
+                "Macro-F1": [
+                    percent(card.metrics["macro_f1"])
+                    if "macro_f1" in card.metrics
+                    else "not measured"
+                    for card in cards
+                ],
             },
             hide_index=True,
             alt="The models with their networks, training data and figures on test pictures",
@@ -42,7 +74,10 @@ with page("pages/home.py", "covidxr", PURPOSE):
     if cards:
         st.subheader("Datasets", anchor=False)
         sizes = {
-            training_data(card): {split: sum(counts.values()) for split, counts in card.class_counts.items()} for card in cards
+            training_data(card): {
+                split: sum(counts.values()) for split, counts in card.class_counts.items()
+            }
+            for card in cards
         }
         st.dataframe(
             {

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from covidxr.app.answer import answer
 from covidxr.app.cache import Case, Picture, judge, phantom
 from covidxr.app.frame import page, show_error
 from covidxr.app.notice import accepted
+from covidxr.app.predict.answer import answer
+from covidxr.app.predict.worklist import forget_worklist, is_worklist, worklist
 from covidxr.app.similar import similar_section
 from covidxr.app.viewer import choose_dataset
 from covidxr.app.widgets import SUFFIXES, choose_model
-from covidxr.app.worklist import forget_worklist, is_worklist, worklist
 from covidxr.cards import ModelCard
 from covidxr.records import CLASS_NAMES, display_name
 
@@ -31,7 +31,10 @@ def offer_phantoms() -> None:
     with st.container(horizontal=True):
         for name in CLASS_NAMES:
             if st.button(display_name(name), key=f"phantom {name}"):
-                st.session_state["phantom"] = (name, st.session_state.get("phantom", ("", -1))[1] + 1)
+                st.session_state["phantom"] = (
+                    name,
+                    st.session_state.get("phantom", ("", -1))[1] + 1,
+                )
 
 
 def choose(files: Sequence[UploadedFile], place: DeltaGenerator) -> Picture | None:

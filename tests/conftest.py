@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from covidxr.data.phantom import write_phantoms
+from covidxr.datasets.phantoms import write_phantoms
 from covidxr.records import SplitPlan
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -24,18 +24,23 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of 160 phantoms."""
-    return write_phantoms(tmp_path_factory.mktemp("phantoms") / "phantoms", per_class=40, size=128, seed=0)
+    return write_phantoms(
+        tmp_path_factory.mktemp("phantoms") / "phantoms", per_class=40, size=128, seed=0
+    )
 
 
 @pytest.fixture(scope="session")
 def phantom_run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the study's small network on phantoms."""
-    from covidxr import workflows
     from covidxr.models.recipes import recipe
     from covidxr.runs.journal import RunConfig
+    from covidxr.runs.train import train
 
     chosen = recipe("poster-cnn").override(epochs=3, batch_size=16)
-    return workflows.train(RunConfig(chosen, SplitPlan(), str(phantoms)), tmp_path_factory.mktemp("runs") / "phantom-run").path
+    return train(
+        RunConfig(chosen, SplitPlan(), str(phantoms)),
+        tmp_path_factory.mktemp("runs") / "phantom-run",
+    ).path
 
 
 @pytest.fixture(scope="session")
@@ -44,15 +49,21 @@ def phantom_model_folder(phantom_run: Path, tmp_path_factory: pytest.TempPathFac
 
     Its gate passes more than is usual, since 112 small phantoms are few to know phantoms of every size by.
     """
-    from covidxr import workflows
     from covidxr.models import store
+    from covidxr.runs.publish import store_run
 
     root = tmp_path_factory.mktemp("weights")
-    card = workflows.store_run(phantom_run, "phantom-cnn", root)
+    card = store_run(phantom_run, "phantom-cnn", root)
     assert card.gate is not None
     wide = {space: 2 * limit for space, limit in card.gate.thresholds.items()}
     store.update_card(root, replace(card, gate=replace(card.gate, thresholds=wide)))
     return root
+
+
+@pytest.fixture
+def phantom_models(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stored phantom model stands for all models."""
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(phantom_model_folder))
 
 
 @pytest.fixture(scope="session")
@@ -62,38 +73,54 @@ def two_models(phantom_model_folder: Path, tmp_path_factory: pytest.TempPathFact
     for name in ("phantom-cnn", "twin"):
         shutil.copytree(phantom_model_folder / "phantom-cnn", root / name)
     card, table = root / "twin" / "card.json", root / "twin" / "predictions.csv"
-    card.write_text(card.read_text("utf-8").replace('"model_id": "phantom-cnn"', '"model_id": "twin"'), "utf-8")
+    card.write_text(
+        card.read_text("utf-8").replace('"model_id": "phantom-cnn"', '"model_id": "twin"'), "utf-8"
+    )
     header, *rows = [line.split(",") for line in table.read_text("utf-8").splitlines()]
     changed = [row for row in rows if row[1] == "test"][:3]
     for row in changed:
-        row[3:7] = sorted(row[3:7], key=float)[::-1] if row[3] != max(row[3:7], key=float) else sorted(row[3:7], key=float)
+        row[3:7] = (
+            sorted(row[3:7], key=float)[::-1]
+            if row[3] != max(row[3:7], key=float)
+            else sorted(row[3:7], key=float)
+        )
     table.write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n", "utf-8")
     return root
 
 
 @pytest.fixture(scope="session")
-def lungs_folder(phantom_model_folder: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lungs_folder(
+    phantom_model_folder: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A weights folder with the lung segmenter, phantom-cnn, and lungs-cnn, which sees only the lungs; all trained on phantoms."""
-    from covidxr import workflows
     from covidxr.cards import SegmenterRecipe
+    from covidxr.lungs.training import train_lungs
     from covidxr.models.recipes import recipe
     from covidxr.runs.journal import RunConfig
+    from covidxr.runs.publish import store_run
+    from covidxr.runs.train import train
 
     root = tmp_path_factory.mktemp("lungs")
     shutil.copytree(phantom_model_folder / "phantom-cnn", root / "phantom-cnn")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COVIDXR_WEIGHTS", str(root))
-        workflows.train_lungs(phantoms, SegmenterRecipe(epochs=6), SplitPlan(), root)
+        train_lungs(phantoms, SegmenterRecipe(epochs=6), SplitPlan(), root)
         chosen = recipe("poster-cnn").override(epochs=1, batch_size=16, region="lungs")
-        run = workflows.train(RunConfig(chosen, SplitPlan(), str(phantoms)), tmp_path_factory.mktemp("runs") / "lungs-run")
-        workflows.store_run(run.path, "lungs-cnn", root)
+        run = train(
+            RunConfig(chosen, SplitPlan(), str(phantoms)),
+            tmp_path_factory.mktemp("runs") / "lungs-run",
+        )
+        store_run(run.path, "lungs-cnn", root)
     return root
 
 
 @pytest.fixture(scope="session")
 def database() -> Path:
     """The development copy of the database, or a skip."""
-    folder = Path(os.environ.get("COVIDXR_DATA") or REPOSITORY.parent / "shared" / "data") / "COVID-19_Radiography_Dataset"
+    folder = (
+        Path(os.environ.get("COVIDXR_DATA") or REPOSITORY.parent / "shared" / "data")
+        / "COVID-19_Radiography_Dataset"
+    )
     if not folder.is_dir():
         pytest.skip("the development copy of the database is not here (COVIDXR_DATA)")
     return folder

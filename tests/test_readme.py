@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from covidxr.cards import METHOD_TITLES
-from covidxr.evaluation.localisation import best_localisation
+from covidxr.explanation.localization import best_localisation
 from covidxr.figures import percent, points
 from covidxr.models import store
 from covidxr.models.recipes import RECIPES, STUDY_ACCURACY
@@ -20,27 +20,49 @@ def row(model_id: str) -> str:
     """The README's table row of a model."""
     card = store.read_card(REPOSITORY / "weights" / model_id)
     study = f"{STUDY_ACCURACY[model_id] * 100:.1f} %" if model_id in STUDY_ACCURACY else ""
-    accuracy, macro_f1, ece = (percent(card.metrics[name]) for name in ("accuracy", "macro_f1", "ece"))
+    accuracy, macro_f1, ece = (
+        percent(card.metrics[name]) for name in ("accuracy", "macro_f1", "ece")
+    )
     return f"| `{model_id}` | {study} | {accuracy} | {macro_f1} | {ece} | {card.best_epoch} of {card.recipe.epochs} |"
 
 
 def baseline_row(kind: str, title: str) -> str:
     """The same table's row of a baseline that sees nothing of the lungs."""
-    check = next(check for check in store.read_card(REPOSITORY / "weights" / "covidxr-resnet18").shortcuts if check.kind == kind)
+    check = next(
+        check
+        for check in store.read_card(REPOSITORY / "weights" / "covidxr-resnet18").shortcuts
+        if check.kind == kind
+    )
     return f"| *{title}* |  | {percent(check.figures['accuracy'])} | {percent(check.figures['macro_f1'])} |  |  |"
 
 
 def shortcut_row(model_id: str) -> str:
     """A model's row of the table of shortcuts."""
-    checks = {check.subject: check for check in store.read_card(REPOSITORY / "weights" / model_id).shortcuts if check.figures}
-    subjects = ("kermany: Normal vs Viral Pneumonia", "rsna: Normal vs Lung_Opacity", "kermany vs rsna within Normal")
-    return f"| `{model_id}` | " + " | ".join(percent(checks[subject].figures["auroc"]) for subject in subjects) + " |"
+    checks = {
+        check.subject: check
+        for check in store.read_card(REPOSITORY / "weights" / model_id).shortcuts
+        if check.figures
+    }
+    subjects = (
+        "kermany: Normal vs Viral Pneumonia",
+        "rsna: Normal vs Lung_Opacity",
+        "kermany vs rsna within Normal",
+    )
+    return (
+        f"| `{model_id}` | "
+        + " | ".join(percent(checks[subject].figures["auroc"]) for subject in subjects)
+        + " |"
+    )
 
 
 def lungs_row(model_id: str) -> str:
     """A model's row of the table of what is left without the lungs, and of the lungs alone."""
     card = store.read_card(REPOSITORY / "weights" / model_id)
-    checks = {check.kind: percent(check.figures["accuracy"]) for check in card.shortcuts if check.kind.startswith("lungs-")}
+    checks = {
+        check.kind: percent(check.figures["accuracy"])
+        for check in card.shortcuts
+        if check.kind.startswith("lungs-")
+    }
     whole = percent(card.metrics["accuracy"])
     if not checks:
         return f"| `{model_id}` | | | {whole} |"
@@ -54,7 +76,9 @@ def map_row(model_id: str) -> str:
     assert best is not None
     assert best.settings is not None
     same_spot = next(one for one in card.localisation if one.rival == "constant")
-    title = METHOD_TITLES[best.settings.method] + (f" of {best.settings.layer}" if best.settings.layer else "")
+    title = METHOD_TITLES[best.settings.method] + (
+        f" of {best.settings.layer}" if best.settings.layer else ""
+    )
     hits, spot, gain = percent(best.test.hits), percent(same_spot.test.hits), points(best.test.gain)
     shares = {one.target: one for one in card.lung_shares if one.settings == best.settings}
     inside = shares[best.target]
@@ -77,10 +101,17 @@ def gate_row(model_id: str) -> str:
     """A model's row of the table of gates."""
     gate = store.read_card(REPOSITORY / "weights" / model_id).gate
     assert gate is not None
-    missed = {kind: (n, share.estimate) for kind, (n, share) in gate.foreign.items() if share.estimate < 1}
-    told = ", ".join(f"{round(n * (1 - share))} of {n}, {kind}" for kind, (n, share) in missed.items()) or "none"
+    missed = {
+        kind: (n, share.estimate) for kind, (n, share) in gate.foreign.items() if share.estimate < 1
+    }
+    told = (
+        ", ".join(f"{round(n * (1 - share))} of {n}, {kind}" for kind, (n, share) in missed.items())
+        or "none"
+    )
     altered = " | ".join(f"{round(n * share.estimate)}" for n, share in gate.altered.values())
-    return f"| `{model_id}` | {percent(gate.refused)} | {percent(gate.auroc)} | {told} | {altered} |"
+    return (
+        f"| `{model_id}` | {percent(gate.refused)} | {percent(gate.auroc)} | {told} | {altered} |"
+    )
 
 
 BASELINES = {"border": "sees only the frame", "intensity": "sees only brightness statistics"}

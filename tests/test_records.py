@@ -97,7 +97,9 @@ def test_take_keeps_rows_together() -> None:
     assert test.y_pred.tolist() == [1, 1]
     assert test.groups is not None
     assert test.groups.tolist() == [8, 9]
-    with pytest.raises(ConfigError, match="no predictions for the split 'train'; there are test, val"):
+    with pytest.raises(
+        ConfigError, match="no predictions for the split 'train'; there are test, val"
+    ):
         make_predictions().take("train")
 
 
@@ -109,7 +111,9 @@ def test_names_and_verdicts() -> None:
 
 def test_every_setting_has_a_title_of_its_own_and_says_what_it_does() -> None:
     settings = [
-        f for f in (*dataclasses.fields(Recipe), *dataclasses.fields(Augmentation)) if f.name not in ("name", "augmentation")
+        f
+        for f in (*dataclasses.fields(Recipe), *dataclasses.fields(Augmentation))
+        if f.name not in ("name", "augmentation")
     ]
     titles = [f.metadata["title"] for f in settings]
     assert len(set(titles)) == len(titles)

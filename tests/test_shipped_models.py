@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from covidxr import workflows
 from covidxr.cards import METHOD_TITLES
-from covidxr.data.foreign import foreign_pictures
-from covidxr.data.images import read_image
-from covidxr.evaluation.localisation import best_localisation
+from covidxr.datasets.split_data import split_data
+from covidxr.evaluation.stored import evaluate_model
+from covidxr.explanation.audit import map_settings
+from covidxr.explanation.localization import best_localisation
+from covidxr.images.radiograph import read_image
+from covidxr.lungs.views import view_of
 from covidxr.models import store
 from covidxr.models.inference import predict_scores
 from covidxr.models.recipes import RECIPES
-from covidxr.models.views import view_of
+from covidxr.ood.foreign_images import foreign_pictures
+from covidxr.prediction.cases import predict_case
+from covidxr.prediction.loading import list_models
 
 ROOT = Path(__file__).resolve().parents[1] / "weights"
 
@@ -28,13 +32,13 @@ def _shipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_recipe_is_shipped() -> None:
-    assert {entry.model_id for entry in workflows.list_models()} == set(RECIPES)
+    assert {entry.model_id for entry in list_models()} == set(RECIPES)
 
 
 @pytest.mark.parametrize("model_id", RECIPES)
 def test_the_card_holds_what_the_stored_predictions_say(model_id: str) -> None:
     card = store.read_card(ROOT / model_id)
-    figures = workflows.evaluate_model(model_id)
+    figures = evaluate_model(model_id)
     assert figures["n"] == sum(card.class_counts["test"].values())
     for name, interval in card.metrics.items():
         assert figures[name] == pytest.approx(asdict(interval), abs=1e-6), name
@@ -53,12 +57,17 @@ def test_the_card_holds_the_shortcut_audit_and_the_learning_curve(model_id: str)
     kinds |= set() if card.preprocessing.segmenter_sha256 else {"lungs-blackened", "lungs-only"}
     assert {kind for kind, _ in measured} == kinds
     assert ("source-from-features", "kermany vs rsna within Normal") in measured
-    for subject, pair in (("kermany: Normal vs Viral Pneumonia", (0, 2)), ("rsna: Normal vs Lung_Opacity", (0, 3))):
+    for subject, pair in (
+        ("kermany: Normal vs Viral Pneumonia", (0, 2)),
+        ("rsna: Normal vs Lung_Opacity", (0, 3)),
+    ):
         part = predictions.take("test")
         rows = np.isin(part.y_true, pair) & (np.array(part.sources) == subject.partition(":")[0])
         a, b = (part.y_score[rows, k] for k in pair)
         expected = roc_auc_score(part.y_true[rows] == pair[1], b / (a + b))
-        assert measured["within-source", subject].figures["auroc"].estimate == pytest.approx(expected, abs=1e-6)
+        assert measured["within-source", subject].figures["auroc"].estimate == pytest.approx(
+            expected, abs=1e-6
+        )
     assert any("COVID shares no source" in check.reason for check in card.shortcuts)
     best = max(card.learning_curve, key=lambda epoch: epoch.val_macro_f1)
     assert best.epoch == card.best_epoch
@@ -70,9 +79,11 @@ def test_the_card_holds_what_its_heat_maps_are_worth(model_id: str) -> None:
     assert {one.rival for one in card.localisation} == {"", "constant", "lungs", "noise", "centre"}
     assert {one.settings.method for one in card.localisation if one.settings} == set(METHOD_TITLES)
     assert {one.settings.method for one in card.faithfulness} == set(METHOD_TITLES)
-    assert all(len(one.deletion) == len(one.insertion) == 21 and one.cascade for one in card.faithfulness)
+    assert all(
+        len(one.deletion) == len(one.insertion) == 21 and one.cascade for one in card.faithfulness
+    )
     assert {one.target for one in card.lung_shares} == set(card.class_names)
-    assert workflows.map_settings(card) in {one.settings for one in card.lung_shares}
+    assert map_settings(card) in {one.settings for one in card.lung_shares}
 
 
 @pytest.mark.parametrize("model_id", RECIPES)
@@ -96,7 +107,7 @@ def test_the_gate_tells_foreign_pictures(model_id: str) -> None:
 def test_the_gate_of_the_best_model_turns_away_what_is_no_radiograph() -> None:
     model = store.load_model(ROOT / "covidxr-resnet18")
     kinds = dict(foreign_pictures())  # the last of each kind
-    refused = {kind: workflows.predict_case(model, image).refusals for kind, image in kinds.items()}
+    refused = {kind: predict_case(model, image).refusals for kind, image in kinds.items()}
     assert all(refused.values()), refused
 
 
@@ -106,13 +117,13 @@ def test_one_of_two_dicom_files_that_are_each_other_s_negative_is_inverted(datab
     found = []
     for file in sorted((database.parent / "dicom").glob("*.dcm")):
         image = read_image(file.read_bytes(), file.name)
-        found.append(workflows.predict_case(model, image).refusals)
+        found.append(predict_case(model, image).refusals)
     assert [any("inverted" in why for why in own) for own in found] == [True, False]
 
 
 def test_the_measured_bars() -> None:
     """What was reached on the development copy; a change that loses it must be noticed."""
-    accuracy = {e.model_id: e.card.metrics["accuracy"].estimate for e in workflows.list_models() if e.card}
+    accuracy = {e.model_id: e.card.metrics["accuracy"].estimate for e in list_models() if e.card}
     assert accuracy["poster-cnn"] >= 0.80
     assert accuracy["poster-resnet18-pretrained"] >= 0.94
     assert accuracy["covidxr-resnet18"] >= 0.968
@@ -127,19 +138,28 @@ def test_the_lung_segmenter_is_small_and_reaches_its_bar() -> None:
     card = store.load_segmenter(ROOT).card
     assert (ROOT / store.LUNGS / "model.safetensors").stat().st_size < 8_000_000
     assert card.metrics["dice"].low >= 0.95
-    assert store.read_card(ROOT / "covidxr-resnet18-lungs").preprocessing.segmenter_sha256 == card.weights_sha256
+    assert (
+        store.read_card(ROOT / "covidxr-resnet18-lungs").preprocessing.segmenter_sha256
+        == card.weights_sha256
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.data
 def test_no_patient_and_no_twin_of_a_test_image_was_trained_on(database: Path) -> None:
     card = store.read_card(ROOT / "covidxr-resnet18")
-    divided = workflows.split_data(database, card.split)
+    divided = split_data(database, card.split)
     assert divided.split.fingerprint == card.split_fingerprint
     predictions = store.read_predictions(ROOT / "covidxr-resnet18")
     split_of = dict(zip(divided.split.files, divided.split.names, strict=True))
-    assert all(split_of[file] == split for file, split in zip(predictions.samples, predictions.splits, strict=True))
-    groups = {name: set(divided.split.groups[divided.split.rows(name)].tolist()) for name in ("train", "val", "test")}
+    assert all(
+        split_of[file] == split
+        for file, split in zip(predictions.samples, predictions.splits, strict=True)
+    )
+    groups = {
+        name: set(divided.split.groups[divided.split.rows(name)].tolist())
+        for name in ("train", "val", "test")
+    }
     assert not groups["train"] & (groups["val"] | groups["test"])
 
 
@@ -150,6 +170,8 @@ def test_the_weights_give_the_stored_predictions(database: Path, model_id: str) 
     model, predictions = store.load_model(ROOT / model_id), store.read_predictions(ROOT / model_id)
     chosen = np.random.default_rng(0).choice(len(predictions), 40, replace=False)
     files = [predictions.samples[i] for i in chosen]
-    pixels = np.stack([view_of(model, read_image((database / f).read_bytes(), f)).pixels for f in files])
+    pixels = np.stack(
+        [view_of(model, read_image((database / f).read_bytes(), f)).pixels for f in files]
+    )
     scores = predict_scores(model.network, pixels, np.arange(40), model.card.preprocessing)
     assert np.allclose(scores, predictions.y_score[chosen], atol=1e-3)

@@ -62,7 +62,9 @@ def test_not_a_number_is_not_written() -> None:
         to_json({"x": float("nan")})
 
 
-def test_a_failed_write_leaves_the_old_text_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_text_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_text(tmp_path / "f", "old")
 
     def full_disk(*_: object) -> None:

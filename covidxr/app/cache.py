@@ -10,17 +10,30 @@ from typing import TYPE_CHECKING, Any, Literal
 import streamlit as st
 from PIL import Image
 
-from covidxr import workflows
 from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
-from covidxr.data.lungs import LungMask
-from covidxr.data.metadata import LeftOut
 from covidxr.errors import ImageError
+from covidxr.explanation.audit import map_settings
 from covidxr.figures import MODEL_COLOURS, fit_screen
+from covidxr.images.metadata import LeftOut
+from covidxr.images.radiograph import read_radiograph
+from covidxr.lungs.crops import load_segmenter, lung_mask, segmenter_card
+from covidxr.lungs.masks import LungMask
 from covidxr.models.store import LoadedModel
+from covidxr.prediction.cases import (
+    explain_case,
+    padding_sentence,
+    predict_case,
+    read_picture,
+    reading_warnings,
+    sample_phantom,
+    stability_of_case,
+)
+from covidxr.prediction.loading import load_model
+from covidxr.prediction.log import log_use
 from covidxr.records import Attribution, CasePrediction, GreyImage, Stability, display_name
 
 if TYPE_CHECKING:
-    from covidxr.models.segmentation import LoadedSegmenter
+    from covidxr.lungs.segmenter import LoadedSegmenter
 
 QUICK_METHODS = ("gradcam", "hirescam")
 """Those that pass the network once; the others do so dozens of times."""
@@ -58,24 +71,39 @@ class Case:
 def judge(card: ModelCard, picture: Picture) -> Case | ImageError:
     """Return what a model says of a picture, or why the picture cannot be read. Raises ModelError for a model that is broken."""
     try:
-        case = _judge(card.model_id, card.weights_sha256, card.gate.sha256 if card.gate else "", picture.sha256, picture, card)
+        case = _judge(
+            card.model_id,
+            card.weights_sha256,
+            card.gate.sha256 if card.gate else "",
+            picture.sha256,
+            picture,
+            card,
+        )
     except ImageError as error:
         log_once(card, picture.sha256, "unreadable")
         return error
     if not picture.synthetic:
         refused = bool(case.prediction.refusals)
-        log_once(card, picture.sha256, "refused" if refused else "answered", None if refused else case.prediction.predicted)
+        log_once(
+            card,
+            picture.sha256,
+            "refused" if refused else "answered",
+            None if refused else case.prediction.predicted,
+        )
     return case
 
 
 def log_once(
-    card: ModelCard, input_sha256: str, verdict: Literal["answered", "refused", "unreadable"], predicted: str | None = None
+    card: ModelCard,
+    input_sha256: str,
+    verdict: Literal["answered", "refused", "unreadable"],
+    predicted: str | None = None,
 ) -> None:
     """Log the use of a model on a file, see `log_use`; a file that a session asks for anew is not logged again."""
     seen: set[tuple[str, str]] = st.session_state.setdefault("logged", set())
     if not input_sha256 or (card.weights_sha256, input_sha256) not in seen:
         seen.add((card.weights_sha256, input_sha256))
-        workflows.log_use(card, input_sha256, verdict, predicted)
+        log_use(card, input_sha256, verdict, predicted)
 
 
 def explain(card: ModelCard, picture: Picture, target: str, method: str = "") -> Attribution:
@@ -83,9 +111,11 @@ def explain(card: ModelCard, picture: Picture, target: str, method: str = "") ->
 
     A slow one shows its progress. Raises ImageError, ModelError.
     """
-    settings = workflows.map_settings(card, method)
+    settings = map_settings(card, method)
     if settings.method in QUICK_METHODS:
-        return _explain(card.model_id, card.weights_sha256, picture.sha256, target, settings, picture)
+        return _explain(
+            card.model_id, card.weights_sha256, picture.sha256, target, settings, picture
+        )
     # Streamlit would draw the progress anew with each hit of a cache of its own, so slow maps are kept with the session.
     kept: dict[Any, Attribution] = st.session_state.setdefault("slow maps", {})
     key = (card.model_id, card.weights_sha256, picture.sha256, target, settings)
@@ -95,9 +125,9 @@ def explain(card: ModelCard, picture: Picture, target: str, method: str = "") ->
         def watch(done: int, total: int) -> None:
             bar.progress(done / total, f"{title}: {done:,} of {total:,} passes through the network")
 
-        image = workflows.read_picture(picture.content, picture.name)
+        image = read_picture(picture.content, picture.name)
         model = load(card.model_id, card.weights_sha256)
-        kept[key] = workflows.explain_case(model, image, target, settings.method, watch)
+        kept[key] = explain_case(model, image, target, settings.method, watch)
         bar.empty()
         if len(kept) > _SLOW_MAPS:
             kept.pop(next(iter(kept)), None)
@@ -109,24 +139,26 @@ def lungs(picture: Picture) -> LungMask:
 
     Raises ImageError, and ModelError when no segmenter is stored.
     """
-    return _lungs(workflows.segmenter_card().weights_sha256, picture.sha256, picture)
+    return _lungs(segmenter_card().weights_sha256, picture.sha256, picture)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def phantom(class_name: str, seed: int) -> Picture:
     """Return a synthetic phantom as if it had been uploaded."""
     content = io.BytesIO()
-    Image.fromarray(workflows.sample_phantom(class_name, seed)).save(content, "PNG")
+    Image.fromarray(sample_phantom(class_name, seed)).save(content, "PNG")
     return Picture.of(f"{display_name(class_name)} phantom", content.getvalue(), synthetic=True)
 
 
 # A parameter whose name begins with an underscore is no part of the key: the hashes stand for what it holds.
 
 
-@st.cache_resource(max_entries=len(MODEL_COLOURS), show_spinner="Loading the model: a few seconds, once…")
+@st.cache_resource(
+    max_entries=len(MODEL_COLOURS), show_spinner="Loading the model: a few seconds, once…"
+)
 def load(model_id: str, weights_sha256: str) -> LoadedModel:
     """Return a stored model, loaded once for all sessions. Raises ModelError."""
-    return workflows.load_model(model_id)
+    return load_model(model_id)
 
 
 def gated(card: ModelCard) -> LoadedModel:
@@ -139,16 +171,23 @@ def gated(card: ModelCard) -> LoadedModel:
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _judge(model_id: str, weights_sha256: str, gate_sha256: str, picture_sha256: str, _picture: Picture, _card: ModelCard) -> Case:
-    radiograph = workflows.read_radiograph(_picture.content, _picture.name)
+def _judge(
+    model_id: str,
+    weights_sha256: str,
+    gate_sha256: str,
+    picture_sha256: str,
+    _picture: Picture,
+    _card: ModelCard,
+) -> Case:
+    radiograph = read_radiograph(_picture.content, _picture.name)
     model, image = gated(_card), radiograph.image
-    prediction = workflows.predict_case(model, image)
+    prediction = predict_case(model, image)
     return Case(
         fit_screen(image),
         replace(prediction, refusals=radiograph.refusals + prediction.refusals),
-        workflows.padding_sentence(image),
-        workflows.reading_warnings(radiograph),
-        workflows.stability_of_case(model, image),
+        padding_sentence(image),
+        reading_warnings(radiograph),
+        stability_of_case(model, image),
         radiograph.dropped,
     )
 
@@ -162,15 +201,15 @@ def _explain(
     settings: MapSettings,
     _picture: Picture,
 ) -> Attribution:
-    image = workflows.read_picture(_picture.content, _picture.name)
-    return workflows.explain_case(load(model_id, weights_sha256), image, target, settings.method)
+    image = read_picture(_picture.content, _picture.name)
+    return explain_case(load(model_id, weights_sha256), image, target, settings.method)
 
 
 @st.cache_resource(max_entries=1, show_spinner="Loading the lung segmenter: a few seconds, once…")
 def _segmenter(weights_sha256: str) -> LoadedSegmenter:
-    return workflows.load_segmenter(weights_sha256)
+    return load_segmenter(weights_sha256)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
 def _lungs(weights_sha256: str, picture_sha256: str, _picture: Picture) -> LungMask:
-    return workflows.lung_mask(_segmenter(weights_sha256), workflows.read_picture(_picture.content, _picture.name))
+    return lung_mask(_segmenter(weights_sha256), read_picture(_picture.content, _picture.name))

@@ -11,7 +11,9 @@ import streamlit as st
 from covidxr.errors import CovidxrError
 from covidxr.records import RESEARCH_ONLY
 
-_ESCAPED = str.maketrans({mark: "\\" + mark for mark in string.punctuation} | {"\n": " ", "\r": " "})
+_ESCAPED = str.maketrans(
+    {mark: "\\" + mark for mark in string.punctuation} | {"\n": " ", "\r": " "}
+)
 # Addresses become links even when escaped; an invisible joiner, which is no part of an address, keeps them text.
 _ADDRESSES = (("://", ":\u2060//"), ("www.", "www\u2060."), ("@", "@\u2060"))
 
@@ -38,7 +40,10 @@ def page(path: str, title: str, purpose: str) -> Iterator[None]:
 def show_error(sentence: str) -> None:
     """Show what went wrong and how to mend it."""
     a_name = "_" in sentence.split(" ", 1)[0]  # of a setting, which is spelt as it is
-    st.error(literal(sentence if a_name else sentence[:1].upper() + sentence[1:]), icon=":material/error:")
+    st.error(
+        literal(sentence if a_name else sentence[:1].upper() + sentence[1:]),
+        icon=":material/error:",
+    )
 
 
 def literal(text: str) -> str:

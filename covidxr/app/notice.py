@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from covidxr import workflows
+from covidxr.prediction.log import logs_uses
 
 _ACCEPTED = "notice accepted"
 
@@ -27,7 +27,7 @@ def accepted() -> bool:
 
 
 def _what_is_logged() -> str:
-    if not workflows.logs_uses():
+    if not logs_uses():
         return "No log is kept of what is asked."
     return "A log on the server gets one line for each: time, hash of the file, model and verdict; no pixels, no name."
 

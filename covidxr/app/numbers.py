@@ -13,21 +13,25 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from covidxr import workflows
 from covidxr.cards import ModelCard, ThresholdFigures
-from covidxr.evaluation.calibration import (
+from covidxr.evaluation.stored import (
+    ModelEvaluation,
+    compare_stored,
+    evaluate_stored,
+    evaluation_json,
+    stored_predictions,
+)
+from covidxr.metrics.calibration import (
     ReliabilityCurve,
     apply_temperature,
     figures_at_threshold,
     predictive_intervals,
     reliability_curve,
 )
-from covidxr.evaluation.comparison import Comparison
-from covidxr.evaluation.curves import Points, precision_recall_points, roc_points
+from covidxr.metrics.comparison import Comparison
+from covidxr.metrics.curves import Points, precision_recall_points, roc_points
 from covidxr.records import Interval, Predictions
 from covidxr.storage import defused
-from covidxr.workflows import ModelEvaluation
-from covidxr.workflows.evaluation import evaluation_json
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -35,7 +39,13 @@ F = TypeVar("F", bound=Callable[..., object])
 def _kept(entries: int, spinner: str | bool = False) -> Callable[[F], F]:
     """Keep a function's results; a card stands for the weights and predictions that it was stored with."""
     identity: dict[str | type, Callable[[Any], Any]] = {
-        ModelCard: lambda card: (card.model_id, card.weights_sha256, card.created, card.external, card.dataset_fingerprint)
+        ModelCard: lambda card: (
+            card.model_id,
+            card.weights_sha256,
+            card.created,
+            card.external,
+            card.dataset_fingerprint,
+        )
     }
     return st.cache_resource(max_entries=entries, show_spinner=spinner, hash_funcs=identity)  # type: ignore[return-value]
 
@@ -43,7 +53,7 @@ def _kept(entries: int, spinner: str | bool = False) -> Callable[[F], F]:
 @_kept(8)
 def _test_samples(card: ModelCard) -> tuple[Predictions, Predictions]:
     """What a model said of its test samples, before and after temperature scaling."""
-    raw = workflows.stored_predictions(card.model_id, card.external)[1].take("test")
+    raw = stored_predictions(card.model_id, card.external)[1].take("test")
     return raw, replace(raw, y_score=apply_temperature(raw.y_score, card.temperature))
 
 
@@ -64,7 +74,9 @@ def rows_of_cell(card: ModelCard, cell: tuple[int, int] | None) -> list[int]:
     truth, called = part.y_true, part.y_pred
     mask = truth != called if cell is None else (truth == cell[0]) & (called == cell[1])
     chosen = np.flatnonzero(mask)
-    worst_first: list[int] = chosen[np.argsort(part.y_score[chosen, truth[chosen]], kind="stable")].tolist()
+    worst_first: list[int] = chosen[
+        np.argsort(part.y_score[chosen, truth[chosen]], kind="stable")
+    ].tolist()
     return worst_first
 
 
@@ -77,19 +89,24 @@ def scores_of(card: ModelCard, sample: str) -> npt.NDArray[np.float64]:
 @_kept(8, "Working out the figures and their intervals: a second or two, once…")
 def evaluation(card: ModelCard) -> ModelEvaluation:
     """Return all figures of a model on its test split."""
-    return workflows.evaluate_stored(*workflows.stored_predictions(card.model_id, card.external))
+    return evaluate_stored(*stored_predictions(card.model_id, card.external))
 
 
 @_kept(8, "Testing every pair of models: a few seconds, once…")
 def comparison(cards: Sequence[ModelCard], intersect: bool) -> Comparison:
     """Return the paired tests between models. Raises ConfigError when their test samples differ and `intersect` is false."""
-    return workflows.compare_stored([card.model_id for card in cards], intersect=intersect, external=cards[0].external)
+    return compare_stored(
+        [card.model_id for card in cards], intersect=intersect, external=cards[0].external
+    )
 
 
 @_kept(32)
 def reliability(card: ModelCard, class_index: int) -> tuple[ReliabilityCurve, ReliabilityCurve]:
     """Return one class's reliability on test before and after temperature scaling."""
-    before, after = (reliability_curve(part.y_true, part.y_score, class_index, groups=part.groups) for part in _test_samples(card))
+    before, after = (
+        reliability_curve(part.y_true, part.y_score, class_index, groups=part.groups)
+        for part in _test_samples(card)
+    )
     return before, after
 
 
@@ -113,7 +130,9 @@ def at_threshold(card: ModelCard, class_index: int, threshold: float) -> Thresho
     return figures_at_threshold(part.y_true, part.y_score, class_index, threshold, part.groups)
 
 
-def at_prevalence(figures: ThresholdFigures, prevalence: float) -> tuple[Interval | None, Interval | None]:
+def at_prevalence(
+    figures: ThresholdFigures, prevalence: float
+) -> tuple[Interval | None, Interval | None]:
     """Return PPV and NPV where `prevalence` of the patients have the class."""
     if figures.sensitivity is None or figures.specificity is None:
         return None, None
@@ -122,7 +141,7 @@ def at_prevalence(figures: ThresholdFigures, prevalence: float) -> tuple[Interva
 
 def figures_json(card: ModelCard) -> str:
     """Return what `covidxr evaluate --json` prints."""
-    figures = evaluation_json(*workflows.stored_predictions(card.model_id, card.external))
+    figures = evaluation_json(*stored_predictions(card.model_id, card.external))
     return json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -135,5 +154,7 @@ def predictions_csv(card: ModelCard, rows: Iterable[int]) -> str:
     called = part.y_pred
     for i in rows:
         names = (part.class_names[part.y_true[i]], part.class_names[called[i]])
-        writer.writerow([*map(defused, (part.samples[i], *names)), *(f"{p:.6f}" for p in part.y_score[i])])
+        writer.writerow(
+            [*map(defused, (part.samples[i], *names)), *(f"{p:.6f}" for p in part.y_score[i])]
+        )
     return text.getvalue()

@@ -9,19 +9,27 @@ from typing import Any
 
 import streamlit as st
 
-from covidxr import workflows
 from covidxr.app.cache import Picture, load
 from covidxr.app.frame import literal, show_error
 from covidxr.app.viewer import read_sample
 from covidxr.cards import ModelCard
-from covidxr.data.dataset import Dataset
+from covidxr.datasets.dataset import Dataset
 from covidxr.errors import CovidxrError
 from covidxr.figures import fit_screen
+from covidxr.prediction.cases import read_picture
+from covidxr.prediction.similar import (
+    SimilarCase,
+    TrainingFeatures,
+    features_at,
+    features_of,
+    similar_cases,
+)
 from covidxr.records import display_name
-from covidxr.workflows.similar import SimilarCase, TrainingFeatures, features_at, features_of, similar_cases
 
 _TILE_EDGE = 512
-_BY_STATE: dict[str | type[Any], Callable[[Any], Any]] = {Dataset: lambda dataset: (str(dataset.path), dataset.state)}
+_BY_STATE: dict[str | type[Any], Callable[[Any], Any]] = {
+    Dataset: lambda dataset: (str(dataset.path), dataset.state)
+}
 
 
 def similar_section(card: ModelCard, picture: Picture, dataset: Dataset | None) -> None:
@@ -36,15 +44,21 @@ def similar_section(card: ModelCard, picture: Picture, dataset: Dataset | None) 
     try:
         known = training_features(card, dataset)
         if known is not None:
-            cases = _cases_of_picture(card.model_id, card.weights_sha256, dataset, picture.sha256, picture)
+            cases = _cases_of_picture(
+                card.model_id, card.weights_sha256, dataset, picture.sha256, picture
+            )
             st.markdown(literal(_summary(cases)))
             if any(case.twin for case in cases):
-                st.warning("The model learned from a picture nearly the same as this one: what it says here proves little.")
+                st.warning(
+                    "The model learned from a picture nearly the same as this one: what it says here proves little."
+                )
             with st.grid(min_column_width=150):
                 for case in cases:
                     with st.container(gap="xsmall"):
                         _tile(dataset, case)
-            st.caption(f"{distance_caption(known)} Whether one of them is of the same patient is not known.")
+            st.caption(
+                f"{distance_caption(known)} Whether one of them is of the same patient is not known."
+            )
     except CovidxrError as error:
         show_error(str(error))
 
@@ -55,8 +69,12 @@ def training_features(card: ModelCard, dataset: Dataset) -> TrainingFeatures | N
         place = st.empty()
         with place.container():
             n = sum(card.class_counts["train"].values())
-            st.caption(f"The model has to look at its {n:,} training pictures again first, once; 10,000 take some minutes.")
-            if not st.button("Look at them", key=f"prepare {card.model_id}", icon=":material/visibility:"):
+            st.caption(
+                f"The model has to look at its {n:,} training pictures again first, once; 10,000 take some minutes."
+            )
+            if not st.button(
+                "Look at them", key=f"prepare {card.model_id}", icon=":material/visibility:"
+            ):
                 return None
         with place.container():
             _prepare(card, dataset)
@@ -89,7 +107,9 @@ def _prepare(card: ModelCard, dataset: Dataset) -> None:
     def show(done: int, total: int) -> None:
         left = (time.monotonic() - started) / done * (total - done)
         how_long = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
-        bar.progress(done / total, f"{done:,} of {total:,} training pictures seen, about {how_long} left")
+        bar.progress(
+            done / total, f"{done:,} of {total:,} training pictures seen, about {how_long} left"
+        )
 
     features_of(load(card.model_id, card.weights_sha256), dataset, show)
 
@@ -98,26 +118,38 @@ def _summary(cases: tuple[SimilarCase, ...]) -> str:
     tally = Counter(case.class_name for case in cases).most_common()
     if len(tally) == 1:
         return f"Of the {len(cases)} nearest, all are {display_name(tally[0][0])}."
-    return f"Of the {len(cases)} nearest, " + ", ".join(f"{n} {display_name(name)}" for name, n in tally) + "."
+    return (
+        f"Of the {len(cases)} nearest, "
+        + ", ".join(f"{n} {display_name(name)}" for name, n in tally)
+        + "."
+    )
 
 
 def _tile(dataset: Dataset, case: SimilarCase) -> None:
     name, title = case.file.rpartition("/")[2].rpartition(".")[0], display_name(case.class_name)
     try:
-        image = workflows.read_picture(read_sample(dataset, case.file).content, case.file)
+        image = read_picture(read_sample(dataset, case.file).content, case.file)
         alt = f"{name}: {title}, distance {case.distance:.2f}"
         st.image(fit_screen(image, _TILE_EDGE), width="stretch", output_format="PNG", alt=alt)
     except CovidxrError as error:
         show_error(str(error))
     nearly = "nearly the same picture, " if case.twin else ""
     st.markdown(f"**{literal(title)}**")
-    st.caption(literal(f"{name}, {case.source or 'source not known'}, {nearly}distance {case.distance:.2f}"))
+    st.caption(
+        literal(
+            f"{name}, {case.source or 'source not known'}, {nearly}distance {case.distance:.2f}"
+        )
+    )
 
 
 # A parameter whose name begins with an underscore is no part of the key.
 
 
-@st.cache_resource(max_entries=2, show_spinner="Opening the training pictures: a few seconds, once…", hash_funcs=_BY_STATE)
+@st.cache_resource(
+    max_entries=2,
+    show_spinner="Opening the training pictures: a few seconds, once…",
+    hash_funcs=_BY_STATE,
+)
 def _features(model_id: str, weights_sha256: str, dataset: Dataset) -> TrainingFeatures:
     return features_of(load(model_id, weights_sha256), dataset)
 
@@ -126,10 +158,16 @@ def _features(model_id: str, weights_sha256: str, dataset: Dataset) -> TrainingF
 def _cases_of_picture(
     model_id: str, weights_sha256: str, dataset: Dataset, picture_sha256: str, _picture: Picture
 ) -> tuple[SimilarCase, ...]:
-    image = workflows.read_picture(_picture.content, _picture.name)
-    return similar_cases(load(model_id, weights_sha256), _features(model_id, weights_sha256, dataset), image)
+    image = read_picture(_picture.content, _picture.name)
+    return similar_cases(
+        load(model_id, weights_sha256), _features(model_id, weights_sha256, dataset), image
+    )
 
 
 @st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=_BY_STATE)
-def _cases_of_file(model_id: str, weights_sha256: str, dataset: Dataset, file: str) -> tuple[SimilarCase, ...]:
-    return similar_cases(load(model_id, weights_sha256), _features(model_id, weights_sha256, dataset), file)
+def _cases_of_file(
+    model_id: str, weights_sha256: str, dataset: Dataset, file: str
+) -> tuple[SimilarCase, ...]:
+    return similar_cases(
+        load(model_id, weights_sha256), _features(model_id, weights_sha256, dataset), file
+    )

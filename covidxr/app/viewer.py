@@ -8,15 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from covidxr import workflows
 from covidxr.app import numbers
 from covidxr.app.cache import Picture, explain
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
-from covidxr.data.dataset import Dataset
-from covidxr.data.imports import list_imports
+from covidxr.datasets.custom import list_imports
+from covidxr.datasets.dataset import Dataset, open_dataset
+from covidxr.datasets.split_data import default_dataset
 from covidxr.errors import CovidxrError, DatasetError
+from covidxr.evaluation.stored import check_dataset
 from covidxr.figures import fit_screen, heat_overlay, whole_percent
+from covidxr.prediction.cases import read_picture
 from covidxr.records import display_name
 from covidxr.reports.heat_maps import heat_caption
 
@@ -40,7 +42,7 @@ def choose_dataset(card: ModelCard) -> Dataset | None:
     if not named and not card.synthetic:
         return None
     try:
-        return _open(card, named or str(workflows.default_dataset()))
+        return _open(card, named or str(default_dataset()))
     except DatasetError as error:
         if named:
             st.sidebar.error(literal(str(error)))
@@ -49,24 +51,30 @@ def choose_dataset(card: ModelCard) -> Dataset | None:
 
 def _open(card: ModelCard, path: str) -> Dataset:
     dataset = opened_dataset(path)
-    workflows.check_dataset(card, dataset)
+    check_dataset(card, dataset)
     return dataset
 
 
 @st.cache_resource(max_entries=4, ttl=600, show_spinner="Opening the dataset…")
 def opened_dataset(path: str) -> Dataset:
     """Return the dataset at a path, listed but not decoded. Raises DatasetError."""
-    return workflows.open_dataset(path)
+    return open_dataset(path)
 
 
-@st.cache_resource(max_entries=256, show_spinner=False, hash_funcs={Dataset: lambda dataset: (str(dataset.path), dataset.state)})
+@st.cache_resource(
+    max_entries=256,
+    show_spinner=False,
+    hash_funcs={Dataset: lambda dataset: (str(dataset.path), dataset.state)},
+)
 def read_sample(dataset: Dataset, file: str) -> Picture:
     """Return a dataset's picture as if it had been dropped on the page."""
     return Picture.of(file, dataset.read(file), dataset.synthetic)
 
 
 @st.fragment
-def gallery(cards: Sequence[ModelCard], samples: Sequence[str], dataset: Dataset | None, key: str) -> None:
+def gallery(
+    cards: Sequence[ModelCard], samples: Sequence[str], dataset: Dataset | None, key: str
+) -> None:
     """Show test samples, a page at a time, each with what every one of the models said of it.
 
     key: names the selection: another one begins on its first page.
@@ -75,7 +83,9 @@ def gallery(cards: Sequence[ModelCard], samples: Sequence[str], dataset: Dataset
         st.caption("No picture of the test split is here.")
         return
     if dataset is None:
-        st.info("To see the pictures, name the dataset's folder or zip in the sidebar. Their names and figures are here without:")
+        st.info(
+            "To see the pictures, name the dataset's folder or zip in the sidebar. Their names and figures are here without:"
+        )
         _table(cards, samples)
         return
     pages = -(-len(samples) // PAGE_SIZE)
@@ -96,7 +106,7 @@ def _tile(cards: Sequence[ModelCard], sample: str, dataset: Dataset, key: str) -
     asked = st.toggle("Heat map", key=key)
     try:
         picture = read_sample(dataset, sample)
-        image = workflows.read_picture(picture.content, sample)
+        image = read_picture(picture.content, sample)
         alt = f"{name}, {truth}; {sayings[0]}"
         if not asked:
             place.image(fit_screen(image, TILE_EDGE), width="stretch", output_format="PNG", alt=alt)
@@ -106,8 +116,17 @@ def _tile(cards: Sequence[ModelCard], sample: str, dataset: Dataset, key: str) -
                 called = card.class_names[int(np.argmax(numbers.scores_of(card, sample)))]
                 attribution = explain(card, picture, called)
                 overlay = heat_overlay(fit_screen(image, TILE_EDGE), attribution.heat, 0.6)
-                caption = heat_caption(attribution) if len(cards) == 1 else f"{literal(card.model_id)}: {heat_caption(attribution)}"
-                st.image(overlay, caption=caption, width="stretch", alt=f"{alt}; heat map for {display_name(called)}")
+                caption = (
+                    heat_caption(attribution)
+                    if len(cards) == 1
+                    else f"{literal(card.model_id)}: {heat_caption(attribution)}"
+                )
+                st.image(
+                    overlay,
+                    caption=caption,
+                    width="stretch",
+                    alt=f"{alt}; heat map for {display_name(called)}",
+                )
     except CovidxrError as error:
         with place.container():
             show_error(str(error))
@@ -121,7 +140,9 @@ def _said(cards: Sequence[ModelCard], sample: str) -> tuple[str, list[str]]:
     for card in cards:
         scores = numbers.scores_of(card, sample)
         order = np.argsort(-scores)
-        said = ", ".join(f"{display_name(card.class_names[k])} {whole_percent(scores[k])}" for k in order)
+        said = ", ".join(
+            f"{display_name(card.class_names[k])} {whole_percent(scores[k])}" for k in order
+        )
         # A figure does not part from its sign.
         sayings.append(said.replace(" %", "\u00a0%"))
     return truth, sayings

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from covidxr import workflows
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
+from covidxr.evaluation.external import external_tests, stored_external
 from covidxr.figures import percent, whole_percent
 from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.models.store import ModelEntry
-from covidxr.reports.verdicts import gate_worth
+from covidxr.prediction.loading import list_models, weights_folder
+from covidxr.reports.sentences import gate_worth
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
 """Names of files that the pages take; what is in them decides whether they are read."""
@@ -31,7 +32,7 @@ def chart(name: str) -> dict[str, object]:
 
 def stored_models() -> tuple[ModelEntry, ...]:
     """List the stored models anew, since a run may have added one; the most accurate comes first, broken ones say why."""
-    return workflows.list_models()
+    return list_models()
 
 
 def architecture_title(architecture: str) -> str:
@@ -57,11 +58,17 @@ def choose_model() -> ModelCard | None:
         no_models(entries)
         return None
     chosen = st.sidebar.selectbox(
-        "Model", list(cards), key="model", persist_state="session", help="The most accurate on its own test pictures stands first."
+        "Model",
+        list(cards),
+        key="model",
+        persist_state="session",
+        help="The most accurate on its own test pictures stands first.",
     )
     card = cards[chosen]
     accuracy = percent(card.metrics["accuracy"], test_size(card))
-    st.sidebar.caption(f"{literal(architecture_title(card.architecture))}  \nTest accuracy {accuracy}")
+    st.sidebar.caption(
+        f"{literal(architecture_title(card.architecture))}  \nTest accuracy {accuracy}"
+    )
     return card
 
 
@@ -70,7 +77,11 @@ def choose_test_set(cards: Sequence[ModelCard]) -> list[ModelCard]:
 
     Return the cards as judged there. The choice is offered where all of the models were judged on one external set at least.
     """
-    shared = set.intersection(*(set(workflows.external_tests(card.model_id)) for card in cards)) if cards else set()
+    shared = (
+        set.intersection(*(set(external_tests(card.model_id)) for card in cards))
+        if cards
+        else set()
+    )
     if not shared:
         return list(cards)
     names = ["", *sorted(shared)]
@@ -83,7 +94,7 @@ def choose_test_set(cards: Sequence[ModelCard]) -> list[ModelCard]:
     )
     if not chosen:
         return list(cards)
-    judged = [workflows.stored_external(card.model_id, chosen)[0] for card in cards]
+    judged = [stored_external(card.model_id, chosen)[0] for card in cards]
     st.info(
         f"**External test set {literal(chosen)}**: {test_size(judged[0]):,} pictures from {literal(judged[0].dataset_name)}. "
         "Thresholds and calibration stay those that were chosen on each model's own validation pictures.",
@@ -95,10 +106,15 @@ def choose_test_set(cards: Sequence[ModelCard]) -> list[ModelCard]:
 def no_models(entries: Sequence[ModelEntry]) -> None:
     """Say that there is no model to use, why the stored ones cannot be, and how to get one."""
     st.info(
-        "There is no model to judge pictures with yet. Train one on your dataset, then reload this page:", icon=":material/info:"
+        "There is no model to judge pictures with yet. Train one on your dataset, then reload this page:",
+        icon=":material/info:",
     )
-    st.code("python -m covidxr train --data DATASET --recipe covidxr-resnet18", language="bash", wrap_lines=True)
-    folder = literal(str(workflows.weights_folder()))
+    st.code(
+        "python -m covidxr train --data DATASET --recipe covidxr-resnet18",
+        language="bash",
+        wrap_lines=True,
+    )
+    folder = literal(str(weights_folder()))
     st.caption(f"Models are looked for in {folder}; set COVIDXR_WEIGHTS to look in another folder.")
     broken_models(entries)
 
@@ -115,9 +131,13 @@ def model_facts(card: ModelCard) -> None:
     grouped = "a patient's pictures and near-duplicates kept on one side of the split"
     figures = f"accuracy {percent(card.metrics['accuracy'], test_size(card))}"
     if "macro_f1" in card.metrics:
-        figures += f"; macro-F1, which weighs every class the same, {percent(card.metrics['macro_f1'])}"
+        figures += (
+            f"; macro-F1, which weighs every class the same, {percent(card.metrics['macro_f1'])}"
+        )
     given = "split as the dataset's own table says"
-    split = {"grouped": grouped, "given": given}.get(card.split.protocol, "split at random within each class")
+    split = {"grouped": grouped, "given": given}.get(
+        card.split.protocol, "split at random within each class"
+    )
     size = card.preprocessing.image_size
     facts = {
         "Network": f"{architecture_title(card.architecture)}; sees pictures at {size} x {size} pixels",
@@ -127,7 +147,9 @@ def model_facts(card: ModelCard) -> None:
     }
     if card.prediction_sets:
         held = percent(card.prediction_sets.overall.covered, card.prediction_sets.overall.n)
-        facts["Prediction sets"] = f"held the right class for {held}; {whole_percent(card.prediction_sets.coverage)} was aimed at"
+        facts["Prediction sets"] = (
+            f"held the right class for {held}; {whole_percent(card.prediction_sets.coverage)} was aimed at"
+        )
     if card.gate:
         facts["Gate"] = gate_worth(card.gate, test_size(card))
     st.markdown("\n\n".join(f"**{name}:** {literal(text)}" for name, text in facts.items()))

@@ -22,7 +22,11 @@ app = typer.Typer(
 )
 dataset_app = typer.Typer(help="Look at a dataset and divide it.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
-_DATASET_COMMANDS: tuple[Callable[..., None], ...] = (datasets.summary, datasets.audit, datasets.split)
+_DATASET_COMMANDS: tuple[Callable[..., None], ...] = (
+    datasets.summary,
+    datasets.audit,
+    datasets.split,
+)
 _COMMANDS: tuple[Callable[..., None], ...] = (
     datasets.phantom,
     training.train,
@@ -43,7 +47,9 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 )
 for command in _DATASET_COMMANDS:
     dataset_app.command()(command)
-dataset_app.command("import")(imports.import_)  # a keyword, so the function cannot have the command's name
+dataset_app.command("import")(
+    imports.import_
+)  # a keyword, so the function cannot have the command's name
 dataset_app.command()(imports.fetch)
 for command in _COMMANDS:
     app.command()(command)
@@ -68,6 +74,8 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
 ) -> None:
     pass

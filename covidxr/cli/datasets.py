@@ -24,11 +24,13 @@ def phantom(
 
     Example: covidxr phantom phantoms --per-class 100
     """
-    from covidxr.data.phantom import write_phantoms
+    from covidxr.datasets.phantoms import write_phantoms
 
     written = write_phantoms(folder, per_class, size, seed)
     print_result(
-        {"folder": str(written), "images": 4 * per_class}, as_json, lambda c: c.print(f"{4 * per_class} phantoms in {written}")
+        {"folder": str(written), "images": 4 * per_class},
+        as_json,
+        lambda c: c.print(f"{4 * per_class} phantoms in {written}"),
     )
 
 
@@ -37,12 +39,12 @@ def summary(data: Data = None, skip_unreadable: Skip = False, as_json: Json = Fa
 
     Example: covidxr dataset summary --data COVID-19_Radiography_Dataset
     """
-    from covidxr import workflows
-    from covidxr.data.dataset import open_dataset
-    from covidxr.data.duplicates import THUMBNAIL
-    from covidxr.data.pixels import decode
+    from covidxr.datasets.dataset import open_dataset
+    from covidxr.datasets.duplicates import THUMBNAIL
+    from covidxr.datasets.pixels import decode
+    from covidxr.datasets.split_data import default_dataset
 
-    dataset = open_dataset(data or workflows.default_dataset())
+    dataset = open_dataset(data or default_dataset())
     dataset = dataset.without(decode(dataset, THUMBNAIL, skip_unreadable).skipped)
     sources = dataset.sources()
     result = {
@@ -58,8 +60,17 @@ def summary(data: Data = None, skip_unreadable: Skip = False, as_json: Json = Fa
 
     def show(console: Console) -> None:
         note = " (synthetic phantoms, not radiographs)" if dataset.synthetic else ""
-        rows = [[n, f"{c:,}", ", ".join(f"{s} {k:,}" for s, k in sources[n].items())] for n, c in dataset.class_counts().items()]
-        console.print(make_table(f"{dataset.path}{note}: {len(dataset.samples):,} images", ["class", "images", "sources"], rows))
+        rows = [
+            [n, f"{c:,}", ", ".join(f"{s} {k:,}" for s, k in sources[n].items())]
+            for n, c in dataset.class_counts().items()
+        ]
+        console.print(
+            make_table(
+                f"{dataset.path}{note}: {len(dataset.samples):,} images",
+                ["class", "images", "sources"],
+                rows,
+            )
+        )
         for file, reason in dataset.skipped:
             console.print(f"skipped {file}: {reason}", markup=False)
 
@@ -71,11 +82,18 @@ def audit(
     protocol: Protocol = "grouped",
     seed: Seed = 0,
     skip_unreadable: Skip = False,
-    out: Annotated[Path | None, typer.Option(help="CSV file to write: every finding with its images.")] = None,
-    exclude_to: Annotated[Path | None, typer.Option(help="CSV file to write: images to leave out, for `train --exclude`.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file to write: every finding with its images.")
+    ] = None,
+    exclude_to: Annotated[
+        Path | None,
+        typer.Option(help="CSV file to write: images to leave out, for `train --exclude`."),
+    ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="Check whose images to leave out; may be repeated. Without it, those that need no look."),
+        typer.Option(
+            help="Check whose images to leave out; may be repeated. Without it, those that need no look."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -83,15 +101,17 @@ def audit(
 
     Example: covidxr dataset audit --data COVID-19_Radiography_Dataset --exclude-to exclusions.csv
     """
-    from covidxr import workflows
-    from covidxr.data.audit import ADVISED, exclusions, findings_csv
-    from covidxr.data.exclusions import write_exclusions
+    from covidxr.datasets.audit.dataset_audit import audit_dataset, audit_json
+    from covidxr.datasets.audit.findings import ADVISED, exclusions, findings_csv
+    from covidxr.datasets.exclusions import write_exclusions
+    from covidxr.datasets.split_data import default_dataset
     from covidxr.storage import write_text
-    from covidxr.workflows.audits import audit_dataset, audit_json
 
     if exclude and not exclude_to:
-        raise ConfigError("--exclude chooses what goes into an exclusion list: name its file with --exclude-to")
-    audited = audit_dataset(data or workflows.default_dataset(), SplitPlan(protocol, seed), skip_unreadable)  # type: ignore[arg-type]
+        raise ConfigError(
+            "--exclude chooses what goes into an exclusion list: name its file with --exclude-to"
+        )
+    audited = audit_dataset(data or default_dataset(), SplitPlan(protocol, seed), skip_unreadable)  # type: ignore[arg-type]
     checks = {finding.check: finding for finding in audited.findings}
     unknown = sorted(set(exclude or ()) - set(checks))
     if unknown:
@@ -107,18 +127,32 @@ def audit(
 
     def show(console: Console) -> None:
         note = " (synthetic phantoms, not radiographs)" if audited.dataset.synthetic else ""
-        rows = [[finding.check, f"{len(finding.files):,}", finding.sentence] for finding in audited.findings]
+        rows = [
+            [finding.check, f"{len(finding.files):,}", finding.sentence]
+            for finding in audited.findings
+        ]
         console.print(
-            make_table(f"{audited.dataset.path}{note}: {result['n']:,} images", ["check", "images", "what was found"], rows)
+            make_table(
+                f"{audited.dataset.path}{note}: {result['n']:,} images",
+                ["check", "images", "what was found"],
+                rows,
+            )
         )
         if audited.not_divided:
             console.print(f"leaks were not looked for: {audited.not_divided}", markup=False)
-        rows = [[spurious.property, f"{spurious.auroc:.3f}", spurious.sentence] for spurious in audited.spurious]
-        console.print(make_table("What gives the classes away", ["property", "AUROC", "what it says"], rows))
+        rows = [
+            [spurious.property, f"{spurious.auroc:.3f}", spurious.sentence]
+            for spurious in audited.spurious
+        ]
+        console.print(
+            make_table("What gives the classes away", ["property", "AUROC", "what it says"], rows)
+        )
         for file, reason in audited.dataset.skipped:
             console.print(f"skipped {file}: {reason}", markup=False)
         if exclude_to:
-            console.print(f"{result['excluded']:,} images to leave out in {exclude_to}", markup=False)
+            console.print(
+                f"{result['excluded']:,} images to leave out in {exclude_to}", markup=False
+            )
 
     print_result(result, as_json, show)
 
@@ -138,15 +172,21 @@ def split(
 
     Example: covidxr dataset split --data COVID-19_Radiography_Dataset --out split.csv
     """
-    from covidxr import workflows
-    from covidxr.data.splits import write_split
+    from covidxr.datasets.split_data import default_dataset, split_data
+    from covidxr.datasets.splits import write_split
 
     plan = SplitPlan(protocol, seed, SplitFractions(train, val, test))  # type: ignore[arg-type]
-    divided = workflows.split_data(data or workflows.default_dataset(), plan, skip_unreadable)
+    divided = split_data(data or default_dataset(), plan, skip_unreadable)
     names = divided.dataset.class_names
     write_split(divided.split, names, out)
     counts = divided.split.counts(names)
-    result = {"out": str(out), "protocol": protocol, "seed": seed, "fingerprint": divided.split.fingerprint, "counts": counts}
+    result = {
+        "out": str(out),
+        "protocol": protocol,
+        "seed": seed,
+        "fingerprint": divided.split.fingerprint,
+        "counts": counts,
+    }
     rows = [[name, *(f"{c[n]:,}" for n in names)] for name, c in counts.items()]
     title = f"{protocol}, seed {seed}, fingerprint {divided.split.fingerprint}"
     print_result(result, as_json, lambda c: c.print(make_table(title, ["split", *names], rows)))

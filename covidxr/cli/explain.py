@@ -19,15 +19,19 @@ def explain(
     model: Annotated[str, typer.Argument(help="Model id.")],
     file: Annotated[Path, typer.Argument(help="Picture: PNG, JPEG, TIFF or DICOM.")],
     out: Annotated[Path, typer.Option(help="PNG to write: the picture under its heat map.")],
-    method: Annotated[str, typer.Option(help=f"{', '.join(METHOD_TITLES)}; without it, the one that points best.")] = "",
-    target: Annotated[str, typer.Option(help="Class to explain; without it, the predicted one.")] = "",
+    method: Annotated[
+        str, typer.Option(help=f"{', '.join(METHOD_TITLES)}; without it, the one that points best.")
+    ] = "",
+    target: Annotated[
+        str, typer.Option(help="Class to explain; without it, the predicted one.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Write the heat map of one picture as PNG, and say how far maps of its kind may be trusted.
 
     Example: covidxr explain covidxr-resnet18 scan.png --method occlusion --out map.png
     """
-    from covidxr import workflows
+    from covidxr.prediction.cases import explain_file
 
     with tqdm(desc="explaining", disable=None, leave=False) as bar:
 
@@ -35,12 +39,19 @@ def explain(
             bar.total = total
             bar.update(done - bar.n)
 
-        result = workflows.explain_file(model, file, out, method, target, watch)
+        result = explain_file(model, file, out, method, target, watch)
 
     def show(console: Console) -> None:
-        console.print(f"{out}: {METHOD_TITLES[result['method']]} for {result['target']}. {RESEARCH_ONLY}", markup=False)
+        console.print(
+            f"{out}: {METHOD_TITLES[result['method']]} for {result['target']}. {RESEARCH_ONLY}",
+            markup=False,
+        )
         for refusal in result["refusals"]:
-            console.print(f"- Not judged: {refusal} The map deserves no belief.", markup=False, highlight=False)
+            console.print(
+                f"- Not judged: {refusal} The map deserves no belief.",
+                markup=False,
+                highlight=False,
+            )
         for sentence in result["sentences"]:
             console.print(f"- {sentence}", markup=False, highlight=False)
 
@@ -49,16 +60,18 @@ def explain(
 
 def explain_audit(
     model: Annotated[str, typer.Argument(help="Model id.")],
-    data: Annotated[Path, typer.Option(help="The model's dataset, with opacity_boxes.csv beside its images.")],
+    data: Annotated[
+        Path, typer.Option(help="The model's dataset, with opacity_boxes.csv beside its images.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Put a stored model's heat maps to the test and write what came out into its card; takes many minutes.
 
     Example: covidxr explain-audit covidxr-resnet18 --data COVID-19_Radiography_Dataset
     """
-    from covidxr import workflows
+    from covidxr.explanation.audit import audit_maps
 
-    card = workflows.audit_maps(model, data)
+    card = audit_maps(model, data)
 
     def show(console: Console) -> None:
         # Two tables, since one would be cut off on a terminal of 80 columns.
@@ -67,18 +80,42 @@ def explain_audit(
             title = f"Points into a radiologist's box, on {split}; gain on the best constant map"
             console.print(make_table(title, ["map", "n", "hits", "gain"], rows))
         rows = [
-            [share.target, _write(share.settings), str(share.n), percent(asdict(share.inside)), percent(asdict(share.lungs))]
+            [
+                share.target,
+                _write(share.settings),
+                str(share.n),
+                percent(asdict(share.inside)),
+                percent(asdict(share.lungs)),
+            ]
             for share in card.lung_shares
         ]
-        console.print(make_table("Inside the lungs", ["class", "map", "n", "of the map", "lungs, of the picture"], rows))
+        console.print(
+            make_table(
+                "Inside the lungs",
+                ["class", "map", "n", "of the map", "lungs, of the picture"],
+                rows,
+            )
+        )
         rows = [
-            [_write(one.settings), str(one.n), percent(asdict(one.deletion_gain)), percent(asdict(one.insertion_gain))]
+            [
+                _write(one.settings),
+                str(one.n),
+                percent(asdict(one.deletion_gain)),
+                percent(asdict(one.insertion_gain)),
+            ]
             for one in card.faithfulness
         ]
-        console.print(make_table("Areas less those of noise", ["map", "n", "deletion", "insertion"], rows))
+        console.print(
+            make_table("Areas less those of noise", ["map", "n", "deletion", "insertion"], rows)
+        )
 
     parts = ("localisation", "lung_shares", "faithfulness")
-    print_result({"model_id": model} | {name: [asdict(one) for one in getattr(card, name)] for name in parts}, as_json, show)
+    print_result(
+        {"model_id": model}
+        | {name: [asdict(one) for one in getattr(card, name)] for name in parts},
+        as_json,
+        show,
+    )
 
 
 def _kind(one: Localisation) -> str:

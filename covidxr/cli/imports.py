@@ -23,12 +23,24 @@ _BY_HAND = (
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="Folder or zip with a folder for each label, or a CSV table: file,label.")],
-    name: Annotated[str, typer.Option(help="What to call the dataset; --data takes this name from then on.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder or zip with a folder for each label, or a CSV table: file,label."
+        ),
+    ],
+    name: Annotated[
+        str, typer.Option(help="What to call the dataset; --data takes this name from then on.")
+    ],
     label: Annotated[
-        list[str] | None, typer.Option(help="THEIRS=OURS, such as tb=Lung_Opacity; may be repeated. Without it, obvious names.")
+        list[str] | None,
+        typer.Option(
+            help="THEIRS=OURS, such as tb=Lung_Opacity; may be repeated. Without it, obvious names."
+        ),
     ] = None,
-    copy: Annotated[Path | None, typer.Option(help="New folder for a copy in the database's own layout.")] = None,
+    copy: Annotated[
+        Path | None, typer.Option(help="New folder for a copy in the database's own layout.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Take pictures of your own as a dataset: say which class each of their labels stands for. Nothing is copied unless asked.
@@ -37,7 +49,14 @@ def import_(
 
     Example: covidxr dataset import hospital.zip --name hospital --label HEALTHY=Normal --label C19=COVID
     """
-    from covidxr.data.imports import ImportPlan, copy_import, find_labels, open_import, suggest_labels, write_import
+    from covidxr.datasets.custom import (
+        ImportPlan,
+        copy_import,
+        find_labels,
+        open_import,
+        suggest_labels,
+        write_import,
+    )
     from covidxr.records import CLASS_NAMES
 
     root = path.expanduser().resolve()
@@ -69,13 +88,22 @@ def import_(
 
     def show(console: Console) -> None:
         rows = [[theirs, labels.get(theirs, "left out"), f"{n:,}"] for theirs, n in found.items()]
-        console.print(make_table(f"{name}: {len(dataset.samples):,} images", ["label", "class", "images"], rows))
+        console.print(
+            make_table(
+                f"{name}: {len(dataset.samples):,} images", ["label", "class", "images"], rows
+            )
+        )
         if copy is not None:
             console.print(f"copied to {copy}", markup=False)
         empty = [class_name for class_name, n in classes.items() if not n]
         if empty:
-            console.print(f"without {', '.join(empty)}: fit for an external test, not for training", markup=False)
-        console.print(f"judge a model on it with: covidxr evaluate MODEL --external {name}", markup=False)
+            console.print(
+                f"without {', '.join(empty)}: fit for an external test, not for training",
+                markup=False,
+            )
+        console.print(
+            f"judge a model on it with: covidxr evaluate MODEL --external {name}", markup=False
+        )
 
     print_result(result, as_json, show)
 
@@ -89,7 +117,12 @@ def _label_pair(text: str) -> tuple[str, str]:
 
 
 def fetch(
-    to: Annotated[Path | None, typer.Option(help="New folder for the database; without it, it stays in kagglehub's cache.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="New folder for the database; without it, it stays in kagglehub's cache."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Download the COVID-19 Radiography Database from Kaggle, and check that it is whole. A broken download goes on where it was.
@@ -98,16 +131,21 @@ def fetch(
 
     Example: covidxr dataset fetch --to COVID-19_Radiography_Dataset
     """
-    from covidxr.data.dataset import PUBLISHED_COUNTS, open_dataset
+    from covidxr.datasets.dataset import PUBLISHED_COUNTS, open_dataset
     from covidxr.storage import new_folder
 
     if to is not None and to.exists():
-        raise DatasetError(f"there is a {to} already; name a folder that is yet to be, or use it as it is")
+        raise DatasetError(
+            f"there is a {to} already; name a folder that is yet to be, or use it as it is"
+        )
     downloaded = _download()
     counts = open_dataset(downloaded).class_counts()
     wrong = {name: n for name, n in PUBLISHED_COUNTS.items() if counts.get(name) != n}
     if wrong:
-        told = ", ".join(f"{counts.get(name, 0):,} {name} where {n:,} were published" for name, n in wrong.items())
+        told = ", ".join(
+            f"{counts.get(name, 0):,} {name} where {n:,} were published"
+            for name, n in wrong.items()
+        )
         raise DatasetError(
             f"what was downloaded to {downloaded} is not the whole database: {told}; delete it and fetch again, or {_BY_HAND}"
         )
@@ -116,7 +154,9 @@ def fetch(
             shutil.copytree(downloaded, new, dirs_exist_ok=True)
     folder = to or downloaded
     lines = f"{sum(counts.values()):,} images in {folder}, as many of each class as were published"
-    print_result({"folder": str(folder), "classes": counts}, as_json, lambda c: c.print(lines, markup=False))
+    print_result(
+        {"folder": str(folder), "classes": counts}, as_json, lambda c: c.print(lines, markup=False)
+    )
 
 
 def _download() -> Path:
@@ -125,9 +165,13 @@ def _download() -> Path:
         # By name, since it is an extra that need not be installed.
         kagglehub = importlib.import_module("kagglehub")
     except ImportError:
-        raise DatasetError(f'kagglehub is not installed: pip install "covidxr[fetch]" and try again, or {_BY_HAND}') from None
+        raise DatasetError(
+            f'kagglehub is not installed: pip install "covidxr[fetch]" and try again, or {_BY_HAND}'
+        ) from None
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # it prints as it goes, and stdout is the result's
+        with contextlib.redirect_stdout(
+            sys.stderr
+        ):  # it prints as it goes, and stdout is the result's
             return Path(kagglehub.dataset_download(_KAGGLE))
     # Its own errors and those of the libraries below it have no common root: no connection, no such version, a full disk.
     except Exception as error:

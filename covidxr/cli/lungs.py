@@ -26,15 +26,18 @@ def train_lungs(
 
     Example: covidxr train-lungs --data COVID-19_Radiography_Dataset
     """
-    from covidxr import workflows
+    from covidxr.datasets.split_data import default_dataset
+    from covidxr.lungs.training import train_lungs as train_lungs_
 
     recipe, plan = SegmenterRecipe(epochs=epochs), SplitPlan(protocol, split_seed)  # type: ignore[arg-type]
-    card = workflows.train_lungs(data or workflows.default_dataset(), recipe, plan)
+    card = train_lungs_(data or default_dataset(), recipe, plan)
 
     def show(console: Console) -> None:
         rows = [[name, percent(asdict(figure))] for name, figure in card.metrics.items()]
         n = sum(card.mask_counts["test"].values())
-        console.print(make_table(f"{card.model_id} on {n:,} test pictures", ["figure", "value"], rows))
+        console.print(
+            make_table(f"{card.model_id} on {n:,} test pictures", ["figure", "value"], rows)
+        )
 
     print_result(asdict(card), as_json, show)
 
@@ -48,15 +51,19 @@ def audit(
 
     Example: covidxr audit covidxr-resnet18 --data COVID-19_Radiography_Dataset
     """
-    from covidxr import workflows
+    from covidxr.datasets.split_data import default_dataset
+    from covidxr.ood.fitting import fit_gate
     from covidxr.reports.model_card import shortcut_sentences
+    from covidxr.runs.publish import audit_shortcuts
 
-    data = data or workflows.default_dataset()
-    workflows.audit_shortcuts(model, data)
-    card = workflows.fit_gate(model, data)
+    data = data or default_dataset()
+    audit_shortcuts(model, data)
+    card = fit_gate(model, data)
 
     def show(console: Console) -> None:
         for sentence in shortcut_sentences(card):
             console.print(f"- {sentence}", markup=False, highlight=False)
 
-    print_result({"model_id": model, "shortcuts": [asdict(check) for check in card.shortcuts]}, as_json, show)
+    print_result(
+        {"model_id": model, "shortcuts": [asdict(check) for check in card.shortcuts]}, as_json, show
+    )

@@ -13,8 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Data = Annotated[Path | None, typer.Option(help="Folder or zip of the database; without it, synthetic phantoms.")]
-Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read, and list them.")]
+Data = Annotated[
+    Path | None, typer.Option(help="Folder or zip of the database; without it, synthetic phantoms.")
+]
+Skip = Annotated[
+    bool,
+    typer.Option("--skip-unreadable", help="Leave out images that cannot be read, and list them."),
+]
 Protocol = Annotated[
     str,
     typer.Option(

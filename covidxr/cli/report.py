@@ -16,8 +16,14 @@ def report(
     model: Annotated[str, typer.Argument(help="Model id.")],
     file: Annotated[Path, typer.Argument(help="Picture: PNG, JPEG, TIFF or DICOM.")],
     out: Annotated[Path, typer.Option(help="PDF to write.")],
-    label: Annotated[str, typer.Option(help="Printed as it is; without it, the report names no file and no patient.")] = "",
-    dicom: Annotated[Path | None, typer.Option(help="Folder for the same as DICOM: picture, structured report, PDF.")] = None,
+    label: Annotated[
+        str,
+        typer.Option(help="Printed as it is; without it, the report names no file and no patient."),
+    ] = "",
+    dicom: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the same as DICOM: picture, structured report, PDF."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the report of one picture as PDF: picture, heat map, probabilities, and what the model is worth.
@@ -26,9 +32,9 @@ def report(
 
     Example: covidxr report covidxr-resnet18 scan.png --out report.pdf
     """
-    from covidxr import workflows
+    from covidxr.prediction.report import report_file
 
-    result = workflows.report_file(model, file, out, label, dicom=dicom)
+    result = report_file(model, file, out, label, dicom=dicom)
 
     def show(console: Console) -> None:
         console.print(f"{out}: {result['verdict']}. {RESEARCH_ONLY}", markup=False)

@@ -18,27 +18,38 @@ from covidxr.records import RESEARCH_ONLY
 
 
 def models(
-    action: Annotated[str, typer.Argument(help="`verify` loads every model and checks its hash; `list` reads the cards.")] = "list",
+    action: Annotated[
+        str,
+        typer.Argument(
+            help="`verify` loads every model and checks its hash; `list` reads the cards."
+        ),
+    ] = "list",
     as_json: Json = False,
 ) -> None:
     """List the stored models, or verify them.
 
     Example: covidxr models verify
     """
-    from covidxr import workflows
+    from covidxr.prediction.loading import list_models, verify_models, weights_folder
 
     if action not in ("list", "verify"):
         raise ConfigError(f"expected `covidxr models` or `covidxr models verify`, got {action!r}")
-    entries = workflows.list_models()
-    errors = workflows.verify_models() if action == "verify" else {e.model_id: e.error for e in entries}
+    entries = list_models()
+    errors = verify_models() if action == "verify" else {e.model_id: e.error for e in entries}
     result = [
-        {"model_id": e.model_id, "architecture": e.card.architecture if e.card else None, "ok": errors[e.model_id] is None}
+        {
+            "model_id": e.model_id,
+            "architecture": e.card.architecture if e.card else None,
+            "ok": errors[e.model_id] is None,
+        }
         | ({"error": errors[e.model_id]} if errors[e.model_id] else {})
         for e in entries
     ]
     verified = LUNGS in errors
     if verified:
-        result.append({"model_id": LUNGS, "architecture": LUNGS_ARCHITECTURE, "ok": errors[LUNGS] is None})
+        result.append(
+            {"model_id": LUNGS, "architecture": LUNGS_ARCHITECTURE, "ok": errors[LUNGS] is None}
+        )
         result[-1] |= {"error": errors[LUNGS]} if errors[LUNGS] else {}
 
     def show(console: Console) -> None:
@@ -51,7 +62,11 @@ def models(
             ]
             for e in entries
         ]
-        console.print(make_table(str(workflows.weights_folder()), ["model", "architecture", "accuracy on test", "state"], rows))
+        console.print(
+            make_table(
+                str(weights_folder()), ["model", "architecture", "accuracy on test", "state"], rows
+            )
+        )
         if verified:
             console.print(f"{LUNGS}, which finds the lungs: {errors[LUNGS] or 'ok'}", markup=False)
 
@@ -63,66 +78,116 @@ def models(
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model id.")],
     data: Annotated[
-        Path | None, typer.Option(help="The model's dataset, to predict anew; without it, the stored predictions.")
+        Path | None,
+        typer.Option(
+            help="The model's dataset, to predict anew; without it, the stored predictions."
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="val or test.")] = "test",
     prevalence: Annotated[
-        list[str] | None, typer.Option(help="CLASS=SHARE, such as COVID=0.02: PPV and NPV there as well; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="CLASS=SHARE, such as COVID=0.02: PPV and NPV there as well; may be repeated."
+        ),
     ] = None,
     external: Annotated[
-        Path | None, typer.Option(help="Another dataset, to judge the model on and store what it said: folder, zip or import.")
+        Path | None,
+        typer.Option(
+            help="Another dataset, to judge the model on and store what it said: folder, zip or import."
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What to call the external test; without it, the dataset's name.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What to call the external test; without it, the dataset's name."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print a model's figures with 95 % intervals, on its own dataset or, with --external, on another.
 
     Example: covidxr evaluate covidxr-resnet18 --json
     """
-    from covidxr import workflows
+    from covidxr.evaluation.external import evaluate_external
+    from covidxr.evaluation.stored import evaluate_model
     from covidxr.models.store import model_folder, read_card
+    from covidxr.prediction.loading import weights_folder
     from covidxr.reports.model_card import shortcut_sentences
 
     shares = dict(_class_share(text) for text in prevalence or ())
     if external is None:
         if name is not None:
-            raise ConfigError(f"--name {name} names an external test: name its dataset with --external as well")
-        result = workflows.evaluate_model(model, data, split, shares)
+            raise ConfigError(
+                f"--name {name} names an external test: name its dataset with --external as well"
+            )
+        result = evaluate_model(model, data, split, shares)
     elif data is not None or split != "test":
-        raise ConfigError("--external judges another dataset, all of it or its own test split: leave out --data and --split")
+        raise ConfigError(
+            "--external judges another dataset, all of it or its own test split: leave out --data and --split"
+        )
     else:
-        result = workflows.evaluate_external(model, external, name, shares)
+        result = evaluate_external(model, external, name, shares)
 
     def show(console: Console) -> None:
-        on = split if external is None else f"external test {result['external']} ({result['left_out']:,} pictures left out)"
-        console.print(f"{model}, {on}, n = {result['n']:,}; every figure with its 95 % interval", markup=False)
+        on = (
+            split
+            if external is None
+            else f"external test {result['external']} ({result['left_out']:,} pictures left out)"
+        )
+        console.print(
+            f"{model}, {on}, n = {result['n']:,}; every figure with its 95 % interval", markup=False
+        )
         # Two tables, since one would be cut off on a terminal of 80 columns.
         for keys in (("sensitivity", "specificity", "ppv", "npv"), ("f1", "auroc", "auprc")):
-            rows = [[name, f"{c['support']:,}", *(percent(c[k]) for k in keys)] for name, c in result["per_class"].items()]
+            rows = [
+                [name, f"{c['support']:,}", *(percent(c[k]) for k in keys)]
+                for name, c in result["per_class"].items()
+            ]
             console.print(make_table("By class", ["class", "n", *keys], rows))
-        rows = [[name, percent(result[name])] for name in ("accuracy", "balanced_accuracy", "macro_f1")]
+        rows = [
+            [name, percent(result[name])] for name in ("accuracy", "balanced_accuracy", "macro_f1")
+        ]
         rows += [[name, number(result[name])] for name in ("kappa", "mcc") if result[name]]
         console.print(make_table("Over all", ["figure", "value"], rows))
         for name, own in result["per_class"].items():
             if own["prevalence"] is not None:
                 ppv, npv = percent(own["ppv_at_prevalence"]), percent(own["npv_at_prevalence"])
-                console.print(f"{name} at a prevalence of {own['prevalence']:.1%}: PPV {ppv}, NPV {npv}", markup=False)
+                console.print(
+                    f"{name} at a prevalence of {own['prevalence']:.1%}: PPV {ppv}, NPV {npv}",
+                    markup=False,
+                )
         losses = {"nll": number, "brier": number, "ece": percent}
-        before = [[name, write(result["uncalibrated"][name]), write(result[name])] for name, write in losses.items()]
-        console.print(make_table(f"Temperature {result['temperature']:.2f}", ["calibration", "before", "after"], before))
+        before = [
+            [name, write(result["uncalibrated"][name]), write(result[name])]
+            for name, write in losses.items()
+        ]
+        console.print(
+            make_table(
+                f"Temperature {result['temperature']:.2f}",
+                ["calibration", "before", "after"],
+                before,
+            )
+        )
         points = [
-            [name, rule, f"{point['threshold']:.1%}", percent(point["sensitivity"]), percent(point["specificity"])]
+            [
+                name,
+                rule,
+                f"{point['threshold']:.1%}",
+                percent(point["sensitivity"]),
+                percent(point["specificity"]),
+            ]
             for name, rules in result["operating_points"].items()
             for rule, point in rules.items()
             if point
         ]
         columns = ["class", "rule", "threshold", "sensitivity", "specificity"]
         console.print(make_table("Operating points, chosen on val", columns, points))
-        sources = [[name, f"{own['n']:,}", percent(own["accuracy"])] for name, own in result["sources"].items()]
+        sources = [
+            [name, f"{own['n']:,}", percent(own["accuracy"])]
+            for name, own in result["sources"].items()
+        ]
         if sources:
             console.print(make_table("By source", ["source", "n", "accuracy"], sources))
         if split == "test" and external is None:
-            for sentence in shortcut_sentences(read_card(model_folder(workflows.weights_folder(), model))):
+            for sentence in shortcut_sentences(read_card(model_folder(weights_folder(), model))):
                 console.print(f"- {sentence}", markup=False, highlight=False)
 
     print_result(result, as_json, show)
@@ -134,31 +199,38 @@ def _class_share(text: str) -> tuple[str, float]:
     try:
         return name, float(share)
     except ValueError:
-        raise ConfigError(f"expected --prevalence CLASS=SHARE, such as COVID=0.02, got {text!r}") from None
+        raise ConfigError(
+            f"expected --prevalence CLASS=SHARE, such as COVID=0.02, got {text!r}"
+        ) from None
 
 
 def compare(
     model: Annotated[list[str], typer.Argument(help="Two or more model ids.")],
     split: Annotated[str, typer.Option(help="val or test.")] = "test",
-    intersect: Annotated[bool, typer.Option("--intersect", help="Compare on the samples that all models share.")] = False,
+    intersect: Annotated[
+        bool, typer.Option("--intersect", help="Compare on the samples that all models share.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say which differences between models are real: paired tests on the same samples, corrected for their number.
 
     Example: covidxr compare poster-resnet18-pretrained covidxr-resnet18
     """
-    from covidxr import workflows
-    from covidxr.evaluation.comparison import write_p
+    from covidxr.evaluation.stored import compare_stored
     from covidxr.figures import points
+    from covidxr.metrics.comparison import write_p
 
-    result = workflows.compare_stored(model, split, intersect)
+    result = compare_stored(model, split, intersect)
 
     def show(console: Console) -> None:
         console.print(f"{split}, n = {result.n:,}", markup=False)
         for pair in result.pairs:
             console.print(pair.sentence, markup=False)
             p = write_p(pair.macro_f1_p_holm)
-            console.print(f"  macro-F1 of {pair.a} less {pair.b}: {points(pair.macro_f1_difference)}, {p}", markup=False)
+            console.print(
+                f"  macro-F1 of {pair.a} less {pair.b}: {points(pair.macro_f1_difference)}, {p}",
+                markup=False,
+            )
             for name, area in pair.auroc.items():
                 tail = f", {write_p(area.p_holm)}" if area.p_holm is not None else f" ({area.note})"
                 console.print(f"  AUROC of {name}: {points(area.difference)}{tail}", markup=False)
@@ -170,15 +242,27 @@ def compare(
 
 def predict(
     model: Annotated[str, typer.Argument(help="Model id.")],
-    paths: Annotated[list[str], typer.Argument(help="Pictures (PNG, JPEG, TIFF, DICOM), folders or zips.")],
-    explain: Annotated[Path | None, typer.Option(help="Folder for the heat maps of the predicted classes, as PNG.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="File for all rows as a table, with verdicts, uncertainty and reasons.")] = None,
+    paths: Annotated[
+        list[str], typer.Argument(help="Pictures (PNG, JPEG, TIFF, DICOM), folders or zips.")
+    ],
+    explain: Annotated[
+        Path | None, typer.Option(help="Folder for the heat maps of the predicted classes, as PNG.")
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="File for all rows as a table, with verdicts, uncertainty and reasons."),
+    ] = None,
     engine: Annotated[
         Literal["plain", "ray"],
-        typer.Option(help="ray: one folder or address, such as s3://BUCKET/FOLDER, on all cores or a cluster."),
+        typer.Option(
+            help="ray: one folder or address, such as s3://BUCKET/FOLDER, on all cores or a cluster."
+        ),
     ] = "plain",
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the rows of --engine ray, as Parquet; called again, it goes on.")
+        Path | None,
+        typer.Option(
+            help="Folder for the rows of --engine ray, as Parquet; called again, it goes on."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -186,11 +270,13 @@ def predict(
 
     Example: covidxr predict covidxr-resnet18 scans/ --explain heatmaps
     """
-    from covidxr import workflows
+    from covidxr.prediction.cases import predict_paths
 
     if engine == "ray":
         if explain is not None or csv is not None:
-            raise ConfigError("--engine ray writes rows as Parquet into --out and nothing else: leave out --explain and --csv")
+            raise ConfigError(
+                "--engine ray writes rows as Parquet into --out and nothing else: leave out --explain and --csv"
+            )
         if out is None or len(paths) != 1:
             raise ConfigError(
                 "--engine ray takes one folder or address and writes into one folder: predict MODEL SOURCE --engine ray --out DIR"
@@ -198,17 +284,28 @@ def predict(
         _predict_archive(model, paths[0], out, as_json)
         return
     if out is not None:
-        raise ConfigError(f"--out {out} is where --engine ray writes: name that engine too, or use --csv FILE")
-    rows = workflows.predict_paths(model, [Path(path) for path in paths], explain, csv)
+        raise ConfigError(
+            f"--out {out} is where --engine ray writes: name that engine too, or use --csv FILE"
+        )
+    rows = predict_paths(model, [Path(path) for path in paths], explain, csv)
 
     def show(console: Console) -> None:
         names = list(next((row["probabilities"] for row in rows if "probabilities" in row), {}))
-        table = Table("picture", "predicted", *names, title=f"{model}. {RESEARCH_ONLY}", title_justify="left")
+        table = Table(
+            "picture", "predicted", *names, title=f"{model}. {RESEARCH_ONLY}", title_justify="left"
+        )
         for row in rows:
             if "error" in row:
-                table.add_row(row["path"], f"not {'judged' if row['verdict'] == 'refused' else 'read'}: {row['error']}")
+                table.add_row(
+                    row["path"],
+                    f"not {'judged' if row['verdict'] == 'refused' else 'read'}: {row['error']}",
+                )
             else:
-                table.add_row(row["path"], row["predicted"], *(f"{row['probabilities'][n]:.1%}" for n in names))
+                table.add_row(
+                    row["path"],
+                    row["predicted"],
+                    *(f"{row['probabilities'][n]:.1%}" for n in names),
+                )
         console.print(table, markup=False)
 
     print_result({"model_id": model, "predictions": rows}, as_json, show)
@@ -217,9 +314,9 @@ def predict(
 
 
 def _predict_archive(model: str, source: str, out: Path, as_json: bool) -> None:
-    from covidxr import workflows
+    from covidxr.prediction.archive import score_archive
 
-    counts = workflows.score_archive(model, source, out)
+    counts = score_archive(model, source, out)
 
     def show(console: Console) -> None:
         console.print(

@@ -1,1 +1,1 @@
-"""Numbers from `Predictions`: metrics with intervals, calibration, comparison. Knows no torch."""
+"""Evaluation of models on the splits of a dataset."""

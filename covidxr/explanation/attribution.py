@@ -42,7 +42,11 @@ def unwatched(done: int, total: int) -> None:
 
 
 def attribute(
-    model: LoadedModel, pixels: npt.NDArray[np.uint8], target: int, settings: MapSettings, watch: Watch = unwatched
+    model: LoadedModel,
+    pixels: npt.NDArray[np.uint8],
+    target: int,
+    settings: MapSettings,
+    watch: Watch = unwatched,
 ) -> Attribution:
     """Explain the score of class `target` for one picture of (S, S) uint8, as the network sees it.
 
@@ -50,7 +54,14 @@ def attribute(
     Raises AttributeError for a layer that the network does not have.
     """
     with model.lock:
-        maps, grid = heat_maps(model.network, model.card.preprocessing, pixels[None], np.array([target]), settings, watch)
+        maps, grid = heat_maps(
+            model.network,
+            model.card.preprocessing,
+            pixels[None],
+            np.array([target]),
+            settings,
+            watch,
+        )
     heat = maps[0] / max(float(np.abs(maps[0]).max()), 1e-12)
     return Attribution(settings.method, model.card.class_names[target], heat, grid)
 
@@ -102,9 +113,19 @@ def raw_maps(
         layer = network.get_submodule(settings.layer)
         for start in range(0, len(pixels), AT_ONCE):
             some = slice(start, start + AT_ONCE)
-            native = layer_maps(score, layer, to_input(pixels[some], preprocessing), torch.from_numpy(targets[some]), settings)
+            native = layer_maps(
+                score,
+                layer,
+                to_input(pixels[some], preprocessing),
+                torch.from_numpy(targets[some]),
+                settings,
+            )
             grid = (native.shape[-2], native.shape[-1])
-            parts.append(LayerAttribution.interpolate(native, (size, size), interpolate_mode=settings.interpolation)[:, 0])
+            parts.append(
+                LayerAttribution.interpolate(
+                    native, (size, size), interpolate_mode=settings.interpolation
+                )[:, 0]
+            )
             watch(min(start + AT_ONCE, len(pixels)), len(pixels))
     else:
         if settings.method == "occlusion":
@@ -118,18 +139,31 @@ def raw_maps(
     return torch.cat(parts).numpy(), grid
 
 
-def layer_maps(score: nn.Module, layer: nn.Module, x: Tensor, targets: Tensor, settings: MapSettings) -> Tensor:
+def layer_maps(
+    score: nn.Module, layer: nn.Module, x: Tensor, targets: Tensor, settings: MapSettings
+) -> Tensor:
     """Return (B, 1, h, w) maps on a layer's own grid for network input x (B, 3, S, S)."""
     with torch.enable_grad():
         if settings.method == "gradcam":
-            native: Tensor = LayerGradCam(score, layer).attribute(x, target=targets, relu_attributions=True)
+            native: Tensor = LayerGradCam(score, layer).attribute(
+                x, target=targets, relu_attributions=True
+            )
         else:
-            native = LayerGradientXActivation(score, layer).attribute(x, target=targets).sum(dim=1, keepdim=True)
+            native = (
+                LayerGradientXActivation(score, layer)
+                .attribute(x, target=targets)
+                .sum(dim=1, keepdim=True)
+            )
     return native.detach()
 
 
 def _input_map(
-    score: _Score, pixels: npt.NDArray[np.uint8], target: int, preprocessing: Preprocessing, settings: MapSettings, watch: Watch
+    score: _Score,
+    pixels: npt.NDArray[np.uint8],
+    target: int,
+    preprocessing: Preprocessing,
+    settings: MapSettings,
+    watch: Watch,
 ) -> Tensor:
     """Return the (1, S, S) map of one picture by a method that works on the input, the channels summed."""
     x = to_input(pixels[None], preprocessing)
@@ -143,17 +177,27 @@ def _input_map(
     elif settings.method == "occlusion":
         window, stride = _patch(settings.window, size)
         with torch.no_grad(), score.watched(watch, _places(settings.window, size) ** 2 + 1):
-            found = Occlusion(score).attribute(x, (3, window, window), (3, stride, stride), black, target, None, AT_ONCE)
+            found = Occlusion(score).attribute(
+                x, (3, window, window), (3, stride, stride), black, target, None, AT_ONCE
+            )
         found = found[:, :1]  # the patch covers all channels, so each holds the same
     else:
         greys = np.linspace(0, 255, 5).astype(np.uint8)[:, None, None] * np.ones_like(pixels)[None]
         baselines = to_input(greys, preprocessing)
-        with torch.enable_grad(), _RANDOM, torch.random.fork_rng(devices=[]), score.watched(watch, SHAP_SAMPLES):
+        with (
+            torch.enable_grad(),
+            _RANDOM,
+            torch.random.fork_rng(devices=[]),
+            score.watched(watch, SHAP_SAMPLES),
+        ):
             torch.manual_seed(0)
             kept = np.random.get_state()
             np.random.seed(0)
             try:
-                parts = [GradientShap(score).attribute(x, baselines, AT_ONCE, 0.0, target) for _ in range(SHAP_SAMPLES // AT_ONCE)]
+                parts = [
+                    GradientShap(score).attribute(x, baselines, AT_ONCE, 0.0, target)
+                    for _ in range(SHAP_SAMPLES // AT_ONCE)
+                ]
             finally:
                 np.random.set_state(kept)
         found = torch.stack(parts).mean(dim=0)
@@ -197,4 +241,6 @@ class _Score(nn.Module):
         watch(self._seen, total)
         if self.kind == "logit":
             return z
-        return torch.cat([z[:, :1] - z[:, 1:].logsumexp(dim=1, keepdim=True), z[:, 1:] - z[:, :1]], dim=1)
+        return torch.cat(
+            [z[:, :1] - z[:, 1:].logsumexp(dim=1, keepdim=True), z[:, 1:] - z[:, :1]], dim=1
+        )

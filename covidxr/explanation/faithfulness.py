@@ -12,8 +12,8 @@ from captum.metrics import infidelity, sensitivity_max
 from torch import Tensor, nn
 
 from covidxr.cards import CascadeStep, MapSettings
-from covidxr.evaluation.faithfulness import deleted, inserted, likeness, removal_masks
 from covidxr.explanation.attribution import Maps, heat_maps
+from covidxr.explanation.removal import deleted, inserted, likeness, removal_masks
 from covidxr.models.architectures import architecture
 from covidxr.models.inference import predict_scores
 from covidxr.models.preprocessing import normalise, to_unit
@@ -30,7 +30,9 @@ RADIUS = 0.02
 """Largest change of a grey value, in [0, 1], that a map should hardly notice."""
 
 
-def probability_curves(model: LoadedModel, pixels: Pictures, targets: Labels, heats: Maps) -> tuple[Maps, Maps]:
+def probability_curves(
+    model: LoadedModel, pixels: Pictures, targets: Labels, heats: Maps
+) -> tuple[Maps, Maps]:
     """Return the deletion and the insertion curves, (N, STEPS + 1) each, of the probability of the classes (N,).
 
     Petsiuk et al. 2018, "RISE", section 4.4: pixels blackened, or put back into a blurred picture, the map's hottest first.
@@ -42,7 +44,9 @@ def probability_curves(model: LoadedModel, pixels: Pictures, targets: Labels, he
             stack = change(picture, removal_masks(heat))
             preprocessing, temperature = model.card.preprocessing, model.card.temperature
             with model.lock:
-                scores = predict_scores(model.network, stack, np.arange(len(stack)), preprocessing, temperature)
+                scores = predict_scores(
+                    model.network, stack, np.arange(len(stack)), preprocessing, temperature
+                )
             rows.append(scores[:, target])
         return np.array(rows, dtype=np.float32)
 
@@ -66,15 +70,23 @@ def infidelity_and_sensitivity(
 
     def explain(inputs: tuple[Tensor]) -> tuple[Tensor]:
         seen = (inputs[0][:, 0].clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-        own = np.repeat(targets, len(seen) // len(targets))  # Captum sets the draws of one picture one after the other
+        own = np.repeat(
+            targets, len(seen) // len(targets)
+        )  # Captum sets the draws of one picture one after the other
         maps = heat_maps(model.network, preprocessing, seen, own, settings)[0]
-        return (torch.from_numpy(maps / np.abs(maps).max(axis=(1, 2), keepdims=True).clip(1e-12))[:, None],)
+        return (
+            torch.from_numpy(maps / np.abs(maps).max(axis=(1, 2), keepdims=True).clip(1e-12))[
+                :, None
+            ],
+        )
 
     def blacken(x: Tensor) -> tuple[Tensor, Tensor]:
         places = torch.randint(0, size - edge + 1, (len(x), 2))
         change = torch.zeros_like(x)
         for i, (top, left) in enumerate(places.tolist()):
-            change[i, 0, top : top + edge, left : left + edge] = x[i, 0, top : top + edge, left : left + edge]
+            change[i, 0, top : top + edge, left : left + edge] = x[
+                i, 0, top : top + edge, left : left + edge
+            ]
         return change, x - change
 
     at_once = min(64, PERTURBED * len(grey))
@@ -93,12 +105,20 @@ def infidelity_and_sensitivity(
                 max_examples_per_batch=at_once,
             )
         sensitive = sensitivity_max(
-            explain, grey, perturb_radius=RADIUS, n_perturb_samples=PERTURBED, max_examples_per_batch=at_once
+            explain,
+            grey,
+            perturb_radius=RADIUS,
+            n_perturb_samples=PERTURBED,
+            max_examples_per_batch=at_once,
         )
-    return np.asarray(unfaithful.numpy(), dtype=np.float64), np.asarray(sensitive.numpy(), dtype=np.float64)
+    return np.asarray(unfaithful.numpy(), dtype=np.float64), np.asarray(
+        sensitive.numpy(), dtype=np.float64
+    )
 
 
-def cascade(model: LoadedModel, pixels: Pictures, targets: Labels, settings: MapSettings, seed: int = 0) -> tuple[CascadeStep, ...]:
+def cascade(
+    model: LoadedModel, pixels: Pictures, targets: Labels, settings: MapSettings, seed: int = 0
+) -> tuple[CascadeStep, ...]:
     """Return how alike maps stay as the layers are made random one after the other, from the head to the stem.
 
     A map that hardly changes does not depend on what the network has learned.
@@ -126,7 +146,9 @@ def randomised_maps(
         for name, modules in stages(network, model.card.architecture):
             for module in modules:
                 module.apply(_make_random)
-            maps.append((name, heat_maps(network, model.card.preprocessing, pixels, targets, settings)[0]))
+            maps.append(
+                (name, heat_maps(network, model.card.preprocessing, pixels, targets, settings)[0])
+            )
     return maps
 
 
@@ -134,10 +156,14 @@ def stages(network: nn.Module, name: str) -> list[tuple[str, list[nn.Module]]]:
     """Return a network's layers from its head to its stem, by name: the table's stages, or each layer that has weights."""
     row = architecture(name)
     if not row.stages:
-        weighted = [(n, [m]) for n, m in network.named_children() if next(m.parameters(), None) is not None]
+        weighted = [
+            (n, [m]) for n, m in network.named_children() if next(m.parameters(), None) is not None
+        ]
         return weighted[::-1]
     head = [row.head.rstrip(".")]
-    return [(names[0], [network.get_submodule(n) for n in names]) for names in (head, *row.stages[::-1])]
+    return [
+        (names[0], [network.get_submodule(n) for n in names]) for names in (head, *row.stages[::-1])
+    ]
 
 
 def _make_random(module: nn.Module) -> None:

@@ -10,8 +10,7 @@ from covidxr.figures.charts import (
 from covidxr.figures.confusion import Share, confusion_figure, confusion_grid, difference_figure
 from covidxr.figures.curves import Curve, precision_recall_figure, roc_figure
 from covidxr.figures.datasets import count_bars, map_figure
-from covidxr.figures.maps import cascade_figure, removal_figure
-from covidxr.figures.pictures import (
+from covidxr.figures.images import (
     INFERNO,
     SCREEN_EDGE,
     Rgba,
@@ -25,6 +24,7 @@ from covidxr.figures.pictures import (
     opacity_boxes,
     outline_layer,
 )
+from covidxr.figures.maps import cascade_figure, removal_figure
 from covidxr.figures.style import (
     CLASS_COLOURS,
     MODEL_COLOURS,

@@ -30,18 +30,30 @@ from covidxr.figures.style import (
 from covidxr.records import display_name
 
 if TYPE_CHECKING:
-    from covidxr.evaluation.calibration import ReliabilityCurve
+    from covidxr.metrics.calibration import ReliabilityCurve
 
 Measure = Literal["loss", "accuracy", "macro_f1"]
 _MEASURES = {"loss": "Loss", "accuracy": "Accuracy (%)", "macro_f1": "Macro-F1 (%)"}
 _BINS = 40
 
 
-def probability_bars(probabilities: Mapping[str, float], ink: str, ranges: Mapping[str, tuple[float, float]]) -> go.Figure:
+def probability_bars(
+    probabilities: Mapping[str, float], ink: str, ranges: Mapping[str, tuple[float, float]]
+) -> go.Figure:
     """Draw one bar a class, the first on top, with a line over its range; all lie in [0, 1], `ink` colours the text."""
     names = list(probabilities)
-    below, above = ([100 * abs(probabilities[name] - ranges[name][i]) for name in names] for i in (0, 1))
-    whole = {"type": "data", "symmetric": False, "arrayminus": below, "array": above, "color": ink, "thickness": 1.5, "width": 4}
+    below, above = (
+        [100 * abs(probabilities[name] - ranges[name][i]) for name in names] for i in (0, 1)
+    )
+    whole = {
+        "type": "data",
+        "symmetric": False,
+        "arrayminus": below,
+        "array": above,
+        "color": ink,
+        "thickness": 1.5,
+        "width": 4,
+    }
     bars = go.Bar(
         x=[probabilities[name] * 100 for name in names],
         y=[display_name(name) for name in names],
@@ -64,16 +76,26 @@ def probability_bars(probabilities: Mapping[str, float], ink: str, ranges: Mappi
     )
     figure = go.Figure([bars, figures])
     figure.update_xaxes(
-        title={"text": "Probability (%)", "font_color": ink}, range=[0, 100], tickvals=[0, 50, 100], fixedrange=True
+        title={"text": "Probability (%)", "font_color": ink},
+        range=[0, 100],
+        tickvals=[0, 50, 100],
+        fixedrange=True,
     )
     figure.update_xaxes(tickfont_color=ink).update_yaxes(tickfont_color=ink)
     figure.update_yaxes(autorange="reversed", ticks="", fixedrange=True)
     # The right margin holds the figure beside a bar that fills the axis.
-    figure.update_layout(height=52 + 36 * len(names), margin={"l": 0, "r": 40, "t": 8, "b": 44}, bargap=0.35, showlegend=False)
+    figure.update_layout(
+        height=52 + 36 * len(names),
+        margin={"l": 0, "r": 40, "t": 8, "b": 44},
+        bargap=0.35,
+        showlegend=False,
+    )
     return figure
 
 
-def reliability_figure(before: ReliabilityCurve, after: ReliabilityCurve, class_name: str, ink: str) -> go.Figure:
+def reliability_figure(
+    before: ReliabilityCurve, after: ReliabilityCurve, class_name: str, ink: str
+) -> go.Figure:
     """Draw how often a class is there against how probable it was said to be, before and after temperature scaling.
 
     Bars are the 95 % intervals of the curves. Raises ValueError for a curve whose parts differ in length.
@@ -82,14 +104,22 @@ def reliability_figure(before: ReliabilityCurve, after: ReliabilityCurve, class_
     traces = [diagonal("Ideal: what is said is what happens")]
     for curve, name, colour, symbol, dash in (
         (before, "Before temperature scaling", NEUTRAL, "square-open", "dot"),
-        (after, "After temperature scaling", CLASS_COLOURS.get(class_name, MODEL_COLOURS[0]), "circle", "solid"),
+        (
+            after,
+            "After temperature scaling",
+            CLASS_COLOURS.get(class_name, MODEL_COLOURS[0]),
+            "circle",
+            "solid",
+        ),
     ):
         if not len(curve.mean_score) == len(curve.observed) == len(curve.counts):
             parts = (len(curve.mean_score), len(curve.observed), len(curve.counts))
             raise ValueError(f"expected as many scores as observed shares and counts, got {parts}")
         says = [
             f"{name}:<br>{100 * score:.1f} % was said on average,<br>{percent(share)} were {shown}, n = {count:,}"
-            for score, share, count in zip(curve.mean_score, curve.observed, curve.counts, strict=True)
+            for score, share, count in zip(
+                curve.mean_score, curve.observed, curve.counts, strict=True
+            )
         ]
         bars = {
             "type": "data",
@@ -112,7 +142,13 @@ def reliability_figure(before: ReliabilityCurve, after: ReliabilityCurve, class_
             )
         )
     figure = drawn(traces, ink, 360, 3, hovermode="closest")
-    square(figure, ink, f"Predicted probability of {shown} (%)", f"Pictures with {shown} (%)", zooms=False)
+    square(
+        figure,
+        ink,
+        f"Predicted probability of {shown} (%)",
+        f"Pictures with {shown} (%)",
+        zooms=False,
+    )
     return figure
 
 
@@ -121,7 +157,10 @@ _MOST_MARKED = 30
 
 
 def learning_figure(
-    curves: Mapping[str, Sequence[EpochFigures]], measure: Measure, ink: str, steps: Sequence[tuple[float, float]] = ()
+    curves: Mapping[str, Sequence[EpochFigures]],
+    measure: Measure,
+    ink: str,
+    steps: Sequence[tuple[float, float]] = (),
 ) -> go.Figure:
     """Draw a measure over the epochs: of one model on train and validation, of several on validation only.
 
@@ -136,7 +175,9 @@ def learning_figure(
     alone = len(curves) == 1
     if steps and (measure != "loss" or not alone):
         raise ValueError("steps are drawn with the loss of one model only")
-    numbers = [point.epoch for epochs in curves.values() for point in epochs] + [math.ceil(place) for place, _ in steps]
+    numbers = [point.epoch for epochs in curves.values() for point in epochs] + [
+        math.ceil(place) for place, _ in steps
+    ]
     if not numbers:
         raise ValueError("expected one epoch at least, got none")
     first, last = min(numbers), max(numbers)
@@ -144,24 +185,52 @@ def learning_figure(
     if steps:
         x, y = zip(*steps, strict=True)
         line = {"color": NEUTRAL, "width": 1}
-        traces.append(go.Scatter(x=x, y=y, mode="lines", name="Training, as it goes", line=line, hoverinfo="skip"))
-    for (name, epochs), colour, dash in zip(curves.items(), MODEL_COLOURS, MODEL_DASHES, strict=False):
+        traces.append(
+            go.Scatter(
+                x=x, y=y, mode="lines", name="Training, as it goes", line=line, hoverinfo="skip"
+            )
+        )
+    for (name, epochs), colour, dash in zip(
+        curves.items(), MODEL_COLOURS, MODEL_DASHES, strict=False
+    ):
         if not epochs:
             continue
         if alone and measure != "macro_f1":
-            traces.append(_learning(epochs, f"train_{measure}", "Training", NEUTRAL, "dot", "square-open"))
-        traces.append(_learning(epochs, f"val_{measure}", "Validation" if alone else name, colour, dash, "circle"))
+            traces.append(
+                _learning(epochs, f"train_{measure}", "Training", NEUTRAL, "dot", "square-open")
+            )
+        traces.append(
+            _learning(
+                epochs, f"val_{measure}", "Validation" if alone else name, colour, dash, "circle"
+            )
+        )
     figure = drawn(traces, ink, 260, len(traces), hovermode="closest")
     # Ten ticks at the most, on whole epochs; room on both sides makes a single one a point in the middle.
     step = -(-(last - first + 1) // 10)
     left = first - 1 if steps else first - 0.5
-    figure.update_xaxes(axis("Epoch", ink, range=[left, last + 0.5], tick0=first, dtick=step, tickformat="d", showgrid=False))
-    figure.update_yaxes(axis(_MEASURES[measure], ink, rangemode="tozero" if measure == "loss" else "normal"))
+    figure.update_xaxes(
+        axis(
+            "Epoch",
+            ink,
+            range=[left, last + 0.5],
+            tick0=first,
+            dtick=step,
+            tickformat="d",
+            showgrid=False,
+        )
+    )
+    figure.update_yaxes(
+        axis(_MEASURES[measure], ink, rangemode="tozero" if measure == "loss" else "normal")
+    )
     return figure
 
 
 def threshold_figure(
-    positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64], threshold: float, class_name: str, ink: str
+    positive: npt.NDArray[np.float64],
+    negative: npt.NDArray[np.float64],
+    threshold: float,
+    class_name: str,
+    ink: str,
 ) -> go.Figure:
     """Draw how the probability of a class lies among the pictures with it and among all others, and the threshold.
 
@@ -214,7 +283,9 @@ def threshold_figure(
     return figure
 
 
-def _learning(epochs: Sequence[EpochFigures], field: str, name: str, colour: str, dash: str, symbol: str) -> go.Scatter:
+def _learning(
+    epochs: Sequence[EpochFigures], field: str, name: str, colour: str, dash: str, symbol: str
+) -> go.Scatter:
     loss = field.endswith("loss")
     what = field.partition("_")[2].replace("macro_f1", "macro-F1")
     value = "%{y:.3f}" if loss else "%{y:.1f} %"

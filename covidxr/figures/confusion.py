@@ -10,7 +10,19 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from plotly.colors import make_colorscale, sequential
 
-from covidxr.figures.style import TICK, TITLE, axis, contrast, drawn, luminance, mixed, pictures, rgb, two_lines, wrapped
+from covidxr.figures.style import (
+    TICK,
+    TITLE,
+    axis,
+    contrast,
+    drawn,
+    luminance,
+    mixed,
+    pictures,
+    rgb,
+    two_lines,
+    wrapped,
+)
 from covidxr.records import display_name
 
 Share = Literal["counts", "row", "column"]
@@ -47,15 +59,31 @@ def confusion_figure(
     if selected is not None and not (0 <= selected[0] < size and 0 <= selected[1] < size):
         raise ValueError(f"expected a selected cell within ({size}, {size}), got {selected}")
     shares = _shares(counts, by="column" if share == "column" else "row")
-    texts = [[f"{counts[i, j]:,.0f}" if share == "counts" else _percent(shares[i, j]) for j in range(size)] for i in range(size)]
-    heat = _heatmap(shares, hoverinfo="skip", colorscale=make_colorscale(_SHARES), zmin=0, zmax=100, showscale=False)
+    texts = [
+        [
+            f"{counts[i, j]:,.0f}" if share == "counts" else _percent(shares[i, j])
+            for j in range(size)
+        ]
+        for i in range(size)
+    ]
+    heat = _heatmap(
+        shares,
+        hoverinfo="skip",
+        colorscale=make_colorscale(_SHARES),
+        zmin=0,
+        zmax=100,
+        showscale=False,
+    )
     places = [(i, j) for i in range(size) for j in range(size)]
     # Streamlit hands on no click on a heat map, but it does on these; a cell at least 300 / C pixels wide is covered.
     targets = go.Scatter(
         x=[j for _, j in places],
         y=[i for i, _ in places],
         customdata=[[i, j] for i, j in places],
-        hovertext=[_sentence(counts, shares, class_names, i, j, "column" if share == "column" else "row") for i, j in places],
+        hovertext=[
+            _sentence(counts, shares, class_names, i, j, "column" if share == "column" else "row")
+            for i, j in places
+        ],
         hovertemplate="%{hovertext}<extra></extra>",
         mode="markers",
         marker={"symbol": "square", "size": 300 // size, "opacity": 0},
@@ -64,11 +92,22 @@ def confusion_figure(
         showlegend=False,
     )
     # The nearest cell is meant wherever the pointer is, also beyond the reach of a marker in a wide chart.
-    figure = drawn([heat, targets], ink, 348, 0, clickmode="event+select", dragmode=False, hovermode="closest", hoverdistance=-1)
+    figure = drawn(
+        [heat, targets],
+        ink,
+        348,
+        0,
+        clickmode="event+select",
+        dragmode=False,
+        hovermode="closest",
+        hoverdistance=-1,
+    )
     figure.update_layout(margin={"b": 60})  # class names of two lines
     figure.update_xaxes(_class_axis("Called", ink, class_names, tickangle=0))
     figure.update_yaxes(_class_axis("Truth", ink, class_names, downward=True))
-    colours = [[_text_colour(_SHARES, shares[i, j] / 100, ink) for j in range(size)] for i in range(size)]
+    colours = [
+        [_text_colour(_SHARES, shares[i, j] / 100, ink) for j in range(size)] for i in range(size)
+    ]
     figure.update_layout(annotations=_labels(texts, colours, max(10, min(20, 76 // size))))
     if selected is not None:
         i, j = selected
@@ -80,7 +119,9 @@ def confusion_figure(
     return figure
 
 
-def confusion_grid(matrices: Mapping[str, npt.ArrayLike], class_names: Sequence[str], ink: str) -> go.Figure:
+def confusion_grid(
+    matrices: Mapping[str, npt.ArrayLike], class_names: Sequence[str], ink: str
+) -> go.Figure:
     """Draw the confusion matrices of 2 to 5 models side by side, at most three a row, in percent of the true class.
 
     matrices: model name -> (C, C) counts, rows true, columns predicted. Raises ValueError for other shapes and numbers of models.
@@ -90,9 +131,15 @@ def confusion_grid(matrices: Mapping[str, npt.ArrayLike], class_names: Sequence[
     size, models = len(class_names), len(matrices)
     columns = 2 if models in (2, 4) else 3
     rows = -(-models // columns)
-    head, body, foot = 48, 200 if columns == 2 else 170, 180  # pixels: the name, the cells, the classes and the colour bar
+    head, body, foot = (
+        48,
+        200 if columns == 2 else 170,
+        180,
+    )  # pixels: the name, the cells, the classes and the colour bar
     whole, gap = rows * (head + body), 0.03
-    figure = drawn([], ink, whole, 0, height=whole + foot, margin={"l": 84, "r": 4, "t": 0, "b": foot})
+    figure = drawn(
+        [], ink, whole, 0, height=whole + foot, margin={"l": 84, "r": 4, "t": 0, "b": foot}
+    )
     width = (1 - gap * (columns - 1)) / columns
     annotations: list[dict[str, Any]] = []
     for number, (name, matrix) in enumerate(matrices.items()):
@@ -100,32 +147,76 @@ def confusion_grid(matrices: Mapping[str, npt.ArrayLike], class_names: Sequence[
         shares = _shares(counts, by="row")
         row, column = divmod(number, columns)
         x, y = (f"{letter}{number + 1}" if number else letter for letter in "xy")
-        says = [[f"{name}:<br>{_sentence(counts, shares, class_names, i, j, 'row')}" for j in range(size)] for i in range(size)]
-        figure.add_trace(_heatmap(shares, coloraxis="coloraxis", hovertext=says, hoverinfo="text", xaxis=x, yaxis=y))
+        says = [
+            [
+                f"{name}:<br>{_sentence(counts, shares, class_names, i, j, 'row')}"
+                for j in range(size)
+            ]
+            for i in range(size)
+        ]
+        figure.add_trace(
+            _heatmap(
+                shares, coloraxis="coloraxis", hovertext=says, hoverinfo="text", xaxis=x, yaxis=y
+            )
+        )
         left, top = column * (width + gap), 1 - (row * (head + body) + head) / whole
         lowest, first = number + columns >= models, column == 0
-        across = _class_axis("Called" if lowest else "", ink, class_names, domain=[left, left + width], anchor=y, tickangle=-90)
-        across |= {"ticktext": [display_name(name) for name in class_names]}  # upright, two lines would touch the next cell's
+        across = _class_axis(
+            "Called" if lowest else "",
+            ink,
+            class_names,
+            domain=[left, left + width],
+            anchor=y,
+            tickangle=-90,
+        )
+        across |= {
+            "ticktext": [display_name(name) for name in class_names]
+        }  # upright, two lines would touch the next cell's
         tall = [max(0.0, top - body / whole), top]
-        down = _class_axis("Truth" if first else "", ink, class_names, domain=tall, anchor=x, downward=True)
+        down = _class_axis(
+            "Truth" if first else "", ink, class_names, domain=tall, anchor=x, downward=True
+        )
         figure.update_layout({
             x.replace("x", "xaxis"): across | {"showticklabels": lowest},
             y.replace("y", "yaxis"): down | {"showticklabels": first},
         })  # fmt: skip
         texts = [[_short(shares[i, j]) for j in range(size)] for i in range(size)]
-        colours = [[_text_colour(_SHARES, shares[i, j] / 100, ink) for j in range(size)] for i in range(size)]
+        colours = [
+            [_text_colour(_SHARES, shares[i, j] / 100, ink) for j in range(size)]
+            for i in range(size)
+        ]
         annotations += _labels(texts, colours, 12, x, y)
-        title = {"text": wrapped(name, 24 if columns == 2 else 16), "font": {"color": ink, "size": TICK}, "showarrow": False}
-        place = {"x": left + width / 2, "y": top, "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "bottom"}
+        title = {
+            "text": wrapped(name, 24 if columns == 2 else 16),
+            "font": {"color": ink, "size": TICK},
+            "showarrow": False,
+        }
+        place = {
+            "x": left + width / 2,
+            "y": top,
+            "xref": "paper",
+            "yref": "paper",
+            "xanchor": "center",
+            "yanchor": "bottom",
+        }
         annotations.append(title | place)
     figure.update_layout(annotations=annotations)
-    bar = _colour_bar("Share of the true class (%)", ink, foot / whole) | {"tickvals": [0, 25, 50, 75, 100]}
-    figure.update_layout(coloraxis={"colorscale": make_colorscale(_SHARES), "cmin": 0, "cmax": 100, "colorbar": bar})
+    bar = _colour_bar("Share of the true class (%)", ink, foot / whole) | {
+        "tickvals": [0, 25, 50, 75, 100]
+    }
+    figure.update_layout(
+        coloraxis={"colorscale": make_colorscale(_SHARES), "cmin": 0, "cmax": 100, "colorbar": bar}
+    )
     return figure
 
 
 def difference_figure(
-    a: npt.ArrayLike, b: npt.ArrayLike, name_a: str, name_b: str, class_names: Sequence[str], ink: str
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    name_a: str,
+    name_b: str,
+    class_names: Sequence[str],
+    ink: str,
 ) -> go.Figure:
     """Draw what model b calls more or less often than model a, in points of the true class, the pictures in brackets.
 
@@ -139,19 +230,47 @@ def difference_figure(
     limit = max(1.0, float(np.nanmax(np.abs(points), initial=0.0)))
     scale = _DIVERGING_DARK if luminance(rgb(ink)) > 0.5 else _DIVERGING_LIGHT
     texts = [
-        [_UNDEFINED if np.isnan(points[i, j]) else f"{_signed(points[i, j], 1)}<br>({_signed(more[i, j], 0)})" for j in range(size)]
+        [
+            _UNDEFINED
+            if np.isnan(points[i, j])
+            else f"{_signed(points[i, j], 1)}<br>({_signed(more[i, j], 0)})"
+            for j in range(size)
+        ]
         for i in range(size)
     ]
-    says = [[_difference(points[i, j], more[i, j], name_a, name_b, class_names, i, j) for j in range(size)] for i in range(size)]
+    says = [
+        [
+            _difference(points[i, j], more[i, j], name_a, name_b, class_names, i, j)
+            for j in range(size)
+        ]
+        for i in range(size)
+    ]
     head, body, foot = 52, 330, 128  # pixels: the names, the cells, the classes and the colour bar
     bar = _colour_bar("Points of the true class (pictures)", ink, foot / body)
     heat = _heatmap(
-        points, colorscale=make_colorscale(scale), zmin=-limit, zmax=limit, hovertext=says, hoverinfo="text", colorbar=bar
+        points,
+        colorscale=make_colorscale(scale),
+        zmin=-limit,
+        zmax=limit,
+        hovertext=says,
+        hoverinfo="text",
+        colorbar=bar,
     )
-    figure = drawn([heat], ink, body, 0, dragmode=False, height=head + body + foot, margin={"t": head, "b": foot})
+    figure = drawn(
+        [heat],
+        ink,
+        body,
+        0,
+        dragmode=False,
+        height=head + body + foot,
+        margin={"t": head, "b": foot},
+    )
     figure.update_xaxes(_class_axis("Called", ink, class_names, tickangle=0))
     figure.update_yaxes(_class_axis("Truth", ink, class_names, downward=True))
-    colours = [[_text_colour(scale, (points[i, j] / limit + 1) / 2, ink) for j in range(size)] for i in range(size)]
+    colours = [
+        [_text_colour(scale, (points[i, j] / limit + 1) / 2, ink) for j in range(size)]
+        for i in range(size)
+    ]
     title = {
         "text": f"{name_b}<br>minus {name_a}",
         "font": {"color": ink, "size": TITLE},
@@ -165,7 +284,9 @@ def difference_figure(
         "yanchor": "bottom",
         "yshift": 6,
     }
-    figure.update_layout(annotations=[*_labels(texts, colours, max(10, min(15, 60 // size))), title])
+    figure.update_layout(
+        annotations=[*_labels(texts, colours, max(10, min(15, 60 // size))), title]
+    )
     return figure
 
 
@@ -173,7 +294,9 @@ def _counts(matrix: npt.ArrayLike, class_names: Sequence[str]) -> Matrix:
     counts = np.asarray(matrix, dtype=np.float64)
     size = len(class_names)
     if size < 2 or counts.shape != (size, size):
-        raise ValueError(f"expected a matrix of shape ({size}, {size}) for {size} classes, 2 at least, got {counts.shape}")
+        raise ValueError(
+            f"expected a matrix of shape ({size}, {size}) for {size} classes, 2 at least, got {counts.shape}"
+        )
     if not (np.isfinite(counts).all() and (counts >= 0).all()):
         raise ValueError("counts must be 0 or more")
     return counts
@@ -182,7 +305,9 @@ def _counts(matrix: npt.ArrayLike, class_names: Sequence[str]) -> Matrix:
 def _shares(counts: Matrix, by: Literal["row", "column"]) -> Matrix:
     """Percentages of the row's or column's total; NaN where there is nothing to share."""
     totals = counts.sum(axis=1 if by == "row" else 0, keepdims=True)
-    shares: Matrix = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+    shares: Matrix = np.divide(
+        100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0
+    )
     return shares
 
 
@@ -206,14 +331,23 @@ def _signed(value: float, digits: int) -> str:
     return f"{'+' if value > 0 else '−'}{text}"  # noqa: RUF001  a minus as wide as the plus
 
 
-def _sentence(counts: Matrix, shares: Matrix, class_names: Sequence[str], i: int, j: int, by: Literal["row", "column"]) -> str:
+def _sentence(
+    counts: Matrix,
+    shares: Matrix,
+    class_names: Sequence[str],
+    i: int,
+    j: int,
+    by: Literal["row", "column"],
+) -> str:
     truth, called = display_name(class_names[i]), display_name(class_names[j])
     whole = truth if by == "row" else f"those called {called}"
     share = "" if np.isnan(shares[i, j]) else f"<br>({shares[i, j]:.1f} % of {whole})"
     return f"{pictures(counts[i, j])} of {truth}<br>called {called}{share}"
 
 
-def _difference(points: float, more: float, name_a: str, name_b: str, class_names: Sequence[str], i: int, j: int) -> str:
+def _difference(
+    points: float, more: float, name_a: str, name_b: str, class_names: Sequence[str], i: int, j: int
+) -> str:
     truth, called = display_name(class_names[i]), display_name(class_names[j])
     if np.isnan(points):
         return f"No pictures of {truth} to compare"
@@ -236,7 +370,9 @@ def _heatmap(z: Matrix, **more: Any) -> go.Heatmap:
     return go.Heatmap(z=z, xgap=2, ygap=2, **more)
 
 
-def _class_axis(title: str, ink: str, class_names: Sequence[str], downward: bool = False, **more: Any) -> dict[str, Any]:
+def _class_axis(
+    title: str, ink: str, class_names: Sequence[str], downward: bool = False, **more: Any
+) -> dict[str, Any]:
     places = {
         "ticklabelstandoff": 4,
         "tickvals": list(range(len(class_names))),
@@ -244,13 +380,25 @@ def _class_axis(title: str, ink: str, class_names: Sequence[str], downward: bool
     }
     # Named, since the markers over the cells would otherwise widen it.
     span = [-0.5, len(class_names) - 0.5]
-    return axis(title, ink, showgrid=False, range=span[::-1] if downward else span, **places, **more)
+    return axis(
+        title, ink, showgrid=False, range=span[::-1] if downward else span, **places, **more
+    )
 
 
-def _labels(texts: list[list[str]], colours: list[list[str]], size: int, x: str = "x", y: str = "y") -> list[dict[str, Any]]:
+def _labels(
+    texts: list[list[str]], colours: list[list[str]], size: int, x: str = "x", y: str = "y"
+) -> list[dict[str, Any]]:
     """Write a text on every cell. Annotations, as they alone keep a colour each when a cell is clicked."""
     return [
-        {"x": j, "y": i, "xref": x, "yref": y, "text": text, "showarrow": False, "font": {"size": size, "color": colours[i][j]}}
+        {
+            "x": j,
+            "y": i,
+            "xref": x,
+            "yref": y,
+            "text": text,
+            "showarrow": False,
+            "font": {"size": size, "color": colours[i][j]},
+        }
         for i, row in enumerate(texts)
         for j, text in enumerate(row)
     ]

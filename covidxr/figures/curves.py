@@ -42,7 +42,13 @@ def roc_figure(curves: Sequence[Curve], ink: str) -> go.Figure:
     """
     lines = _lines(curves, "False alarms %{x:.1f} %,<br>sensitivity %{y:.1f} %")
     figure = drawn([*lines, diagonal("Chance")], ink, 360, len(lines) + 1, hovermode="closest")
-    square(figure, ink, "False alarms: 100 − specificity (%)", "Sensitivity: cases found (%)", zooms=True)  # noqa: RUF001
+    square(
+        figure,
+        ink,
+        "False alarms: 100 − specificity (%)",
+        "Sensitivity: cases found (%)",
+        zooms=True,
+    )  # noqa: RUF001
     return figure
 
 
@@ -65,7 +71,9 @@ def _lines(curves: Sequence[Curve], hover: str) -> list[go.Scatter]:
         for values in (curve.x, curve.y):
             check_shares(values, f"the values of {curve.name}")
         if len(curve.x) != len(curve.y) or not len(curve.x):
-            raise ValueError(f"expected x and y of one length for {curve.name}, got {curve.x.shape} and {curve.y.shape}")
+            raise ValueError(
+                f"expected x and y of one length for {curve.name}, got {curve.x.shape} and {curve.y.shape}"
+            )
         points = thinned(100 * np.stack([curve.x, curve.y], axis=1))
         name = display_name(curve.name)
         lines.append(
@@ -74,7 +82,11 @@ def _lines(curves: Sequence[Curve], hover: str) -> list[go.Scatter]:
                 y=points[:, 1],
                 mode="lines",
                 name=f"{name}: {curve.label}" if curve.label else name,
-                line={"color": curve.colour, "width": 2.5, "dash": MODEL_DASHES[number % len(MODEL_DASHES)]},
+                line={
+                    "color": curve.colour,
+                    "width": 2.5,
+                    "dash": MODEL_DASHES[number % len(MODEL_DASHES)],
+                },
                 hovertemplate=f"{name}<br>{hover}<extra></extra>",
             )
         )

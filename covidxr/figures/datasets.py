@@ -22,7 +22,9 @@ def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool)
     """
     parts = list(dict.fromkeys(part for row in counts.values() for part in row))
     if not counts or not 1 <= len(parts) <= len(MODEL_COLOURS):
-        raise ValueError(f"expected rows of 1 to {len(MODEL_COLOURS)} parts, got {len(counts)} rows of {len(parts)} parts")
+        raise ValueError(
+            f"expected rows of 1 to {len(MODEL_COLOURS)} parts, got {len(counts)} rows of {len(parts)} parts"
+        )
     rows = [display_name(row) for row in counts]
     bars = [
         go.Bar(
@@ -32,7 +34,12 @@ def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool)
             orientation="h",
             marker={
                 "color": colour,
-                "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "rgba(0, 0, 0, 0.5)", "size": 7},
+                "pattern": {
+                    "shape": pattern,
+                    "fillmode": "overlay",
+                    "fgcolor": "rgba(0, 0, 0, 0.5)",
+                    "size": 7,
+                },
                 "line": {"width": 0},
             },
             customdata=[pictures(row.get(part, 0)) for row in counts.values()],
@@ -45,9 +52,18 @@ def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool)
         for part, colour, pattern in zip(parts, MODEL_COLOURS, _PATTERNS, strict=False)
     ]
     height = 40 + len(rows) * (34 if stacked else 16 + 18 * len(parts))
-    figure = drawn(bars, ink, height, len(parts) if len(parts) > 1 else 0, barmode="stack" if stacked else "group", bargap=0.3)
+    figure = drawn(
+        bars,
+        ink,
+        height,
+        len(parts) if len(parts) > 1 else 0,
+        barmode="stack" if stacked else "group",
+        bargap=0.3,
+    )
     most = max(sum(row.values()) if stacked else max(row.values()) for row in counts.values())
-    figure.update_xaxes(axis("Pictures", ink, range=[0, most * (1.02 if stacked else 1.18)], nticks=6))
+    figure.update_xaxes(
+        axis("Pictures", ink, range=[0, most * (1.02 if stacked else 1.18)], nticks=6)
+    )
     figure.update_yaxes(axis("", ink, autorange="reversed", showgrid=False))
     # In the order of the bars: the first on top.
     figure.update_layout(legend_traceorder="normal")
@@ -59,14 +75,23 @@ def map_figure(places: npt.NDArray[np.float64], names: Sequence[str], ink: str) 
 
     places: (N, 2) of no unit.  names: (N,) class or source of each; at most five different ones.
     """
-    kinds = sorted(set(names), key=lambda name: (list(CLASS_COLOURS).index(name) if name in CLASS_COLOURS else 99, name))
+    kinds = sorted(
+        set(names),
+        key=lambda name: (list(CLASS_COLOURS).index(name) if name in CLASS_COLOURS else 99, name),
+    )
     if len(names) != len(places) or len(kinds) > len(MODEL_COLOURS):
-        raise ValueError(f"expected one of at most {len(MODEL_COLOURS)} names for each of {len(places)} points, got {len(kinds)}")
+        raise ValueError(
+            f"expected one of at most {len(MODEL_COLOURS)} names for each of {len(places)} points, got {len(kinds)}"
+        )
     named = np.array(names)
     points = []
     for number, kind in enumerate(kinds):
         own = places[named == kind]
-        colour = CLASS_COLOURS.get(kind, OTHER_CLASS) if kinds[0] in CLASS_COLOURS else MODEL_COLOURS[number]
+        colour = (
+            CLASS_COLOURS.get(kind, OTHER_CLASS)
+            if kinds[0] in CLASS_COLOURS
+            else MODEL_COLOURS[number]
+        )
         points.append(
             go.Scattergl(
                 x=own[:, 0],

@@ -12,7 +12,12 @@ from plotly.colors import hex_to_rgb
 
 from covidxr.records import Interval, display_name
 
-CLASS_COLOURS = {"Normal": "#56B4E9", "COVID": "#D55E00", "Viral Pneumonia": "#E69F00", "Lung_Opacity": "#CC79A7"}
+CLASS_COLOURS = {
+    "Normal": "#56B4E9",
+    "COVID": "#D55E00",
+    "Viral Pneumonia": "#E69F00",
+    "Lung_Opacity": "#CC79A7",
+}
 """One colour a class everywhere, from the palette of Okabe and Ito, which colour-blind people can tell apart."""
 OTHER_CLASS = "#999999"
 MODEL_COLOURS = ("#4C8DFF", "#A58E0C", "#00897B", "#C2185B", "#8E1EF5")
@@ -83,7 +88,9 @@ def data_size(size: float) -> str:
     """Write a number of bytes: `340 kB`, `268 MB`, `79 GB`."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):
         if size >= scale:
-            return f"{size / scale:.1f} {unit}" if size < 10 * scale else f"{size / scale:,.0f} {unit}"
+            return (
+                f"{size / scale:.1f} {unit}" if size < 10 * scale else f"{size / scale:,.0f} {unit}"
+            )
     return f"{size / 1e3:.0f} kB"
 
 
@@ -108,7 +115,12 @@ def rgb(colour: str) -> Colour:
 def mixed(stops: Sequence[str], position: float) -> Colour:
     """Colour at a position in [0, 1] of a scale of evenly spaced stops, as plotly draws it."""
     places = np.linspace(0, 1, len(stops))
-    return np.array([np.interp(position, places, channel) for channel in np.stack([rgb(stop) for stop in stops], axis=1)])
+    return np.array(
+        [
+            np.interp(position, places, channel)
+            for channel in np.stack([rgb(stop) for stop in stops], axis=1)
+        ]
+    )
 
 
 def axis(title: str, ink: str, **more: Any) -> dict[str, Any]:
@@ -132,7 +144,9 @@ def percent_axis(title: str, ink: str, **more: Any) -> dict[str, Any]:
     return axis(title, ink, range=[-1.5, 101.5], tickvals=[0, 20, 40, 60, 80, 100], **more)
 
 
-def drawn(traces: Sequence[Any], ink: str, plot_height: int, legend_rows: int, **layout: Any) -> go.Figure:
+def drawn(
+    traces: Sequence[Any], ink: str, plot_height: int, legend_rows: int, **layout: Any
+) -> go.Figure:
     """Lay traces on a clear ground, the legend in rows below the x axis where it covers nothing.
 
     plot_height: pixels from the upper edge to the title of the x axis; legend_rows: lines of the legend, 0 for none.
@@ -147,7 +161,11 @@ def drawn(traces: Sequence[Any], ink: str, plot_height: int, legend_rows: int, *
         plot_bgcolor=_CLEAR,
         font={"color": ink, "size": TICK},
         # Dark on either ground: it lies on the colours of the chart, not on the page.
-        hoverlabel={"bgcolor": "#22272D", "bordercolor": "#59626B", "font": {"color": "#F2F4F5", "size": TITLE}},
+        hoverlabel={
+            "bgcolor": "#22272D",
+            "bordercolor": "#59626B",
+            "font": {"color": "#F2F4F5", "size": TITLE},
+        },
         showlegend=legend_rows > 0,
         legend={
             "orientation": "v",
@@ -175,8 +193,14 @@ def diagonal(name: str) -> go.Scatter:
 def square(figure: go.Figure, ink: str, x: str, y: str, zooms: bool) -> None:
     """Give a figure two percent axes of one scale."""
     # To the left in a wide chart, over the legend.
-    figure.update_xaxes(percent_axis(x, ink, fixedrange=not zooms, constrain="domain", constraintoward="left"))
-    figure.update_yaxes(percent_axis(y, ink, fixedrange=not zooms, constrain="domain", constraintoward="top", scaleanchor="x"))
+    figure.update_xaxes(
+        percent_axis(x, ink, fixedrange=not zooms, constrain="domain", constraintoward="left")
+    )
+    figure.update_yaxes(
+        percent_axis(
+            y, ink, fixedrange=not zooms, constrain="domain", constraintoward="top", scaleanchor="x"
+        )
+    )
 
 
 def check_shares(values: npt.NDArray[np.float64], what: str) -> None:

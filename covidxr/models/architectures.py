@@ -100,7 +100,9 @@ ARCHITECTURES = {
 def architecture(name: str) -> Architecture:
     """Return a row of the table. Raises ConfigError for a name that is not in it."""
     if name not in ARCHITECTURES:
-        raise ConfigError(f"there is no architecture {name!r}; there are {', '.join(ARCHITECTURES)}")
+        raise ConfigError(
+            f"there is no architecture {name!r}; there are {', '.join(ARCHITECTURES)}"
+        )
     return ARCHITECTURES[name]
 
 
@@ -109,7 +111,9 @@ def build_network(name: str, classes: int, image_size: int) -> nn.Module:
     row = architecture(name)
     low, high = row.image_sizes
     if not low <= image_size <= high:
-        raise ConfigError(f"{name} takes images of {low} to {high} pixels, got image_size {image_size}")
+        raise ConfigError(
+            f"{name} takes images of {low} to {high} pixels, got image_size {image_size}"
+        )
     return row.build(classes)
 
 
@@ -120,12 +124,21 @@ def load_imagenet(network: nn.Module, name: str, file: Path | None) -> str:
     Residual blocks that a file lacks start as the identity. Raises ConfigError or ModelError when no fitting weights are to be had.
     """
     row = architecture(name)
-    chosen = file or (Path(os.environ[PRETRAINED_VARIABLE]) if os.environ.get(PRETRAINED_VARIABLE) else None)
+    chosen = file or (
+        Path(os.environ[PRETRAINED_VARIABLE]) if os.environ.get(PRETRAINED_VARIABLE) else None
+    )
     if chosen is not None:
-        weights, origin = _read_weights(chosen), f"weights from the file {chosen.parent.name}/{chosen.name}"
+        weights, origin = (
+            _read_weights(chosen),
+            f"weights from the file {chosen.parent.name}/{chosen.name}",
+        )
     else:
         weights, origin = _download(row), f"ImageNet weights of torchvision ({row.imagenet})"
-    body = {k: v.float() if v.is_floating_point() else v for k, v in weights.items() if not k.startswith(row.head)}
+    body = {
+        k: v.float() if v.is_floating_point() else v
+        for k, v in weights.items()
+        if not k.startswith(row.head)
+    }
     missing, unexpected = network.load_state_dict(body, strict=False)
     identity = sorted({k.rsplit(".", 2)[0] for k in missing if not k.startswith(row.head)})
     if unexpected or any(not _start_as_identity(network, block) for block in identity):
@@ -133,7 +146,9 @@ def load_imagenet(network: nn.Module, name: str, file: Path | None) -> str:
             f"the weights do not fit {name}: {len(missing)} tensors are missing (such as {', '.join(missing[:2])}) and "
             f"{len(unexpected)} do not belong to it; give weights of torchvision's {name}"
         )
-    return origin + (f"; {', '.join(identity)} absent there and started as the identity" if identity else "")
+    return origin + (
+        f"; {', '.join(identity)} absent there and started as the identity" if identity else ""
+    )
 
 
 def _start_as_identity(network: nn.Module, name: str) -> bool:
@@ -149,9 +164,13 @@ def _read_weights(file: Path) -> StateDict:
     try:
         return load_file(file)
     except FileNotFoundError:
-        raise ModelError(f"there is no weights file {file}; give a file of them by --init or {PRETRAINED_VARIABLE}") from None
+        raise ModelError(
+            f"there is no weights file {file}; give a file of them by --init or {PRETRAINED_VARIABLE}"
+        ) from None
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{file} is not a safetensors file ({error}); pickled weights are never opened") from error
+        raise ModelError(
+            f"{file} is not a safetensors file ({error}); pickled weights are never opened"
+        ) from error
 
 
 def _download(row: Architecture) -> StateDict:

@@ -40,7 +40,12 @@ class RunState:
         schedule: LRScheduler | None,
         origin: str,
     ) -> None:
-        self._parts: dict[str, Any] = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
+        self._parts: dict[str, Any] = {
+            "network": network,
+            "average": average,
+            "optimizer": optimizer,
+            "schedule": schedule,
+        }
         self.origin = origin
         self.epoch = self.best_epoch = 0
         self.best_macro_f1 = -1.0
@@ -62,8 +67,14 @@ class RunState:
 
     def save(self, path: Path) -> None:
         """Write everything, atomically; the checkpoint before is kept beside it."""
-        content = {name: part.state_dict() for name, part in self._parts.items() if part is not None}
-        content |= {"epoch": self.epoch, "best_epoch": self.best_epoch, "best_macro_f1": self.best_macro_f1}
+        content = {
+            name: part.state_dict() for name, part in self._parts.items() if part is not None
+        }
+        content |= {
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best_macro_f1": self.best_macro_f1,
+        }
         content |= {"best": self.best, "seconds": self.seconds, "origin": self.origin}
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -104,13 +115,23 @@ def _read_one(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise RunError(f"{path.parent} holds no checkpoint: the run ended before its first epoch did; start it again") from None
+        raise RunError(
+            f"{path.parent} holds no checkpoint: the run ended before its first epoch did; start it again"
+        ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise RunError(f"the checkpoint {path} cannot be read ({error}); start the run again") from error
+        raise RunError(
+            f"the checkpoint {path} cannot be read ({error}); start the run again"
+        ) from error
     return content
 
 
 def best_of_checkpoint(path: Path) -> Fitted:
     """Return the best epoch so far of a run. Raises RunError when there is none."""
     content = read_checkpoint(path)
-    return Fitted(content["best"], content["origin"], content["best_epoch"], content["best_macro_f1"], content["seconds"])
+    return Fitted(
+        content["best"],
+        content["origin"],
+        content["best_epoch"],
+        content["best_macro_f1"],
+        content["seconds"],
+    )

@@ -30,13 +30,19 @@ def predict_scores(
     scores = []
     with torch.inference_mode():
         for start in tqdm(batches, desc=progress, disable=None if progress else True):
-            x = to_input(pixels[rows[start : start + batch_size]], preprocessing).to(device)  # (B, 3, S, S)
+            x = to_input(pixels[rows[start : start + batch_size]], preprocessing).to(
+                device
+            )  # (B, 3, S, S)
             scores.append(torch.softmax(network(x).double() / temperature, dim=1).cpu().numpy())
     return np.concatenate(scores)
 
 
 def penultimate_features(
-    network: nn.Module, head: str, pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], preprocessing: Preprocessing
+    network: nn.Module,
+    head: str,
+    pixels: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.int64],
+    preprocessing: Preprocessing,
 ) -> npt.NDArray[np.float64]:
     """Return (len(rows), D) inputs of the network's head, a prefix of parameter names as in the table of architectures.
 

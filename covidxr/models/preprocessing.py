@@ -30,16 +30,26 @@ def to_input(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> Ten
     return normalise(to_unit(pixels), preprocessing)
 
 
-def draw_changes(n: int, augmentation: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_changes(
+    n: int, augmentation: Augmentation, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Draw the changes for `n` images: (n, 2, 3) affine maps of output to input places, and (n, 2) contrast and brightness."""
     uniform = torch.rand(n, 7, generator=generator) * 2 - 1
     angle = uniform[:, 0] * math.radians(augmentation.rotation_degrees)
     scale = torch.exp(uniform[:, 1] * math.log1p(augmentation.zoom))
-    mirror = torch.where(uniform[:, 2] < 0, -1.0, 1.0) if augmentation.horizontal_flip else torch.ones(n)
+    mirror = (
+        torch.where(uniform[:, 2] < 0, -1.0, 1.0) if augmentation.horizontal_flip else torch.ones(n)
+    )
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     # The grid spans -1 to 1, so a shift of a share of the edge is twice that share.
     shift = uniform[:, 3:5] * 2 * augmentation.shift
-    affine = torch.stack([torch.stack([cos * mirror, -sin, shift[:, 0]], 1), torch.stack([sin * mirror, cos, shift[:, 1]], 1)], 1)
+    affine = torch.stack(
+        [
+            torch.stack([cos * mirror, -sin, shift[:, 0]], 1),
+            torch.stack([sin * mirror, cos, shift[:, 1]], 1),
+        ],
+        1,
+    )
     return affine, uniform[:, 5:7] * augmentation.contrast
 
 

@@ -48,23 +48,33 @@ _COVIDXR_RESNET18 = Recipe(
     class_balance=0.25,
     ema_decay=0.99,
     frozen_stages=2,
-    augmentation=Augmentation(rotation_degrees=8, horizontal_flip=True, zoom=0.08, shift=0.04, contrast=0.15),
+    augmentation=Augmentation(
+        rotation_degrees=8, horizontal_flip=True, zoom=0.08, shift=0.04, contrast=0.15
+    ),
 )
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         _POSTER_CNN,
-        _POSTER_CNN.override(name="poster-cnn-augmented", rotation_degrees=10.0, horizontal_flip=True),
+        _POSTER_CNN.override(
+            name="poster-cnn-augmented", rotation_degrees=10.0, horizontal_flip=True
+        ),
         _POSTER_RESNET18,
         _POSTER_RESNET18.override(name="poster-resnet18-pretrained", init="imagenet"),
         _COVIDXR_RESNET18,
         # Cropped to the lungs, a smaller picture shows as much of them.
-        _COVIDXR_RESNET18.override(name="covidxr-resnet18-lungs", region="lungs", image_size=160, epochs=8),
+        _COVIDXR_RESNET18.override(
+            name="covidxr-resnet18-lungs", region="lungs", image_size=160, epochs=8
+        ),
     )
 }
 
-ARCHITECTURE_TITLES = {"poster_cnn": "Small CNN of the study", "resnet18": "ResNet-18", "efficientnet_b0": "EfficientNet-B0"}
+ARCHITECTURE_TITLES = {
+    "poster_cnn": "Small CNN of the study",
+    "resnet18": "ResNet-18",
+    "efficientnet_b0": "EfficientNet-B0",
+}
 """The networks that a recipe may name, as people write them; `covidxr.models.architectures` builds them."""
 
 STUDY_ACCURACY = {

@@ -22,8 +22,8 @@ from covidxr.storage import from_json, new_folder, to_json, write_bytes, write_t
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from covidxr.models.gate import Gate
-    from covidxr.models.segmentation import LoadedSegmenter
+    from covidxr.lungs.segmenter import LoadedSegmenter
+    from covidxr.ood.detector import Gate
 
 LUNGS, LUNGS_ARCHITECTURE = "covidxr-lungs", "residual U-Net (MONAI)"
 """Id and network of the lung segmenter: a folder as a model's, but with a `SegmenterCard`, and a table of how well it did."""
@@ -69,7 +69,13 @@ def is_plain_name(name: str) -> bool:
 def list_models(root: Path) -> tuple[ModelEntry, ...]:
     """List the models below a folder, the best accuracy on test first; one that cannot be used says why."""
     folders = (
-        sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name != LUNGS) if root.is_dir() else []
+        sorted(
+            p
+            for p in root.iterdir()
+            if p.is_dir() and not p.name.startswith(".") and p.name != LUNGS
+        )
+        if root.is_dir()
+        else []
     )
     entries = []
     for folder in folders:
@@ -77,7 +83,12 @@ def list_models(root: Path) -> tuple[ModelEntry, ...]:
             entries.append(ModelEntry(folder.name, read_card(folder), None))
         except ModelError as error:
             entries.append(ModelEntry(folder.name, None, str(error)))
-    return tuple(sorted(entries, key=lambda e: (-e.card.metrics["accuracy"].estimate if e.card else 1.0, e.model_id)))
+    return tuple(
+        sorted(
+            entries,
+            key=lambda e: (-e.card.metrics["accuracy"].estimate if e.card else 1.0, e.model_id),
+        )
+    )
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -107,7 +118,9 @@ def _read_card(folder: Path, kind: type[Card]) -> Card:
     except ConfigError as error:
         raise ModelError(str(error)) from error
     if card.model_id != folder.name:
-        raise ModelError(f"the card in {folder.name} is that of {card.model_id}; rename the folder or restore the card")
+        raise ModelError(
+            f"the card in {folder.name} is that of {card.model_id}; rename the folder or restore the card"
+        )
     return card
 
 
@@ -115,7 +128,9 @@ def read_predictions(folder: Path) -> Predictions:
     """Read a model's predictions on val and test. Raises ModelError when they are missing or damaged."""
     card = read_card(folder)
     if not (folder / _PREDICTIONS).exists():
-        raise ModelError(f"the model {folder.name} has no {_PREDICTIONS}; evaluate it on its dataset again")
+        raise ModelError(
+            f"the model {folder.name} has no {_PREDICTIONS}; evaluate it on its dataset again"
+        )
     return read_table(folder / _PREDICTIONS, card.class_names, f"the predictions of {folder.name}")
 
 
@@ -129,8 +144,12 @@ def read_table(path: Path, class_names: tuple[str, ...], what: str) -> Predictio
             tuple(row["sample"] for row in rows),
             tuple(row["split"] for row in rows),
             np.array([class_names.index(row["y_true"]) for row in rows], dtype=np.int64),
-            np.array([[float(row[name]) for name in class_names] for row in rows]).reshape(-1, len(class_names)),
-            np.array([int(row["group"]) for row in rows], dtype=np.int64) if rows and "group" in rows[0] else None,
+            np.array([[float(row[name]) for name in class_names] for row in rows]).reshape(
+                -1, len(class_names)
+            ),
+            np.array([int(row["group"]) for row in rows], dtype=np.int64)
+            if rows and "group" in rows[0]
+            else None,
             tuple(row["source"] for row in rows) if rows and "source" in rows[0] else None,
         )
     except (OSError, KeyError, ValueError, TypeError, csv.Error, ConfigError) as error:
@@ -141,11 +160,19 @@ def new_model_folder(root: Path, model_id: str) -> Path:
     """Return the folder of a model to be. Raises ModelError when there is one already, or when the id is not a plain name."""
     folder = model_folder(root, model_id)
     if folder.exists():
-        raise ModelError(f"there is a model {model_id} already in {root}; choose another id or delete it first")
+        raise ModelError(
+            f"there is a model {model_id} already in {root}; choose another id or delete it first"
+        )
     return folder
 
 
-def save_model(root: Path, card: ModelCard, weights: dict[str, Tensor], predictions: Predictions, gate: bytes = b"") -> Path:
+def save_model(
+    root: Path,
+    card: ModelCard,
+    weights: dict[str, Tensor],
+    predictions: Predictions,
+    gate: bytes = b"",
+) -> Path:
     """Write a model folder whole or not at all; convolution and linear weights in half precision, the rest as it is.
 
     gate: the file that the card's figures of a gate are of; empty where the card has none.
@@ -157,7 +184,10 @@ def save_model(root: Path, card: ModelCard, weights: dict[str, Tensor], predicti
     content = save(to_half(weights))
     with new_folder(folder) as new:
         write_bytes(new / _WEIGHTS, content)
-        write_text(new / _CARD, to_json(replace(card, weights_sha256=hashlib.sha256(content).hexdigest(), external="")))
+        write_text(
+            new / _CARD,
+            to_json(replace(card, weights_sha256=hashlib.sha256(content).hexdigest(), external="")),
+        )
         write_text(new / _PREDICTIONS, to_table(predictions))
         if gate:
             write_bytes(new / GATE, gate)
@@ -171,7 +201,9 @@ def update_card(root: Path, card: ModelCard, gate: bytes = b"") -> None:
     """
     folder = model_folder(root, card.model_id)
     if read_card(folder).weights_sha256 != card.weights_sha256:
-        raise ModelError(f"the card is not of the weights of {card.model_id} that are stored in {root}")
+        raise ModelError(
+            f"the card is not of the weights of {card.model_id} that are stored in {root}"
+        )
     if gate:
         write_bytes(folder / GATE, gate)
     write_text(folder / _CARD, to_json(replace(card, external="")))
@@ -179,7 +211,10 @@ def update_card(root: Path, card: ModelCard, gate: bytes = b"") -> None:
 
 def to_half(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights as they are stored: matrices and kernels float16, vectors (norms, biases, statistics) unchanged."""
-    return {k: (v.half() if v.is_floating_point() and v.ndim > 1 else v).contiguous() for k, v in weights.items()}
+    return {
+        k: (v.half() if v.is_floating_point() and v.ndim > 1 else v).contiguous()
+        for k, v in weights.items()
+    }
 
 
 def to_table(predictions: Predictions) -> str:
@@ -189,14 +224,27 @@ def to_table(predictions: Predictions) -> str:
     optional = {"group": predictions.groups, "source": predictions.sources}
     known = {name: column for name, column in optional.items() if column is not None}
     writer.writerow(["sample", "split", "y_true", *predictions.class_names, *known])
-    for i, (sample, split, label) in enumerate(zip(predictions.samples, predictions.splits, predictions.y_true, strict=True)):
+    for i, (sample, split, label) in enumerate(
+        zip(predictions.samples, predictions.splits, predictions.y_true, strict=True)
+    ):
         scores = (repr(float(p)) for p in predictions.y_score[i])
-        writer.writerow([sample, split, predictions.class_names[label], *scores, *(column[i] for column in known.values())])
+        writer.writerow(
+            [
+                sample,
+                split,
+                predictions.class_names[label],
+                *scores,
+                *(column[i] for column in known.values()),
+            ]
+        )
     return text.getvalue()
 
 
 def save_segmenter(
-    root: Path, card: SegmenterCard, weights: dict[str, Tensor], rows: Iterable[tuple[str, str, float, float]]
+    root: Path,
+    card: SegmenterCard,
+    weights: dict[str, Tensor],
+    rows: Iterable[tuple[str, str, float, float]],
 ) -> SegmenterCard:
     """Write the lung segmenter's folder whole or not at all; rows: (sample, split, Dice, IoU). Returns the card as it is stored.
 
@@ -226,10 +274,13 @@ def read_segmenter_card(root: Path) -> SegmenterCard:
 
 def load_segmenter(root: Path) -> LoadedSegmenter:
     """Load the lung segmenter among the models below a folder. Raises ModelError naming what is wrong."""
-    from covidxr.models.segmentation import LoadedSegmenter, build_segmenter
+    from covidxr.lungs.segmenter import LoadedSegmenter, build_segmenter
 
     card = read_segmenter_card(root)
-    return LoadedSegmenter(card, fill_network(build_segmenter(), _read_weights(root / LUNGS, card.weights_sha256), card))
+    return LoadedSegmenter(
+        card,
+        fill_network(build_segmenter(), _read_weights(root / LUNGS, card.weights_sha256), card),
+    )
 
 
 def load_model(folder: Path, gated: bool = True) -> LoadedModel:
@@ -242,7 +293,7 @@ def load_model(folder: Path, gated: bool = True) -> LoadedModel:
     network = restore_network(card, _read_weights(folder, card.weights_sha256))
     gate = None
     if card.gate and gated:
-        from covidxr.models.gate import load_gate
+        from covidxr.ood.detector import load_gate
 
         gate = load_gate(folder, card.gate.sha256)
     if not card.preprocessing.segmenter_sha256:
@@ -262,7 +313,9 @@ def _read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
     try:
         content = (folder / _WEIGHTS).read_bytes()
     except OSError as error:
-        raise ModelError(f"the weights of {folder.name} cannot be read: {error.strerror}") from error
+        raise ModelError(
+            f"the weights of {folder.name} cannot be read: {error.strerror}"
+        ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise ModelError(
@@ -282,18 +335,24 @@ def restore_network(card: ModelCard, weights: dict[str, Tensor]) -> nn.Module:
     from covidxr.models.architectures import build_network
 
     try:
-        network = build_network(card.architecture, len(card.class_names), card.preprocessing.image_size)
+        network = build_network(
+            card.architecture, len(card.class_names), card.preprocessing.image_size
+        )
     except ConfigError as error:
         raise ModelError(f"the card of {card.model_id} cannot be followed: {error}") from error
     return fill_network(network, weights, card)
 
 
-def fill_network(network: nn.Module, weights: dict[str, Tensor], card: ModelCard | SegmenterCard) -> nn.Module:
+def fill_network(
+    network: nn.Module, weights: dict[str, Tensor], card: ModelCard | SegmenterCard
+) -> nn.Module:
     """Put stored weights into a network, float32, channels last, in eval mode. Raises ModelError when they do not fit."""
     import torch
 
     try:
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()}, strict=True)
+        network.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}, strict=True
+        )
     except RuntimeError as error:
         raise ModelError(
             f"the weights of {card.model_id} do not fit {card.architecture}: {' '.join(str(error).split())[:300]}"

@@ -79,18 +79,26 @@ def fit(
     Every random choice depends on (seed, epoch) alone, so an interrupted run ends as an uninterrupted one does.
     """
     if recipe.batch_size > len(data.train_rows):
-        raise ConfigError(f"batch_size ({recipe.batch_size}) must be <= the number of training images ({len(data.train_rows)})")
+        raise ConfigError(
+            f"batch_size ({recipe.batch_size}) must be <= the number of training images ({len(data.train_rows)})"
+        )
     fabric = make_fabric()
     if recipe.batch_size % fabric.world_size:
-        raise ConfigError(f"batch_size ({recipe.batch_size}) must be a multiple of the {fabric.world_size} processes")
+        raise ConfigError(
+            f"batch_size ({recipe.batch_size}) must be a multiple of the {fabric.world_size} processes"
+        )
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.architecture, len(data.class_names), recipe.image_size)
     resuming = checkpoint.exists() or previous(checkpoint).exists()
     origin = (
-        load_imagenet(network, recipe.architecture, init_file) if recipe.init == "imagenet" and not resuming else "random weights"
+        load_imagenet(network, recipe.architecture, init_file)
+        if recipe.init == "imagenet" and not resuming
+        else "random weights"
     )
     network = network.to(memory_format=torch.channels_last)
-    if fabric.world_size > 1 and fabric.device.type == "cuda":  # torch has no such layer for the CPU: there each process is alone
+    if (
+        fabric.world_size > 1 and fabric.device.type == "cuda"
+    ):  # torch has no such layer for the CPU: there each process is alone
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     frozen = _freeze(network, recipe)
     optimizer = _make_optimizer(network, recipe)
@@ -120,13 +128,17 @@ def fit(
         told_step, told_time, told_loss = 0, started, 0.0
         label = f"epoch {epoch}/{recipe.epochs}"
         quiet = None if fabric.is_global_zero else True
-        batches = tqdm(_batches(data, recipe, epoch, fabric), total=steps, desc=label, disable=quiet)
+        batches = tqdm(
+            _batches(data, recipe, epoch, fabric), total=steps, desc=label, disable=quiet
+        )
         for step, (grey, y) in enumerate(batches, start=1):
             x = normalise(grey, preprocessing).to(fabric.device)  # (B, 3, S, S)
             y = y.to(fabric.device)
             logits = wrapped(x)  # (B, C)
             # The mean over the samples, not over their weights: so the shares of several processes add up to the global batch.
-            losses = F.cross_entropy(logits.float(), y, weights, label_smoothing=recipe.label_smoothing, reduction="none")
+            losses = F.cross_entropy(
+                logits.float(), y, weights, label_smoothing=recipe.label_smoothing, reduction="none"
+            )
             loss = losses.mean()
             wrapped_optimizer.zero_grad()
             fabric.backward(loss)
@@ -143,12 +155,20 @@ def fit(
                 speed = (step - told_step) * recipe.batch_size / (now - told_time)
                 recent_loss = (float(total[0]) - told_loss) / (step - told_step)
                 report(
-                    {"event": "steps", "epoch": epoch, "epochs": recipe.epochs, "step": step, "steps": steps}
+                    {
+                        "event": "steps",
+                        "epoch": epoch,
+                        "epochs": recipe.epochs,
+                        "step": step,
+                        "steps": steps,
+                    }
                     | {"train_loss": recent_loss, "images_per_second": speed}
                 )
                 told_step, told_time, told_loss, first_step = step, now, float(total[0]), False
         trained = time.monotonic()
-        train_loss, train_accuracy = (_sum_over_processes(total, fabric) / (steps * fabric.world_size)).tolist()
+        train_loss, train_accuracy = (
+            _sum_over_processes(total, fabric) / (steps * fabric.world_size)
+        ).tolist()
         judge.eval()
         scores = _validate(judge, data, preprocessing, fabric)
         y_true = data.labels[data.val_rows]
@@ -162,7 +182,9 @@ def fit(
                     "epochs": recipe.epochs,
                     "train_loss": train_loss,
                     "train_accuracy": train_accuracy,
-                    "val_loss": float(-np.log(scores[np.arange(len(y_true)), y_true].clip(1e-12)).mean()),
+                    "val_loss": float(
+                        -np.log(scores[np.arange(len(y_true)), y_true].clip(1e-12)).mean()
+                    ),
                     "val_accuracy": float((scores.argmax(axis=1) == y_true).mean()),
                     "val_macro_f1": macro_f1,
                     "best_epoch": state.best_epoch,
@@ -170,7 +192,9 @@ def fit(
                     "seconds": state.seconds,
                 }
             )
-            state.save(checkpoint)  # after the report: killed in between, the epoch is trained and told again, not lost
+            state.save(
+                checkpoint
+            )  # after the report: killed in between, the epoch is trained and told again, not lost
     fabric.barrier()
     return state.result()
 
@@ -179,8 +203,12 @@ def _freeze(network: nn.Module, recipe: Recipe) -> list[nn.Module]:
     """Stop the first stages from learning; they must also stay in eval mode, or their batch statistics would drift."""
     stages = architecture(recipe.architecture).stages
     if recipe.frozen_stages > len(stages):
-        raise ConfigError(f"frozen_stages must be <= {len(stages)} for {recipe.architecture}, got {recipe.frozen_stages}")
-    modules = [network.get_submodule(name) for stage in stages[: recipe.frozen_stages] for name in stage]
+        raise ConfigError(
+            f"frozen_stages must be <= {len(stages)} for {recipe.architecture}, got {recipe.frozen_stages}"
+        )
+    modules = [
+        network.get_submodule(name) for stage in stages[: recipe.frozen_stages] for name in stage
+    ]
     for module in modules:
         module.requires_grad_(False)
     return modules
@@ -189,9 +217,16 @@ def _freeze(network: nn.Module, recipe: Recipe) -> list[nn.Module]:
 def _make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = [p for p in network.parameters() if p.requires_grad]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+        return torch.optim.SGD(
+            parameters,
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        return torch.optim.Adam(
+            parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
     # Norms and biases are not decayed: decay there only fights the normalisation.
     decayed, plain = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
     groups: list[dict[str, Any]] = [
@@ -204,10 +239,13 @@ def _make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
 def _make_average(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
     if not recipe.ema_decay:
         return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)  # type: ignore[no-untyped-call]
+    update = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
 
 
-def _make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler | None:
+def _make_schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int
+) -> LRScheduler | None:
     if recipe.schedule == "constant":
         return None
     return OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps * recipe.epochs)
@@ -220,7 +258,9 @@ def _class_weights(data: TrainingData, balance: float) -> Tensor:
     return torch.from_numpy(weights / (weights * counts).sum() * counts.sum()).float()
 
 
-def _batches(data: TrainingData, recipe: Recipe, epoch: int, fabric: Fabric) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(
+    data: TrainingData, recipe: Recipe, epoch: int, fabric: Fabric
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield this process's share of each global batch: (B, 1, S, S) in [0, 1] and (B,) labels; a partial one is dropped."""
     generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
     order = data.train_rows[torch.randperm(len(data.train_rows), generator=generator).numpy()]
@@ -234,23 +274,33 @@ def _batches(data: TrainingData, recipe: Recipe, epoch: int, fabric: Fabric) -> 
         yield grey, torch.from_numpy(data.labels[rows])
 
 
-def _validate(judge: nn.Module, data: TrainingData, preprocessing: Preprocessing, fabric: Fabric) -> Scores:
+def _validate(
+    judge: nn.Module, data: TrainingData, preprocessing: Preprocessing, fabric: Fabric
+) -> Scores:
     """(V, C) probabilities of the validation images, each process computing its share."""
     mine = np.arange(fabric.global_rank, len(data.val_rows), fabric.world_size)
     scores = torch.zeros(len(data.val_rows), len(data.class_names), dtype=torch.float64)
-    scores[mine] = torch.from_numpy(predict_scores(judge, data.pixels, data.val_rows[mine], preprocessing))
+    scores[mine] = torch.from_numpy(
+        predict_scores(judge, data.pixels, data.val_rows[mine], preprocessing)
+    )
     return _sum_over_processes(scores, fabric).numpy()
 
 
 def _sum_over_processes(values: Tensor, fabric: Fabric) -> Tensor:
     summed = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
-    assert isinstance(summed, Tensor)  # a tensor goes in, so one comes out; the signature also allows collections
+    assert isinstance(
+        summed, Tensor
+    )  # a tensor goes in, so one comes out; the signature also allows collections
     return summed.cpu()
 
 
 def _on_any_process(flag: bool, fabric: Fabric) -> bool:
     """Whether the flag is up on any process: all must stop after the same step, or the others would wait for ever."""
-    return flag if fabric.world_size == 1 else bool(_sum_over_processes(torch.tensor([float(flag)]), fabric) > 0)
+    return (
+        flag
+        if fabric.world_size == 1
+        else bool(_sum_over_processes(torch.tensor([float(flag)]), fabric) > 0)
+    )
 
 
 def _check_same_epoch(epoch: int, fabric: Fabric) -> None:
@@ -258,4 +308,6 @@ def _check_same_epoch(epoch: int, fabric: Fabric) -> None:
     epochs = fabric.all_gather(torch.tensor([epoch]))
     assert isinstance(epochs, Tensor)
     if bool((epochs != epoch).any()):
-        raise RunError("the machines found different checkpoints: --run-dir must name a folder that they all share")
+        raise RunError(
+            "the machines found different checkpoints: --run-dir must name a folder that they all share"
+        )

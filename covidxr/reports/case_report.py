@@ -17,11 +17,25 @@ from PIL import Image
 
 import covidxr
 from covidxr.cards import ModelCard
-from covidxr.evaluation.localisation import MapFacts
-from covidxr.figures import CLASS_COLOURS, OTHER_CLASS, fit_screen, heat_overlay, percent, whole_percent
-from covidxr.records import RESEARCH_ONLY, Attribution, CasePrediction, GreyImage, Stability, display_name
+from covidxr.explanation.localization import MapFacts
+from covidxr.figures import (
+    CLASS_COLOURS,
+    OTHER_CLASS,
+    fit_screen,
+    heat_overlay,
+    percent,
+    whole_percent,
+)
+from covidxr.records import (
+    RESEARCH_ONLY,
+    Attribution,
+    CasePrediction,
+    GreyImage,
+    Stability,
+    display_name,
+)
 from covidxr.reports.heat_maps import heat_caption, map_sentence, trust_sentences
-from covidxr.reports.verdicts import gate_sentence, set_sentence, stability_sentence, verdict
+from covidxr.reports.sentences import gate_sentence, set_sentence, stability_sentence, verdict
 
 _FONTS = Path(__file__).parent / "fonts"
 _FONT = "DejaVu"
@@ -103,7 +117,14 @@ class _Paper(FPDF):
         self.cell(_WIDTH / 2, 8, "Case report")
         self._style(8.5, _FAINT)
         date = report.created.astimezone(UTC)
-        self.cell(_WIDTH / 2, 8, f"{date:%d %B %Y, %H:%M} UTC", align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.cell(
+            _WIDTH / 2,
+            8,
+            f"{date:%d %B %Y, %H:%M} UTC",
+            align="R",
+            new_x=XPos.LMARGIN,
+            new_y=YPos.NEXT,
+        )
         if report.label.strip():
             self._paragraph(f"Label, as typed in: {_cut(report.label.strip())}", 9)
         self.ln(2)
@@ -129,8 +150,12 @@ class _Paper(FPDF):
     def answer(self, report: CaseReport) -> None:
         """Write the verdict, what must be known of it, and the probabilities as bars with their figures."""
         if report.prediction.refusals:
-            self._paragraph(gate_sentence(report.card, report.prediction)[0], 10, _SIGNAL, bold=True)
-            self._paragraph("What follows was asked for all the same and deserves no belief.", 9, _SIGNAL)
+            self._paragraph(
+                gate_sentence(report.card, report.prediction)[0], 10, _SIGNAL, bold=True
+            )
+            self._paragraph(
+                "What follows was asked for all the same and deserves no belief.", 9, _SIGNAL
+            )
         self._paragraph(verdict(report.prediction), 15, bold=True)
         found = set_sentence(report.card, report.prediction)
         sentences = [*([found[0]] if found else []), stability_sentence(report.stability)]
@@ -151,7 +176,14 @@ class _Paper(FPDF):
                 self.set_fill_color(colour)
                 self.rect(_MARGIN + _NAMES, top + row * 0.18, track * share, row * 0.64, style="F")
             self.set_x(_MARGIN + _NAMES + track)
-            self.cell(_FIGURES, row, _unbroken(whole_percent(p)), align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+            self.cell(
+                _FIGURES,
+                row,
+                _unbroken(whole_percent(p)),
+                align="R",
+                new_x=XPos.LMARGIN,
+                new_y=YPos.NEXT,
+            )
         self.ln(1)
         meaning = "Calibrated probabilities. They hold for pictures like those of the model's dataset; they are no diagnosis."
         self._paragraph(meaning, 8, _FAINT)
@@ -175,7 +207,11 @@ class _Paper(FPDF):
         card = report.card
         size, n = card.preprocessing.image_size, sum(card.class_counts.get("test", {}).values())
         figures = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
-        measured = ", ".join(f"{title} {percent(card.metrics[key])}" for key, title in figures.items() if key in card.metrics)
+        measured = ", ".join(
+            f"{title} {percent(card.metrics[key])}"
+            for key, title in figures.items()
+            if key in card.metrics
+        )
         data = "synthetic phantoms, not radiographs" if card.synthetic else card.dataset_name
         n_train = sum(card.class_counts.get("train", {}).values())
         self._heading("The model")
@@ -183,7 +219,9 @@ class _Paper(FPDF):
             "Model": card.model_id,
             "Network": f"{report.network}; sees pictures at {size} x {size} pixels",
             "Trained on": f"{data}, {n_train:,} pictures",
-            "On test pictures": f"{measured}, n = {n:,}; 95 % intervals in brackets" if measured else "not measured",
+            "On test pictures": f"{measured}, n = {n:,}; 95 % intervals in brackets"
+            if measured
+            else "not measured",
             "Limits": "\n".join(f"• {_cut(limit)}" for limit in card.limits) or "none named",
             "Versions": f"covidxr {covidxr.__version__}; trained with covidxr {card.covidxr_version}, torch {card.torch_version}",
             "Weights": f"sha256 {card.weights_sha256[:16]}…",
@@ -192,15 +230,21 @@ class _Paper(FPDF):
         for key, text in facts.items():
             self._fact(key, text if key == "Limits" else _cut(text))
 
-    def _paragraph(self, text: str, size: float = 9, colour: str = _INK, bold: bool = False) -> None:
+    def _paragraph(
+        self, text: str, size: float = 9, colour: str = _INK, bold: bool = False
+    ) -> None:
         """Write a text over as many lines as it needs."""
         self._style(size, colour, bold)
-        self.multi_cell(_WIDTH, size * 0.49, self._legible(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.multi_cell(
+            _WIDTH, size * 0.49, self._legible(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT
+        )
         self.ln(0.6)
 
     def _legible(self, text: str) -> str:
         """Return a text of letters that the font can draw; the rest are shown as replaced, and control marks are left out."""
-        return _unbroken("".join(_letter(one, self._known) for one in unicodedata.normalize("NFC", text)))
+        return _unbroken(
+            "".join(_letter(one, self._known) for one in unicodedata.normalize("NFC", text))
+        )
 
     def _heading(self, text: str) -> None:
         self.ln(1.2)
@@ -215,9 +259,18 @@ class _Paper(FPDF):
         self._style(8, _FAINT)
         self.cell(_KEYS, 4.1, key)
         self._style(8)
-        self.multi_cell(_WIDTH - _KEYS, 4.1, self._legible(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.multi_cell(
+            _WIDTH - _KEYS, 4.1, self._legible(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT
+        )
 
-    def _picture(self, pixels: npt.NDArray[np.uint8], left: float, top: float, size: tuple[float, float], caption: str) -> None:
+    def _picture(
+        self,
+        pixels: npt.NDArray[np.uint8],
+        left: float,
+        top: float,
+        size: tuple[float, float],
+        caption: str,
+    ) -> None:
         self.image(Image.fromarray(pixels), left, top, *size, alt_text=self._legible(caption))
 
     def _edge(self, top: float, right: str) -> None:

@@ -12,7 +12,7 @@ import covidxr
 from covidxr.errors import ConfigError
 from covidxr.figures import fit_screen
 from covidxr.records import RESEARCH_ONLY, display_name
-from covidxr.reports.verdicts import gate_sentence, set_sentence, stability_sentence, verdict
+from covidxr.reports.sentences import gate_sentence, set_sentence, stability_sentence, verdict
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept
@@ -90,17 +90,25 @@ def _findings(report: CaseReport, picture: Dataset) -> Dataset:
     algorithm = sr.AlgorithmIdentification(
         card.model_id,
         f"covidxr {covidxr.__version__}",
-        [f"network: {report.network}", f"weights sha256: {card.weights_sha256}", f"temperature: {card.temperature:.4f}"],
+        [
+            f"network: {report.network}",
+            f"weights sha256: {card.weights_sha256}",
+            f"temperature: {card.temperature:.4f}",
+        ],
         codes.cid7162.ArtificialIntelligence,
     )
     group = sr.MeasurementsAndQualitativeEvaluations(
         sr.TrackingIdentifier(_new_uid(), "Calibrated probabilities of the classes"),
         algorithm_id=algorithm,
         measurements=[
-            sr.Measurement(_concept(f"Probability of {display_name(name)}"), round(p, 6), codes.UCUM.NoUnits)
+            sr.Measurement(
+                _concept(f"Probability of {display_name(name)}"), round(p, 6), codes.UCUM.NoUnits
+            )
             for name, p in report.prediction.probabilities.items()
         ],
-        source_images=[sr.SourceImageForMeasurementGroup(picture.SOPClassUID, picture.SOPInstanceUID)],
+        source_images=[
+            sr.SourceImageForMeasurementGroup(picture.SOPClassUID, picture.SOPInstanceUID)
+        ],
     )
     content = sr.MeasurementReport(
         sr.ObservationContext(observer_device_context=sr.ObserverContext(codes.DCM.Device, device)),
@@ -119,7 +127,9 @@ def _findings(report: CaseReport, picture: Dataset) -> Dataset:
         (_concept("sha256 of the input file"), report.input_sha256),
     ]
     # The template is extensible: PS3.16 TID 1500.
-    content[0].ContentSequence.extend(sr.TextContentItem(name, _encodable(text), "CONTAINS") for name, text in texts)
+    content[0].ContentSequence.extend(
+        sr.TextContentItem(name, _encodable(text), "CONTAINS") for name, text in texts
+    )
     common = _common(report, "Structured report of a model")
     return sr.ComprehensiveSR([picture], content, series_number=2, is_complete=True, **common)
 
@@ -132,7 +142,10 @@ def _page(report: CaseReport, picture: Dataset) -> Dataset:
     from covidxr.reports.case_report import case_report_pdf
 
     pdf, source = case_report_pdf(report), Dataset()
-    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = picture.SOPClassUID, picture.SOPInstanceUID
+    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = (
+        picture.SOPClassUID,
+        picture.SOPInstanceUID,
+    )
     dataset = SOPClass(
         study_instance_uid=picture.StudyInstanceUID,
         series_number=3,
@@ -168,7 +181,9 @@ def _common(report: CaseReport, series: str) -> dict[str, Any]:
         "device_serial_number": report.card.weights_sha256,
         "software_versions": f"covidxr {covidxr.__version__}",
         "content_qualification": "RESEARCH",
-        "coding_schemes": [CodingSchemeIdentificationItem(_SCHEME, "covidxr", responsible_organization="covidxr")],
+        "coding_schemes": [
+            CodingSchemeIdentificationItem(_SCHEME, "covidxr", responsible_organization="covidxr")
+        ],
         "specific_character_set": _UTF8,
     }
 
@@ -177,7 +192,9 @@ def _concept(meaning: str) -> CodedConcept:
     """A concept of our own: standard codes that say no more than these words were not found. Equal words have equal codes."""
     from highdicom.sr import CodedConcept
 
-    line = " ".join(_encodable(meaning).replace("\\", "/").split())  # a backslash would part two values
+    line = " ".join(
+        _encodable(meaning).replace("\\", "/").split()
+    )  # a backslash would part two values
     return CodedConcept(hashlib.sha256(line.encode()).hexdigest()[:16], _SCHEME, line[:_LO])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from covidxr.cards import METHOD_TITLES, ModelCard
-from covidxr.evaluation.localisation import MapFacts, best_localisation
+from covidxr.explanation.localization import MapFacts, best_localisation
 from covidxr.figures import percent, whole_percent
 from covidxr.records import Attribution, display_name
 
@@ -12,9 +12,7 @@ def map_sentence(facts: MapFacts) -> str:
     """Say in one sentence where a map lies: in or out of the lungs, and in which zone, by the patient's right and left."""
     if not facts.lungs:
         return "No lungs were found in this picture, so where the map lies in them cannot be said."
-    inside = (
-        f"{whole_percent(facts.in_lungs)} of the map lies inside the lungs, which fill {whole_percent(facts.lungs)} of the picture"
-    )
+    inside = f"{whole_percent(facts.in_lungs)} of the map lies inside the lungs, which fill {whole_percent(facts.lungs)} of the picture"
     if not facts.zone:
         return "Nothing of the map lies inside the lungs."
     mostly = "mostly" if facts.in_zone > 0.5 else "more than elsewhere"
@@ -25,9 +23,17 @@ def map_sentence(facts: MapFacts) -> str:
 
 def heat_caption(attribution: Attribution) -> str:
     """Say what a heat map shows and how coarse it is."""
-    name, title, (rows, columns) = display_name(attribution.target), METHOD_TITLES[attribution.method], attribution.native_grid
+    name, title, (rows, columns) = (
+        display_name(attribution.target),
+        METHOD_TITLES[attribution.method],
+        attribution.native_grid,
+    )
     coarse = rows < len(attribution.heat)
-    grid = f", {rows} x {columns} grid: each cell covers 1/{rows * columns} of what the model sees" if coarse else ""
+    grid = (
+        f", {rows} x {columns} grid: each cell covers 1/{rows * columns} of what the model sees"
+        if coarse
+        else ""
+    )
     if not attribution.heat.any():
         return f"Nothing in the picture spoke for {name} ({title}{grid})."
     against = ", blue against it" if attribution.heat.min() < 0 else ""
@@ -41,8 +47,14 @@ def trust_sentences(card: ModelCard, method: str = "") -> tuple[str, ...]:
     """
     best = best_localisation(card, method)
     if best is None or best.settings is None:
-        return ("Whether this model's heat maps point where radiologists would has not been measured.",)
-    title, test, name = METHOD_TITLES[best.settings.method], best.test, display_name(best.target).lower()
+        return (
+            "Whether this model's heat maps point where radiologists would has not been measured.",
+        )
+    title, test, name = (
+        METHOD_TITLES[best.settings.method],
+        best.test,
+        display_name(best.target).lower(),
+    )
     fixed = test.hits.estimate - test.gain.estimate
     first = (
         f"{title} of this model points into the radiologists' box in {_of_ten(test.hits.estimate)} pictures of {name} "
@@ -50,10 +62,19 @@ def trust_sentences(card: ModelCard, method: str = "") -> tuple[str, ...]:
         f"{_of_ten(fixed)} ({whole_percent(fixed)})."
     )
     if test.gain.low > 0:
-        return first, "So the map says something about this patient; how much of the box it covers is another matter."
+        return (
+            first,
+            "So the map says something about this patient; how much of the box it covers is another matter.",
+        )
     if test.gain.high < 0:
-        return first, "So the map finds the place less often than a fixed spot: it is no guide to where the opacity is."
-    return first, "That difference may be chance: what the map says of this patient, a fixed spot may say as well."
+        return (
+            first,
+            "So the map finds the place less often than a fixed spot: it is no guide to where the opacity is.",
+        )
+    return (
+        first,
+        "That difference may be chance: what the map says of this patient, a fixed spot may say as well.",
+    )
 
 
 def _of_ten(share: float) -> str:

@@ -9,14 +9,20 @@ from importlib.metadata import version
 
 import covidxr
 from covidxr.cards import CARD_SCHEMA_VERSION, ModelCard, ShortcutCheck
-from covidxr.data.dataset import Dataset
-from covidxr.data.splits import Split
+from covidxr.datasets.dataset import Dataset
+from covidxr.datasets.splits import Split
 from covidxr.figures import percent, whole_percent
 from covidxr.records import RESEARCH_ONLY, Preprocessing, Recipe, display_name
 
 
 def draft_card(
-    model_id: str, recipe: Recipe, dataset: Dataset, split: Split, origin: str, best_epoch: int, seconds: float
+    model_id: str,
+    recipe: Recipe,
+    dataset: Dataset,
+    split: Split,
+    origin: str,
+    best_epoch: int,
+    seconds: float,
 ) -> ModelCard:
     """Return a card that says all but how well the model does.
 
@@ -73,14 +79,24 @@ def shortcut_sentences(card: ModelCard) -> tuple[str, ...]:
 
 def _shortcut_sentence(check: ShortcutCheck, card: ModelCard) -> str:
     accuracy = card.metrics["accuracy"]
-    figures, subject = check.figures, check.subject.replace("Lung_Opacity", display_name("Lung_Opacity"))
+    figures, subject = (
+        check.figures,
+        check.subject.replace("Lung_Opacity", display_name("Lung_Opacity")),
+    )
     if not figures:
         return f"{subject}: not measured, since {check.reason}."
     aside = f" ({check.reason})" if check.reason else ""
     if check.kind in ("border", "intensity"):
-        frame, tone = "only its frame, 6 % of the width on each side", "only 13 statistics of its brightness, and no shape"
+        frame, tone = (
+            "only its frame, 6 % of the width on each side",
+            "only 13 statistics of its brightness, and no shape",
+        )
         sees = frame if check.kind == "border" else tone
-        covid = f" and tells COVID from the rest with an AUROC of {percent(figures['COVID'])}" if "COVID" in figures else ""
+        covid = (
+            f" and tells COVID from the rest with an AUROC of {percent(figures['COVID'])}"
+            if "COVID" in figures
+            else ""
+        )
         return (
             f"A small model that sees of a picture {sees}, calls {percent(figures['accuracy'])} of the test pictures right{covid}; "
             f"this model, which sees {'the lungs alone' if card.preprocessing.segmenter_sha256 else 'all of it'}, calls "
@@ -106,7 +122,11 @@ def _lungs_sentence(check: ShortcutCheck, card: ModelCard) -> str:
     if check.kind == "lungs-blackened":
         always = counts[largest] / sum(counts.values())
         above = check.figures["accuracy"].low > always
-        meaning = "the rest it reads beside the lungs, or off their outline" if above else "beside the lungs alone it finds no hold"
+        meaning = (
+            "the rest it reads beside the lungs, or off their outline"
+            if above
+            else "beside the lungs alone it finds no hold"
+        )
         return (
             f"With the lungs blackened it {'still' if above else 'only'} calls {right} right, where always saying "
             f"{display_name(largest)} would be right for {whole_percent(always)}: {meaning}{aside}."

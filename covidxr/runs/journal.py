@@ -17,7 +17,9 @@ from covidxr.errors import ConfigError, RunError
 from covidxr.records import Recipe, SplitPlan
 from covidxr.storage import from_json, to_json, write_text
 
-Status = Literal["new", "starting", "queued", "running", "finished", "failed", "cancelled", "interrupted"]
+Status = Literal[
+    "new", "starting", "queued", "running", "finished", "failed", "cancelled", "interrupted"
+]
 # What a run without a living process is after each of its events; a model is made of a finished run only.
 _AFTER: dict[str, Status] = {"finished": "finished", "storing": "finished", "stored": "finished"}
 _AFTER |= {"failed": "failed", "cancelled": "cancelled"}
@@ -63,13 +65,17 @@ class RunFolder:
     def create(self, config: RunConfig) -> None:
         """Write the configuration. Raises RunError when the folder already holds a run."""
         if (self.path / "config.json").exists():
-            raise RunError(f"{self.path} already holds a run; go on with `covidxr resume {self.path}`, or choose another folder")
+            raise RunError(
+                f"{self.path} already holds a run; go on with `covidxr resume {self.path}`, or choose another folder"
+            )
         write_text(self.path / "config.json", to_json(config))
 
     def config(self) -> RunConfig:
         """Read the configuration. Raises RunError when there is none, or it is damaged."""
         try:
-            return from_json(RunConfig, (self.path / "config.json").read_text("utf-8"), "config.json")
+            return from_json(
+                RunConfig, (self.path / "config.json").read_text("utf-8"), "config.json"
+            )
         except FileNotFoundError:
             raise RunError(f"{self.path} is not a run: it has no config.json") from None
         except (ConfigError, OSError, UnicodeDecodeError) as error:
@@ -80,7 +86,10 @@ class RunFolder:
         stamped = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **event}
         with (self.path / "events.jsonl").open("a+b") as file:
             file.seek(max(0, file.tell() - 1))
-            broken = file.read(1) not in (b"", b"\n")  # a crash cut the last line short: the next one must not hang on to it
+            broken = file.read(1) not in (
+                b"",
+                b"\n",
+            )  # a crash cut the last line short: the next one must not hang on to it
             file.write(b"\n" * broken + json.dumps(stamped, allow_nan=False).encode() + b"\n")
 
     def events(self) -> list[dict[str, Any]]:
@@ -101,7 +110,9 @@ class RunFolder:
 
     def epochs(self) -> list[dict[str, Any]]:
         """Return the finished epochs' figures, one an epoch: after a resume the later report of an epoch stands."""
-        by_epoch = {event["epoch"]: event for event in self.events() if event.get("event") == "epoch"}
+        by_epoch = {
+            event["epoch"]: event for event in self.events() if event.get("event") == "epoch"
+        }
         return [by_epoch[epoch] for epoch in sorted(by_epoch)]
 
     def label(self) -> Label:
@@ -154,7 +165,9 @@ class RunFolder:
 
     def state(self) -> tuple[Status, str, list[dict[str, Any]]]:
         """Return the state of the run, why it failed, was interrupted or could not become a model, and its events."""
-        held = self.held()  # before the events are read: a run that ends in between has written its last one by then
+        held = (
+            self.held()
+        )  # before the events are read: a run that ends in between has written its last one by then
         events = self.events()
         last: dict[str, Any] = events[-1] if events else {}
         kind = last.get("event", "")
@@ -165,7 +178,13 @@ class RunFolder:
         if kind == "launched" and _age(last) < _START_SECONDS:
             return "starting", "", events
         status = _AFTER.get(kind, "interrupted")
-        return status, self._reason(events) if status in ("failed", "interrupted") or kind == "storing" else "", events
+        return (
+            status,
+            self._reason(events)
+            if status in ("failed", "interrupted") or kind == "storing"
+            else "",
+            events,
+        )
 
     def _reason(self, events: Sequence[dict[str, Any]]) -> str:
         if events[-1].get("reason"):

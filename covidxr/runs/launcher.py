@@ -40,12 +40,20 @@ def find_run(root: Path, run_id: str) -> RunFolder:
 
 def list_runs(root: Path) -> tuple[RunFolder, ...]:
     """Return the runs below a folder, the newest first."""
-    folders = [path for path in _folders(root) if (path / "config.json").exists() or (path / "events.jsonl").exists()]
+    folders = [
+        path
+        for path in _folders(root)
+        if (path / "config.json").exists() or (path / "events.jsonl").exists()
+    ]
     return tuple(RunFolder(path) for path in sorted(folders, key=_made, reverse=True))
 
 
 def _folders(root: Path) -> list[Path]:
-    return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")] if root.is_dir() else []
+    return (
+        [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        if root.is_dir()
+        else []
+    )
 
 
 def _made(path: Path) -> tuple[str, str]:
@@ -95,11 +103,20 @@ def start(run: RunFolder, arguments: Sequence[str]) -> None:
 def ask(arguments: Sequence[str]) -> dict[str, Any]:
     """Run a command of the package with --json and return its answer. Raises ConfigError with the sentence of its error."""
     command = [sys.executable, "-m", "covidxr", *arguments, "--json"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=_environment(), check=False)
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=_environment(),
+        check=False,
+    )
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        raise RunError(f"`{command_line(arguments)}` broke off: {(done.stderr.strip() or 'no output').splitlines()[-1]}") from None
+        raise RunError(
+            f"`{command_line(arguments)}` broke off: {(done.stderr.strip() or 'no output').splitlines()[-1]}"
+        ) from None
     if "error" in answer:
         raise ConfigError(answer["error"])
     return answer
@@ -122,4 +139,6 @@ def delete(run: RunFolder) -> None:
 
 def _environment() -> dict[str, str]:
     """The same, with this package found whatever the working folder."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))}
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
+    }

@@ -84,7 +84,9 @@ def take(run: RunFolder) -> Snapshot:
         config=config,
         epochs=tuple(epoch_figures(by_epoch[epoch]) for epoch in sorted(by_epoch)),
         steps=_places(told),
-        progress=_progress(events, config, last) if status in ("starting", "queued", "running") else None,
+        progress=_progress(events, config, last)
+        if status in ("starting", "queued", "running")
+        else None,
         images_per_second=last.get("images_per_second"),
         seconds=last.get("seconds", 0.0),
         started=events[0]["time"] if events else "",
@@ -108,7 +110,9 @@ def epoch_figures(event: dict[str, Any]) -> EpochFigures:
     return EpochFigures(**{field.name: event[field.name] for field in fields(EpochFigures)})
 
 
-def _progress(events: Sequence[dict[str, Any]], config: RunConfig | None, last_epoch: dict[str, Any]) -> Progress:
+def _progress(
+    events: Sequence[dict[str, Any]], config: RunConfig | None, last_epoch: dict[str, Any]
+) -> Progress:
     if not events:
         return Progress("Starting")
     last = events[-1]
@@ -118,7 +122,9 @@ def _progress(events: Sequence[dict[str, Any]], config: RunConfig | None, last_e
         case "queued":
             return Progress(f"Waiting until {last['behind'] or 'another run'} has ended", share)
         case "decoding":
-            return Progress(f"Decoding the pictures, once: {last['done']:,} of {last['total']:,}", share)
+            return Progress(
+                f"Decoding the pictures, once: {last['done']:,} of {last['total']:,}", share
+            )
         case "dataset":
             return Progress("Loading the network", share)
         case "started":
@@ -131,13 +137,21 @@ def _progress(events: Sequence[dict[str, Any]], config: RunConfig | None, last_e
             if config is None or done == total:
                 return Progress("Ending", share)
             left = (total - done) * last_epoch["seconds"] / done
-            return Progress(f"Epoch {done + 1} of {total}", share, done + 1, last_epoch["images_per_second"], left)
+            return Progress(
+                f"Epoch {done + 1} of {total}",
+                share,
+                done + 1,
+                last_epoch["images_per_second"],
+                left,
+            )
         case "steps":
             return _in_epoch(last, config, last_epoch)
     return Progress("Starting", share)
 
 
-def _in_epoch(last: dict[str, Any], config: RunConfig | None, last_epoch: dict[str, Any]) -> Progress:
+def _in_epoch(
+    last: dict[str, Any], config: RunConfig | None, last_epoch: dict[str, Any]
+) -> Progress:
     """Progress inside an epoch: by the pace of the epochs before, in the first one by that of its own steps."""
     epoch, epochs, speed = last["epoch"], last["epochs"], last["images_per_second"]
     within = last["step"] / last["steps"]
@@ -154,18 +168,33 @@ def settings(config: RunConfig) -> dict[str, str]:
     """Return everything that a run was asked to do, by the words that the form uses."""
     recipe = asdict(config.recipe)
     recipe |= recipe.pop("augmentation")
-    titles = {field.name: field.metadata.get("title", "Recipe") for field in (*fields(config.recipe), *fields(Augmentation))}
+    titles = {
+        field.name: field.metadata.get("title", "Recipe")
+        for field in (*fields(config.recipe), *fields(Augmentation))
+    }
     values = {titles[name]: value for name, value in recipe.items()}
     plan = config.plan
     shares = f"{plan.fractions.train:g} / {plan.fractions.val:g} / {plan.fractions.test:g}"
-    values |= {"Dataset": config.data, "Split": plan.protocol, "Split seed": plan.seed, "Train / val / test": shares}
+    values |= {
+        "Dataset": config.data,
+        "Split": plan.protocol,
+        "Split seed": plan.seed,
+        "Train / val / test": shares,
+    }
     values["Pictures excluded"] = len(config.excluded)
     unreadable = "left out" if config.skip_unreadable else "end the run"
     values |= {"File of initial weights": config.init_file or "", "Unreadable pictures": unreadable}
-    return {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+    return {
+        name: f"{value:g}" if isinstance(value, float) else str(value)
+        for name, value in values.items()
+    }
 
 
 def differences(configs: Sequence[RunConfig]) -> dict[str, tuple[str, ...]]:
     """Return the settings in which runs differ, with the value of each."""
     each = [settings(config) for config in configs]
-    return {name: tuple(own[name] for own in each) for name in each[0] if len({own[name] for own in each}) > 1}
+    return {
+        name: tuple(own[name] for own in each)
+        for name in each[0]
+        if len({own[name] for own in each}) > 1
+    }

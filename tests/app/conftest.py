@@ -13,19 +13,25 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from covidxr.workflows import sample_phantom
+from covidxr.prediction.cases import sample_phantom
 
 
 def unpack(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Take apart what a viewer is sent: its header, and its parts by name."""
     start = 4 + int.from_bytes(message[:4], "little")
     header = json.loads(message[4:start])
-    return header, {name: message[start + first :][:size] for name, (first, size) in header["parts"].items()}
+    return header, {
+        name: message[start + first :][:size] for name, (first, size) in header["parts"].items()
+    }
 
 
 def panes(app: AppTest) -> list[dict[str, Any]]:
     """The panes of a page's viewer, each with its alt text, caption and layers; none where there is no viewer."""
-    return [pane for viewer in app.get("bidi_component") for pane in unpack(viewer.proto.bytes)[0].get("panes", [])]
+    return [
+        pane
+        for viewer in app.get("bidi_component")
+        for pane in unpack(viewer.proto.bytes)[0].get("panes", [])
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +71,15 @@ def texts() -> Callable[[AppTest], str]:
     """Collect all that a page says in words."""
 
     def collect(app: AppTest) -> str:
-        kinds = (app.title, app.subheader, app.markdown, app.caption, app.error, app.warning, app.info)
+        kinds = (
+            app.title,
+            app.subheader,
+            app.markdown,
+            app.caption,
+            app.error,
+            app.warning,
+            app.info,
+        )
         return "\n".join(element.value for elements in kinds for element in elements)
 
     return collect

@@ -9,7 +9,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from covidxr.app.lightbox import pack, png, sheet
-from covidxr.data.levels import Levels, of_greys
+from covidxr.images.levels import Levels, of_greys
 from tests.app.conftest import panes, unpack
 
 
@@ -18,7 +18,11 @@ def pixels(packed) -> np.ndarray:
     header, parts = unpack(packed.message)
     kind = np.dtype("<u2" if header["depth"] == 2 else "u1")
     assert (packed.height, packed.width) == (header["height"], header["width"])
-    return np.cumsum(np.frombuffer(zlib.decompress(parts["values"]), kind).reshape(packed.height, -1), axis=1, dtype=kind)
+    return np.cumsum(
+        np.frombuffer(zlib.decompress(parts["values"]), kind).reshape(packed.height, -1),
+        axis=1,
+        dtype=kind,
+    )
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
@@ -29,7 +33,8 @@ def test_every_pixel_arrives_as_it_was(kind):
     assert np.array_equal(pixels(packed), values)
     assert np.array_equal(np.frombuffer(unpack(packed.message)[1]["greys"], np.uint8), greys)
     assert np.array_equal(
-        pixels(sheet(of_greys(np.asfortranarray(values[::2].astype(np.uint8))), "b")), values[::2].astype(np.uint8)
+        pixels(sheet(of_greys(np.asfortranarray(values[::2].astype(np.uint8))), "b")),
+        values[::2].astype(np.uint8),
     )
 
 
@@ -49,10 +54,16 @@ def test_a_pane_names_its_layers_and_texts_stay_data():
         import numpy as np
 
         from covidxr.app.lightbox import Pane, lightbox, sheet
-        from covidxr.data.levels import of_greys
+        from covidxr.images.levels import of_greys
 
         picture = sheet(of_greys(np.zeros((32, 40), np.uint8)), "a")
-        lightbox(picture, [Pane("<b>", "</script>"), Pane("y", "z", {"Lines": b"1"})], {"Lines": "thin"}, b"2", key="k")
+        lightbox(
+            picture,
+            [Pane("<b>", "</script>"), Pane("y", "z", {"Lines": b"1"})],
+            {"Lines": "thin"},
+            b"2",
+            key="k",
+        )
 
     app = AppTest.from_function(page).run()
     assert not app.exception

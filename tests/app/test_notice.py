@@ -6,12 +6,19 @@ pytestmark = pytest.mark.slow
 PAGE = "pages/predict.py"
 
 
-def test_nothing_can_be_dropped_before_the_notice_is_accepted_once_a_session(open_page, phantom_model_folder, texts, monkeypatch):
+def test_nothing_can_be_dropped_before_the_notice_is_accepted_once_a_session(
+    open_page, phantom_model_folder, texts, monkeypatch
+):
     app = open_page(PAGE, phantom_model_folder, accept=False)
     assert not app.exception
     assert not app.file_uploader
     said = texts(app)
-    for must in ("no medical device", "whose picture it is", "server's memory", "time, hash of the file, model and verdict"):
+    for must in (
+        "no medical device",
+        "whose picture it is",
+        "server's memory",
+        "time, hash of the file, model and verdict",
+    ):
         assert must in said
     monkeypatch.setenv("COVIDXR_LOG", "off")
     assert "No log is kept" in texts(app.run())

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from covidxr import workflows
-from covidxr.workflows.similar import features_of
+from covidxr.datasets.dataset import open_dataset
+from covidxr.prediction.loading import load_model
+from covidxr.prediction.similar import features_of
 
 PAGE = "pages/predict.py"
 
@@ -21,7 +22,10 @@ def drop(app: AppTest, name: str, content: bytes) -> AppTest:
 
 @pytest.mark.slow
 def test_without_the_model_s_dataset_it_says_what_is_missing(
-    open_page: Callable[..., AppTest], phantom_model_folder: Path, png: Callable[..., bytes], texts: Callable[[AppTest], str]
+    open_page: Callable[..., AppTest],
+    phantom_model_folder: Path,
+    png: Callable[..., bytes],
+    texts: Callable[[AppTest], str],
 ) -> None:
     app = drop(open_page(PAGE, phantom_model_folder), "case.png", png("COVID"))
     assert not app.exception
@@ -41,8 +45,8 @@ def test_a_training_picture_finds_itself_and_is_said_to_prove_little(
 ) -> None:
     monkeypatch.setenv("COVIDXR_DATASET", str(phantoms))
     app = open_page(PAGE, phantom_model_folder)
-    model = workflows.load_model("phantom-cnn")
-    known = features_of(model, workflows.open_dataset(phantoms))
+    model = load_model("phantom-cnn")
+    known = features_of(model, open_dataset(phantoms))
     file = known.data.split.files[known.rows[0]]
     app = drop(app, "case.png", (phantoms / file).read_bytes())
     assert not app.exception

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from covidxr.records import CLASS_NAMES
-from tests.data.test_dicom import dicom
+from tests.images.test_dicom import dicom
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/predict.py"
@@ -19,8 +19,14 @@ def lines(tmp_path, monkeypatch):
     place = tmp_path / "log" / "uses.jsonl"
 
     def read():
-        found = [json.loads(line) for line in place.read_text("utf-8").splitlines()] if place.exists() else []
-        assert all((one["predicted"] in CLASS_NAMES) == (one["verdict"] == "answered") for one in found)
+        found = (
+            [json.loads(line) for line in place.read_text("utf-8").splitlines()]
+            if place.exists()
+            else []
+        )
+        assert all(
+            (one["predicted"] in CLASS_NAMES) == (one["verdict"] == "answered") for one in found
+        )
         return [(one["input_sha256"], one["verdict"]) for one in found]
 
     return read
@@ -35,7 +41,9 @@ def sha256(content):
     return hashlib.sha256(content).hexdigest()
 
 
-def test_a_picture_is_one_line_a_session_however_often_the_page_runs(open_page, phantom_model_folder, png, lines):
+def test_a_picture_is_one_line_a_session_however_often_the_page_runs(
+    open_page, phantom_model_folder, png, lines
+):
     good, side = png("COVID"), dicom(ViewPosition="LL")
     app = open_page(PAGE, phantom_model_folder)
     app.button[1].click().run()  # a phantom, which is nobody's

@@ -37,7 +37,9 @@ def serve(port: int, log: Path, **variables: Path) -> Iterator[str]:
     ]
     environment = os.environ | {name: str(value) for name, value in variables.items()}
     with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
         try:
             _wait(f"http://127.0.0.1:{port}/_stcore/health", process)
             yield f"http://127.0.0.1:{port}"
@@ -57,7 +59,9 @@ def port() -> int:
 @pytest.fixture
 def server(two_models: Path, phantoms: Path, tmp_path: Path, port: int) -> Iterator[str]:
     """Start the app with two phantom models and return its address; each test gets a server that no page was asked of yet."""
-    with serve(port, tmp_path / "server.log", COVIDXR_WEIGHTS=two_models, COVIDXR_DATASET=phantoms) as address:
+    with serve(
+        port, tmp_path / "server.log", COVIDXR_WEIGHTS=two_models, COVIDXR_DATASET=phantoms
+    ) as address:
         yield address
 
 
@@ -106,7 +110,11 @@ def tab(browser, errors: list[str]):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on(
         "request",
-        lambda request: None if "127.0.0.1" in request.url or not request.url.startswith("http") else errors.append(request.url),
+        lambda request: (
+            None
+            if "127.0.0.1" in request.url or not request.url.startswith("http")
+            else errors.append(request.url)
+        ),
     )
     yield page
     page.close()

@@ -13,7 +13,9 @@ WHOLE = f"""() => !document.querySelector("[data-testid=stApp][data-test-script-
 """Whether the page has been worked out and all of its pictures have come."""
 
 
-def test_filter_the_grid_open_a_picture_and_find_its_twin(tab, phantoms, two_models, tmp_path, port, sideways, errors):
+def test_filter_the_grid_open_a_picture_and_find_its_twin(
+    tab, phantoms, two_models, tmp_path, port, sideways, errors
+):
     data = shutil.copytree(phantoms, tmp_path / "data")
     shutil.copy(data / "COVID/images/COVID-7.png", data / "COVID/images/COVID-907.png")
     variables = {"COVIDXR_WEIGHTS": two_models, "COVIDXR_DATASET": data}
@@ -24,7 +26,9 @@ def test_filter_the_grid_open_a_picture_and_find_its_twin(tab, phantoms, two_mod
         tab.get_by_text("Browse", exact=True).click()
         tab.get_by_text("161 pictures of 161").wait_for()
         tab.locator(PICTURES).nth(20).wait_for()
-        tab.wait_for_function(WHOLE)  # what is asked for after the next grid has taken its place is gone from the server
+        tab.wait_for_function(
+            WHOLE
+        )  # what is asked for after the next grid has taken its place is gone from the server
         tab.get_by_role("textbox", name="File or patient").fill("COVID-7.png")
         tab.keyboard.press("Enter")
         tab.get_by_text("1 picture of 161").wait_for()
@@ -39,7 +43,9 @@ def test_filter_the_grid_open_a_picture_and_find_its_twin(tab, phantoms, two_mod
         tab.wait_for_function(WHOLE)
         tab.get_by_role("button", name="COVID-907", exact=True).click()
         tab.get_by_text("COVID/images/COVID-907.png").wait_for()
-        assert tab.locator(PICTURES).first.get_attribute("alt") == "COVID/images/COVID-907.png: COVID"
+        assert (
+            tab.locator(PICTURES).first.get_attribute("alt") == "COVID/images/COVID-907.png: COVID"
+        )
 
         tab.wait_for_function(WHOLE)
         tab.get_by_text("Audit", exact=True).click()

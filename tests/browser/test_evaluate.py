@@ -28,7 +28,9 @@ def pictures_of(tab, expected):
     seen = set()
     for page in range(1, -(-expected // 6) + 1):
         if page > 1:
-            tab.get_by_test_id("stPagination").get_by_role("button", name=re.compile("next", re.IGNORECASE)).click()
+            tab.get_by_test_id("stPagination").get_by_role(
+                "button", name=re.compile("next", re.IGNORECASE)
+            ).click()
         found = tab.wait_for_function(
             """([selector, n, seen]) => {
                 if (!document.querySelector("[data-test-script-state=notRunning]")) return false;
@@ -78,7 +80,9 @@ def test_what_can_be_taken_home(server, tab, two_models):
     figures = json.loads(taken["All figures (JSON)"])
     rows = list(csv.DictReader(io.StringIO(taken["All predictions (CSV)"])))
     assert len(rows) == figures["n"] == 24
-    assert sum(row["y_true"] == row["y_pred"] for row in rows) / 24 == pytest.approx(figures["accuracy"]["estimate"])
+    assert sum(row["y_true"] == row["y_pred"] for row in rows) / 24 == pytest.approx(
+        figures["accuracy"]["estimate"]
+    )
     assert figures["model_id"] in {entry.model_id for entry in store.list_models(two_models)}
 
 
@@ -87,7 +91,13 @@ def test_compare_opens_every_section(server, tab, sideways, errors, width):
     tab.set_viewport_size({"width": width, "height": 900})
     tab.goto(f"{server}/compare")
     tab.get_by_text(re.compile("fewer")).first.wait_for()
-    for section in ("Curves", "Training", "Disagreements", "One X-ray through all", "Confusion matrices"):
+    for section in (
+        "Curves",
+        "Training",
+        "Disagreements",
+        "One X-ray through all",
+        "Confusion matrices",
+    ):
         tab.get_by_role("radio", name=section, exact=True).click()
         tab.wait_for_timeout(1500)
         assert sideways() == 0, section

@@ -13,7 +13,9 @@ WHERE = re.compile(r"of the map lies inside the lungs|Nothing of the map")
 
 @pytest.fixture
 def lungs_server(lungs_folder, phantoms, tmp_path, port):
-    with serve(port, tmp_path / "server.log", COVIDXR_WEIGHTS=lungs_folder, COVIDXR_DATASET=phantoms) as address:
+    with serve(
+        port, tmp_path / "server.log", COVIDXR_WEIGHTS=lungs_folder, COVIDXR_DATASET=phantoms
+    ) as address:
         yield address
 
 
@@ -32,7 +34,9 @@ def choose(tab, label, option):
     tab.get_by_role("option", name=option, exact=True).click()
 
 
-def test_another_method_and_class_change_the_map_and_the_sentence(lungs_server, tab, sideways, errors, accept):
+def test_another_method_and_class_change_the_map_and_the_sentence(
+    lungs_server, tab, sideways, errors, accept
+):
     tab.goto(f"{lungs_server}/predict")
     accept()
     tab.get_by_role("button", name="COVID", exact=True).click()
@@ -50,12 +54,17 @@ def test_another_method_and_class_change_the_map_and_the_sentence(lungs_server, 
     called = tab.get_by_label("Why", exact=True).input_value()
     other = "Normal" if called != "Normal" else "COVID"
     choose(tab, "Why", other)
-    tab.get_by_text(re.compile(rf"speaks? for {other}.*Occlusion|spoke for {other} \(Occlusion")).wait_for()
+    tab.get_by_text(
+        re.compile(rf"speaks? for {other}.*Occlusion|spoke for {other} \(Occlusion")
+    ).wait_for()
     assert drawn(tab, 1) != second[0]
 
     choose(tab, "and not", "Viral Pneumonia")
     tab.locator(PICTURES).nth(2).wait_for()
-    assert tab.locator(PICTURES).nth(2).get_attribute("aria-label") == "The same picture under the heat map for Viral Pneumonia"
+    assert (
+        tab.locator(PICTURES).nth(2).get_attribute("aria-label")
+        == "The same picture under the heat map for Viral Pneumonia"
+    )
     tab.get_by_text(re.compile(r"^Viral Pneumonia: ")).wait_for()
     assert sideways() == 0
     assert errors == []

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
+from covidxr.prediction.cases import sample_phantom
 from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, display_name
-from covidxr.workflows import sample_phantom
-from tests.data.test_dicom import dicom
+from tests.images.test_dicom import dicom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PICTURES, READY = ".lightbox canvas", ".stage[aria-busy=false]"
@@ -52,7 +52,9 @@ def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, sideways, err
     chart = tab.get_by_test_id("stPlotlyChart")
     chart.locator(".barlayer .point").nth(3).wait_for()
     assert chart.locator(".textpoint").count() == len(CLASS_NAMES)
-    assert set(chart.locator(".ytick").all_text_contents()) == {display_name(name) for name in CLASS_NAMES}
+    assert set(chart.locator(".ytick").all_text_contents()) == {
+        display_name(name) for name in CLASS_NAMES
+    }
     box = tab.locator(PICTURES).nth(1).bounding_box()
     assert box["y"] + box["height"] <= 900, "the heat map stands below the first screen"
     assert sideways() == 0
@@ -70,7 +72,9 @@ def test_home_leads_to_predict_and_a_dicom_file_to_a_report_on_a_phone_without_s
     tab.get_by_role("heading", name="Predict").wait_for()
     accept()
     content = dicom(sample_phantom("COVID"), 8, PatientName="Meier^Anna", ViewPosition="PA")
-    tab.locator("input[type=file]").set_input_files({"name": "case.dcm", "mimeType": "application/dicom", "buffer": content})
+    tab.locator("input[type=file]").set_input_files(
+        {"name": "case.dcm", "mimeType": "application/dicom", "buffer": content}
+    )
     tab.locator(READY).wait_for()
     tab.get_by_text("What was left out of the file").click()
     tab.get_by_role("cell", name="Patient's Name").wait_for()
@@ -92,7 +96,9 @@ def test_a_hostile_name_makes_neither_link_nor_markup(server, tab, errors, accep
     tab.goto(f"{server}/predict")
     accept()
     name = "[x](www.a.com) **b** <img src=x> :smile: a@b.com.png"
-    tab.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": b"text"})
+    tab.locator("input[type=file]").set_input_files(
+        {"name": name, "mimeType": "image/png", "buffer": b"text"}
+    )
     alert = tab.get_by_test_id("stAlert")
     alert.wait_for()
     assert name in alert.inner_text().replace("\u2060", "")
@@ -100,7 +106,9 @@ def test_a_hostile_name_makes_neither_link_nor_markup(server, tab, errors, accep
     assert errors == []
 
 
-def test_a_zip_becomes_a_worklist_whose_rows_open(server, tab, sideways, errors, phantom_png, accept):
+def test_a_zip_becomes_a_worklist_whose_rows_open(
+    server, tab, sideways, errors, phantom_png, accept
+):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, own in (("bad.png", b"text"), ("a.png", phantom_png), ("b.png", phantom_png)):
@@ -120,7 +128,12 @@ def test_a_zip_becomes_a_worklist_whose_rows_open(server, tab, sideways, errors,
     with tab.expect_download() as download:
         tab.get_by_role("button", name="All rows (CSV)").click()
     lines = download.value.path().read_text("utf-8").splitlines()
-    assert [line.split(",")[0] for line in lines] == ["file", "ward.zip/a.png", "ward.zip/b.png", "ward.zip/bad.png"]
+    assert [line.split(",")[0] for line in lines] == [
+        "file",
+        "ward.zip/a.png",
+        "ward.zip/b.png",
+        "ward.zip/bad.png",
+    ]
     tab.get_by_text("As dropped").click()
     # Another order is another table, which begins with its first row and paints on a canvas some time later.
     tab.get_by_role("img", name="a.png, as the model reads it", exact=True).wait_for()

@@ -39,8 +39,14 @@ def grow(tab, figure: Callable[..., int], beyond: int) -> int:
     raise AssertionError(f"{figure.__name__} stays at {beyond}")
 
 
-def test_start_watch_restart_cancel_resume_and_find_the_model_on_predict(tab, phantoms, tmp_path, port, sideways, errors, accept):
-    variables = {"COVIDXR_WEIGHTS": tmp_path / "weights", "COVIDXR_RUNS": tmp_path / "runs", "COVIDXR_DATASET": phantoms}
+def test_start_watch_restart_cancel_resume_and_find_the_model_on_predict(
+    tab, phantoms, tmp_path, port, sideways, errors, accept
+):
+    variables = {
+        "COVIDXR_WEIGHTS": tmp_path / "weights",
+        "COVIDXR_RUNS": tmp_path / "runs",
+        "COVIDXR_DATASET": phantoms,
+    }
     with serve(port, tmp_path / "server.log", **variables) as address:
         tab.goto(f"{address}/train")
         tab.get_by_role("heading", name="Train", exact=True).wait_for()

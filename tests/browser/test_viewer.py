@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covidxr.workflows import sample_phantom
+from covidxr.prediction.cases import sample_phantom
 from tests.browser.conftest import serve
 from tests.browser.test_heat_maps import choose
 
@@ -22,12 +22,17 @@ class Viewer:
     def __init__(self, tab, address: str) -> None:
         self.tab, self.address = tab, address
         self.sent = []
-        tab.on("websocket", lambda socket: socket.on("framesent", lambda frame: self.sent.append(frame)))
+        tab.on(
+            "websocket",
+            lambda socket: socket.on("framesent", lambda frame: self.sent.append(frame)),
+        )
 
     def open(self, name: str, picture: np.ndarray) -> None:
         content = io.BytesIO()
         Image.fromarray(picture).save(content, "PNG")
-        self.tab.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": content.getvalue()})
+        self.tab.locator("input[type=file]").set_input_files(
+            {"name": name, "mimeType": "image/png", "buffer": content.getvalue()}
+        )
         self.tab.get_by_role("img", name=f"{name}, as the model reads it").wait_for()
         self.rest()
 
@@ -38,7 +43,9 @@ class Viewer:
 
     def frame(self) -> None:
         """Wait until what was asked for is drawn."""
-        self.tab.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.tab.evaluate(
+            "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
 
     def canvas(self, k: int = 0):
         return self.tab.locator(".lightbox canvas").nth(k)
@@ -47,7 +54,9 @@ class Viewer:
         """What a pane shows, (H, W, 3)."""
         self.frame()
         address = self.canvas(k).evaluate("canvas => canvas.toDataURL()")
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
+        return np.asarray(
+            Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB")
+        )
 
     def greys(self, k: int = 0) -> np.ndarray:
         colours = self.colours(k)
@@ -78,7 +87,9 @@ def opened(browser, two_models, tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     errors = []
-    with serve(port, tmp_path_factory.mktemp("viewer") / "server.log", COVIDXR_WEIGHTS=two_models) as address:
+    with serve(
+        port, tmp_path_factory.mktemp("viewer") / "server.log", COVIDXR_WEIGHTS=two_models
+    ) as address:
         tab = browser.new_page(viewport={"width": 1440, "height": 900})
         tab.set_default_timeout(60_000)
         tab.on("pageerror", lambda error: errors.append(str(error)))
@@ -145,7 +156,10 @@ def test_window_invert_and_reset_map_every_grey(viewer):
     viewer.tab.mouse.move(box["x"] + 60, box["y"] + 140)  # 40 pixels are a tenth of 255
     viewer.tab.mouse.up(button="right")
     low, high = 127.5 + 25.5 - 114.75, 127.5 + 25.5 + 114.75
-    assert np.array_equal(part(viewer.greys(), picture), np.floor(((picture - low) / (high - low)).clip(0, 1) * 255 + 0.5))
+    assert np.array_equal(
+        part(viewer.greys(), picture),
+        np.floor(((picture - low) / (high - low)).clip(0, 1) * 255 + 0.5),
+    )
     assert viewer.sent == []
 
 
@@ -161,14 +175,21 @@ def test_the_wheel_is_the_page_s_until_the_picture_is_clicked_and_zooms_at_the_p
     ]
     row, column = alone[0]
     box = viewer.canvas().bounding_box()
-    right, down = (round(box[side] / 2 - 128 * zoom + (i + 0.5) * zoom) for side, i in (("width", column), ("height", row)))
+    right, down = (
+        round(box[side] / 2 - 128 * zoom + (i + 0.5) * zoom)
+        for side, i in (("width", column), ("height", row))
+    )
     x, y = box["x"] + right, box["y"] + down
     viewer.tab.mouse.move(x, y)
     fit = viewer.zoom()
     viewer.tab.mouse.wheel(0, 200)
-    viewer.tab.wait_for_function("() => document.querySelector('[data-testid=stMain]').scrollTop > 0")
+    viewer.tab.wait_for_function(
+        "() => document.querySelector('[data-testid=stMain]').scrollTop > 0"
+    )
     assert viewer.zoom() == fit
-    viewer.tab.get_by_test_id("stMain").evaluate("main => main.scrollTo({top: 0, behavior: 'instant'})")
+    viewer.tab.get_by_test_id("stMain").evaluate(
+        "main => main.scrollTo({top: 0, behavior: 'instant'})"
+    )
     viewer.tab.mouse.click(x, y)
     viewer.press(*"+++++++")
     assert viewer.zoom() == "1131 %"
@@ -269,10 +290,22 @@ def test_every_control_has_a_name_and_a_place_in_the_order_of_tab(viewer):
             break
         tab.keyboard.press("Tab")
     assert [name for name in names if not name] == []
-    for name in ("Zoom in", "Fit", "Full screen", "Invert", "Reset", "Side by side", "Swipe", "Opacity", "Picture viewer"):
+    for name in (
+        "Zoom in",
+        "Fit",
+        "Full screen",
+        "Invert",
+        "Reset",
+        "Side by side",
+        "Swipe",
+        "Opacity",
+        "Picture viewer",
+    ):
         assert name in names, names
     # It is said when the picture has rested for a while.
-    tab.locator(".status").filter(has_text=re.compile("Zoom .* centre .* width")).wait_for(state="attached")
+    tab.locator(".status").filter(has_text=re.compile("Zoom .* centre .* width")).wait_for(
+        state="attached"
+    )
 
 
 def test_another_class_keeps_zoom_and_window_and_stands_beside_the_first(viewer):
@@ -287,9 +320,15 @@ def test_another_class_keeps_zoom_and_window_and_stands_beside_the_first(viewer)
     after = viewer.greys()
     width = min(after.shape[1], before.shape[1]) - 20  # panes are narrower now
     assert viewer.tab.get_by_label("Centre", exact=True).input_value() == "90"
-    crop = [a[a.shape[0] // 2 - 60 : a.shape[0] // 2 + 60, a.shape[1] // 2 - 60 :][:, :120] for a in (before, after)]
+    crop = [
+        a[a.shape[0] // 2 - 60 : a.shape[0] // 2 + 60, a.shape[1] // 2 - 60 :][:, :120]
+        for a in (before, after)
+    ]
     assert width > 120
-    assert any(np.array_equal(crop[0][1 + i : -1 + i or None, 1:-1], crop[1][1:-1, 1:-1]) for i in (-1, 0, 1))
+    assert any(
+        np.array_equal(crop[0][1 + i : -1 + i or None, 1:-1], crop[1][1:-1, 1:-1])
+        for i in (-1, 0, 1)
+    )
     assert viewer.sent != []
 
 
@@ -312,7 +351,12 @@ def test_sixteen_bits_are_windowed_at_their_own_depth(viewer):
 
 
 def test_a_phone_gets_one_pane_that_lets_the_page_scroll_and_two_fingers_zoom(opened, browser):
-    context = browser.new_context(viewport={"width": 400, "height": 850}, device_scale_factor=2, has_touch=True, is_mobile=True)
+    context = browser.new_context(
+        viewport={"width": 400, "height": 850},
+        device_scale_factor=2,
+        has_touch=True,
+        is_mobile=True,
+    )
     tab = context.new_page()
     tab.set_default_timeout(60_000)
     tab.goto(f"{opened.address}/predict")
@@ -328,7 +372,10 @@ def test_a_phone_gets_one_pane_that_lets_the_page_scroll_and_two_fingers_zoom(op
                 {"id": i, "x": x + (to_x - x) * step / 10, "y": y + (to_y - y) * step / 10}
                 for i, ((x, y), (to_x, to_y)) in enumerate(paths)
             ]
-            fingers.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": points})
+            fingers.send(
+                "Input.dispatchTouchEvent",
+                {"type": "touchMove" if step else "touchStart", "touchPoints": points},
+            )
         fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         tab.wait_for_timeout(100)
 
@@ -338,7 +385,9 @@ def test_a_phone_gets_one_pane_that_lets_the_page_scroll_and_two_fingers_zoom(op
 
     assert tab.locator(".lightbox canvas").count() == 1
     assert tab.evaluate("() => document.documentElement.scrollWidth") == 400
-    tab.locator(".lightbox").evaluate("box => box.scrollIntoView({block: 'center', behavior: 'instant'})")
+    tab.locator(".lightbox").evaluate(
+        "box => box.scrollIntoView({block: 'center', behavior: 'instant'})"
+    )
     scrolled = tab.get_by_test_id("stMain").evaluate("main => main.scrollTop")
     x, y = middle()
     drag(((x, y), (x, y - 100)))
@@ -350,8 +399,12 @@ def test_a_phone_gets_one_pane_that_lets_the_page_scroll_and_two_fingers_zoom(op
     phone.press("o")
     shown = phone.greys()
     drag(((x, y), (x, y - 40)))
-    assert tab.get_by_test_id("stMain").evaluate("main => main.scrollTop") == scrolled, "a picture that is moved holds the page"
+    assert tab.get_by_test_id("stMain").evaluate("main => main.scrollTop") == scrolled, (
+        "a picture that is moved holds the page"
+    )
     assert np.array_equal(phone.greys()[:-80], shown[80:])
     phone.press("r", "1")
-    assert np.array_equal(part(phone.greys(), picture), picture), "one pixel is one of the screen's, which has four to CSS's one"
+    assert np.array_equal(part(phone.greys(), picture), picture), (
+        "one pixel is one of the screen's, which has four to CSS's one"
+    )
     context.close()

@@ -32,8 +32,14 @@ def collect(folder: Path) -> dict[str, Any]:
 
     def run(name: str, *words: object) -> None:
         result = CliRunner().invoke(app, [*map(str, words), "--json"])
-        printed = result.stdout if result.exception is None or result.stdout else json.dumps({"error": str(result.exception)})
-        found[name] = json.loads(printed.replace(str(folder), "FOLDER").replace(str(GOLDEN.parents[2]), "REPOSITORY"))
+        printed = (
+            result.stdout
+            if result.exception is None or result.stdout
+            else json.dumps({"error": str(result.exception)})
+        )
+        found[name] = json.loads(
+            printed.replace(str(folder), "FOLDER").replace(str(GOLDEN.parents[2]), "REPOSITORY")
+        )
 
     run("phantom", "phantom", database, "--per-class", 20, "--size", 128)
     Image.open(database / "COVID/images/COVID-1.png").save(images / "a.png")
@@ -51,7 +57,17 @@ def collect(folder: Path) -> dict[str, Any]:
     run("predict", "predict", MODEL, images)
     run("explain", "explain", MODEL, images / "a.png", "--out", folder / "map.png")
     run("report", "report", MODEL, images / "black.png", "--out", folder / "report.pdf")
-    settings = ("--recipe", "poster-cnn", "--data", database, "--epochs", 1, "--batch-size", 16, "--no-store")
+    settings = (
+        "--recipe",
+        "poster-cnn",
+        "--data",
+        database,
+        "--epochs",
+        1,
+        "--batch-size",
+        16,
+        "--no-store",
+    )
     run("estimate", "train", *settings, "--estimate")
     run("train", "train", *settings, "--run-dir", folder / "run")
     run("runs", "runs", folder / "run")
@@ -63,27 +79,44 @@ def differences(new: Any, old: Any, place: str, words: bool, numbers: bool = Tru
     """Return where two results differ. words: whether sentences count, too."""
     if isinstance(old, dict) and isinstance(new, dict):
         missing = [f"{place}.{key} is missing" for key in old if key not in new]
-        return missing + [d for key in old if key in new for d in differences(new[key], old[key], f"{place}.{key}", words, numbers)]
+        return missing + [
+            d
+            for key in old
+            if key in new
+            for d in differences(new[key], old[key], f"{place}.{key}", words, numbers)
+        ]
     if isinstance(old, list) and isinstance(new, list):
         if len(old) != len(new):
             return [f"{place} has {len(new)} entries, not {len(old)}"]
-        return [d for i, (a, b) in enumerate(zip(new, old, strict=True)) for d in differences(a, b, f"{place}[{i}]", words, numbers)]
+        return [
+            d
+            for i, (a, b) in enumerate(zip(new, old, strict=True))
+            for d in differences(a, b, f"{place}[{i}]", words, numbers)
+        ]
     if not numbers:
         return []
     if isinstance(old, float) and isinstance(new, float):
-        return [] if new == pytest.approx(old, rel=1e-2, abs=2e-3) else [f"{place} is {new}, not {old}"]
+        return (
+            []
+            if new == pytest.approx(old, rel=1e-2, abs=2e-3)
+            else [f"{place} is {new}, not {old}"]
+        )
     sentence = isinstance(old, str) and isinstance(new, str) and " " in old
     return [] if new == old or (sentence and not words) else [f"{place} is {new!r}, not {old!r}"]
 
 
 @pytest.mark.slow
-def test_the_json_of_every_command_is_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_json_of_every_command_is_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(GOLDEN.parents[2] / "weights"))
     new, old = collect(tmp_path), json.loads(GOLDEN.read_text("utf-8"))
     assert list(new) == list(old)
     for name, result in old.items():
-        assert differences(new[name], result, name, words=True, numbers=name not in SHAPE_ONLY) == []
+        assert (
+            differences(new[name], result, name, words=True, numbers=name not in SHAPE_ONLY) == []
+        )
 
 
 if __name__ == "__main__":

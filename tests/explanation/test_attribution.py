@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from covidxr.cards import METHOD_TITLES, MapSettings
-from covidxr.data.phantom import render_phantom
+from covidxr.datasets.phantoms import render_phantom
 from covidxr.errors import Cancelled
 from covidxr.explanation import attribution as room
 from covidxr.explanation.attribution import attribute, heat_maps
@@ -64,7 +64,9 @@ class Placed(nn.Module):
         return self.head(self.conv(x).flatten(1))  # type: ignore[no-any-return]
 
 
-def maps_of(network: nn.Module, pixels: np.ndarray, target: int, settings: MapSettings) -> np.ndarray:
+def maps_of(
+    network: nn.Module, pixels: np.ndarray, target: int, settings: MapSettings
+) -> np.ndarray:
     maps, _ = heat_maps(network.eval(), PLAIN, pixels[None], np.array([target]), settings)
     return maps[0]
 
@@ -85,7 +87,10 @@ def test_grad_cam_by_hand() -> None:
     heat = room.layer_maps(network, network.conv, x, torch.tensor([0]), LOGIT)
     assert torch.allclose(heat[0, 0], x[0, 0].clamp(min=0) / 8)
     # class 1: the weights are (-2, 0) / 16, so only where x is negative does anything speak for it
-    assert torch.allclose(room.layer_maps(network, network.conv, x, torch.tensor([1]), LOGIT)[0, 0], (-x[0, 0]).clamp(min=0) / 8)
+    assert torch.allclose(
+        room.layer_maps(network, network.conv, x, torch.tensor([1]), LOGIT)[0, 0],
+        (-x[0, 0]).clamp(min=0) / 8,
+    )
 
 
 def test_a_contrast_is_explained_by_hand(hot: np.ndarray) -> None:
@@ -102,21 +107,31 @@ def test_the_contrast_of_the_first_of_several_is_its_log_odds() -> None:
 
     p = torch.softmax(Fixed()(torch.zeros(1)), dim=1)[0]
     found = room._Score(Fixed(), "contrast")(torch.zeros(1, 3, 4, 4))[0]
-    assert found.tolist() == pytest.approx([float(torch.log(p[0] / (1 - p[0]))), -1.5, -3.0, 1.0], abs=1e-5)
+    assert found.tolist() == pytest.approx(
+        [float(torch.log(p[0] / (1 - p[0]))), -1.5, -3.0, 1.0], abs=1e-5
+    )
 
 
 def test_hirescam_weighs_each_place_and_grad_cam_all_alike() -> None:
     """The gradients are -5 ... 10, their mean 2.5."""
     pixels = np.full((4, 4), 255, dtype=np.uint8)
     expected = (np.arange(16.0) - 5).reshape(4, 4)
-    assert np.allclose(maps_of(Placed(), pixels, 1, MapSettings("hirescam", "conv")), np.maximum(expected, 0))
+    assert np.allclose(
+        maps_of(Placed(), pixels, 1, MapSettings("hirescam", "conv")), np.maximum(expected, 0)
+    )
     assert np.allclose(maps_of(Placed(), pixels, 1, MapSettings("gradcam", "conv")), 2.5)
 
 
 def test_integrated_gradients_by_hand(hot: np.ndarray) -> None:
     """The network is linear, so each pixel's share is its value times its weight, and they add up to the score."""
-    assert np.allclose(maps_of(OneConv(), hot, 0, MapSettings("integrated-gradients", score="logit")), hot / 255 / 8, atol=1e-6)
-    assert np.allclose(maps_of(OneConv(), hot, 1, MapSettings("integrated-gradients")), -(hot / 255) / 4, atol=1e-6)
+    assert np.allclose(
+        maps_of(OneConv(), hot, 0, MapSettings("integrated-gradients", score="logit")),
+        hot / 255 / 8,
+        atol=1e-6,
+    )
+    assert np.allclose(
+        maps_of(OneConv(), hot, 1, MapSettings("integrated-gradients")), -(hot / 255) / 4, atol=1e-6
+    )
 
 
 def test_occlusion_by_hand() -> None:
@@ -131,7 +146,9 @@ def test_occlusion_by_hand() -> None:
     assert heat_maps(OneConv().eval(), PLAIN, pixels[None], np.array([0]), settings)[1] == (3, 3)
 
 
-def test_gradient_shap_by_hand_and_without_touching_the_process_s_generators(hot: np.ndarray) -> None:
+def test_gradient_shap_by_hand_and_without_touching_the_process_s_generators(
+    hot: np.ndarray,
+) -> None:
     """The network is linear: each pixel's share is its weight times its distance from the mean of the greys drawn."""
     network = OneConv()
     state, seed = np.random.get_state()[1].copy(), torch.random.get_rng_state()
@@ -156,7 +173,9 @@ def test_smoothing_keeps_the_sum_and_takes_the_sign_from_gradients_of_pixels() -
 
 
 @pytest.mark.parametrize("settings", ONE_OF_EACH, ids=lambda s: s.method)
-def test_the_steps_are_told_and_the_work_can_be_cancelled(settings: MapSettings, one_conv: LoadedModel) -> None:
+def test_the_steps_are_told_and_the_work_can_be_cancelled(
+    settings: MapSettings, one_conv: LoadedModel
+) -> None:
     told: list[tuple[int, int]] = []
     pixels = np.zeros((32, 32), dtype=np.uint8)
     attribute(one_conv, pixels, 0, settings, lambda done, total: told.append((done, total)))
@@ -178,11 +197,17 @@ def test_the_steps_are_told_and_the_work_can_be_cancelled(settings: MapSettings,
     candidates("poster_cnn"),
     ids=lambda s: "-".join(map(str, (s.method, s.layer, s.score, s.interpolation, s.smoothing))),
 )
-def test_the_same_map_alone_in_a_batch_and_after_loading_again(settings: MapSettings, phantom_model_folder: Path) -> None:
+def test_the_same_map_alone_in_a_batch_and_after_loading_again(
+    settings: MapSettings, phantom_model_folder: Path
+) -> None:
     models = [store.load_model(phantom_model_folder / "phantom-cnn") for _ in range(2)]
-    pixels = np.stack([render_phantom("Lung_Opacity", np.random.default_rng(i), 128)[0] for i in range(3)])
+    pixels = np.stack(
+        [render_phantom("Lung_Opacity", np.random.default_rng(i), 128)[0] for i in range(3)]
+    )
     targets = np.array([3, 0, 1])
-    together, grid = heat_maps(models[0].network, models[0].card.preprocessing, pixels, targets, settings)
+    together, grid = heat_maps(
+        models[0].network, models[0].card.preprocessing, pixels, targets, settings
+    )
     assert together.dtype == np.float32
     for model in models:
         alone = attribute(model, pixels[1], 0, settings)
@@ -193,7 +218,9 @@ def test_the_same_map_alone_in_a_batch_and_after_loading_again(settings: MapSett
 
 def test_every_method_has_its_settings_and_an_order() -> None:
     for name in ("resnet18", "poster_cnn", "efficientnet_b0"):
-        assert [s.method for s in dict.fromkeys(candidates(name))] == [s.method for s in candidates(name)]
+        assert [s.method for s in dict.fromkeys(candidates(name))] == [
+            s.method for s in candidates(name)
+        ]
         assert {s.method for s in candidates(name)} == set(METHOD_TITLES)
         network = ARCHITECTURES[name].build(4)
         for settings in candidates(name):
@@ -229,7 +256,10 @@ def test_a_real_network_gives_a_map_of_its_input_s_size(phantom_model_folder: Pa
     model = store.load_model(phantom_model_folder / "phantom-cnn")
     state = {k: v.clone() for k, v in model.network.state_dict().items()}
     pixels = render_phantom("Lung_Opacity", np.random.default_rng(0), 128)[0]
-    results = [attribute(model, pixels, target, MapSettings("gradcam", "relu2", "logit")) for target in range(4)]
+    results = [
+        attribute(model, pixels, target, MapSettings("gradcam", "relu2", "logit"))
+        for target in range(4)
+    ]
     for result in results:
         assert result.heat.shape == (128, 128)
         assert result.native_grid == (11, 11)
@@ -240,9 +270,13 @@ def test_a_real_network_gives_a_map_of_its_input_s_size(phantom_model_folder: Pa
 
 
 @pytest.mark.parametrize(
-    "settings", [MapSettings("gradcam", "relu2"), MapSettings("gradient-shap")], ids=["gradcam", "gradient-shap"]
+    "settings",
+    [MapSettings("gradcam", "relu2"), MapSettings("gradient-shap")],
+    ids=["gradcam", "gradient-shap"],
 )
-def test_many_sessions_at_once_get_the_serial_answers(settings: MapSettings, phantom_model_folder: Path) -> None:
+def test_many_sessions_at_once_get_the_serial_answers(
+    settings: MapSettings, phantom_model_folder: Path
+) -> None:
     model = store.load_model(phantom_model_folder / "phantom-cnn")
     pictures = [render_phantom("COVID", np.random.default_rng(i), 128)[0] for i in range(6)]
     serial = [attribute(model, p, 1, settings).heat for p in pictures]

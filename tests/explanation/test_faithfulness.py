@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from covidxr.cards import MapSettings
-from covidxr.data.phantom import render_phantom
+from covidxr.datasets.phantoms import render_phantom
 from covidxr.explanation import faithfulness as room
 from covidxr.explanation.attribution import heat_maps
 from covidxr.models import store
@@ -44,7 +44,10 @@ def corner(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Loade
     plain = Preprocessing(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     names = ("yes", "no")
     return LoadedModel(
-        replace(card, architecture="corner", preprocessing=plain, class_names=names, temperature=1.0), Corner().eval()
+        replace(
+            card, architecture="corner", preprocessing=plain, class_names=names, temperature=1.0
+        ),
+        Corner().eval(),
     )
 
 
@@ -53,18 +56,28 @@ def test_the_curves_of_a_true_map_and_of_a_false_one(corner: LoadedModel) -> Non
     pixels = np.full((2, 32, 32), 255, dtype=np.uint8)
     true = np.zeros((32, 32), dtype=np.float32)
     true[:16, :16] = 1
-    deletion, insertion = room.probability_curves(corner, pixels, np.array([0, 0]), np.stack([true, -true]))
+    deletion, insertion = room.probability_curves(
+        corner, pixels, np.array([0, 0]), np.stack([true, -true])
+    )
     assert deletion.shape == insertion.shape == (2, 21)
     assert deletion[:, 0] == pytest.approx([1, 1], abs=1e-6)
     assert deletion[:, -1] == pytest.approx([0.5, 0.5])
-    assert deletion[0, 5:] == pytest.approx(np.full(16, 0.5))  # after 5 of 20 steps the quarter is gone
+    assert deletion[0, 5:] == pytest.approx(
+        np.full(16, 0.5)
+    )  # after 5 of 20 steps the quarter is gone
     assert deletion[1, :16] == pytest.approx(np.ones(16), abs=1e-6)  # the false map takes it last
-    assert insertion == pytest.approx(np.ones((2, 21)), abs=1e-6)  # a white picture blurred is a white picture
+    assert insertion == pytest.approx(
+        np.ones((2, 21)), abs=1e-6
+    )  # a white picture blurred is a white picture
 
 
-def test_a_true_map_has_no_infidelity_and_a_false_one_has(corner: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_true_map_has_no_infidelity_and_a_false_one_has(
+    corner: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     random = np.random.default_rng(0)
-    pixels = random.integers(0, 30, (3, 32, 32)).astype(np.uint8)  # dark, where the probability is nearly linear
+    pixels = random.integers(0, 30, (3, 32, 32)).astype(
+        np.uint8
+    )  # dark, where the probability is nearly linear
     targets = np.zeros(3, dtype=np.int64)
     true, sensitive = room.infidelity_and_sensitivity(corner, pixels, targets, SETTINGS)
     assert true.shape == sensitive.shape == (3,)
@@ -82,7 +95,9 @@ def test_a_true_map_has_no_infidelity_and_a_false_one_has(corner: LoadedModel, m
     assert (true < 0.2 * false).all()
 
 
-def test_the_cascade_begins_at_the_head_and_leaves_the_model_alone(phantom_model_folder: Path) -> None:
+def test_the_cascade_begins_at_the_head_and_leaves_the_model_alone(
+    phantom_model_folder: Path,
+) -> None:
     model = store.load_model(phantom_model_folder / "phantom-cnn")
     state = {k: v.clone() for k, v in model.network.state_dict().items()}
     pixels = np.stack([render_phantom("COVID", np.random.default_rng(i), 128)[0] for i in range(2)])
@@ -94,12 +109,17 @@ def test_the_cascade_begins_at_the_head_and_leaves_the_model_alone(phantom_model
     assert steps == room.cascade(model, pixels, np.array([1, 1]), MapSettings("hirescam", "relu2"))
 
 
-def test_a_map_that_ignores_the_network_is_found_out(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_map_that_ignores_the_network_is_found_out(
+    phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = store.load_model(phantom_model_folder / "phantom-cnn")
     pixels = np.stack([render_phantom("COVID", np.random.default_rng(0), 128)[0]])
     monkeypatch.setattr(room, "heat_maps", lambda *arguments: (arguments[2] / 255.0, (128, 128)))
     steps = room.cascade(model, pixels, np.array([1]), SETTINGS)
-    assert all(step.correlation == pytest.approx(1) and step.similarity == pytest.approx(1) for step in steps)
+    assert all(
+        step.correlation == pytest.approx(1) and step.similarity == pytest.approx(1)
+        for step in steps
+    )
 
 
 def test_the_stages_of_a_resnet_are_all_its_weights_head_first() -> None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from covidxr.cards import EpochFigures
-from covidxr.evaluation.calibration import ReliabilityCurve
 from covidxr.figures import (
     CLASS_COLOURS,
     MODEL_COLOURS,
@@ -14,14 +13,24 @@ from covidxr.figures import (
     reliability_figure,
     threshold_figure,
 )
+from covidxr.metrics.calibration import ReliabilityCurve
 from covidxr.records import CLASS_NAMES, Interval
 
 INK = "#123456"
 
 
 def test_bars_keep_order_names_and_colours_and_show_their_ranges():
-    ranges = {"Normal": (0.02, 0.1), "COVID": (0.6, 0.75), "Viral Pneumonia": (0.05, 0.05), "Lung_Opacity": (0.15, 0.35)}
-    figure = probability_bars({"Normal": 0.1, "COVID": 0.7, "Viral Pneumonia": 0.05, "Lung_Opacity": 0.15}, "#101418", ranges)
+    ranges = {
+        "Normal": (0.02, 0.1),
+        "COVID": (0.6, 0.75),
+        "Viral Pneumonia": (0.05, 0.05),
+        "Lung_Opacity": (0.15, 0.35),
+    }
+    figure = probability_bars(
+        {"Normal": 0.1, "COVID": 0.7, "Viral Pneumonia": 0.05, "Lung_Opacity": 0.15},
+        "#101418",
+        ranges,
+    )
     bars, written = figure.data
     assert list(bars.y) == ["Normal", "COVID", "Viral Pneumonia", "Lung opacity"]
     assert list(bars.x) == pytest.approx([10, 70, 5, 15])
@@ -31,7 +40,10 @@ def test_bars_keep_order_names_and_colours_and_show_their_ranges():
     assert [text.strip() for text in written.text] == ["10 %", "70 %", "5 %", "15 %"]
     assert list(written.x) == [100] * 4  # where no line crosses them
     assert figure.layout.xaxis.title.text == "Probability (%)"
-    inks = (written.textfont.color, *(axis.tickfont.color for axis in (figure.layout.xaxis, figure.layout.yaxis)))
+    inks = (
+        written.textfont.color,
+        *(axis.tickfont.color for axis in (figure.layout.xaxis, figure.layout.yaxis)),
+    )
     assert {*inks, figure.layout.xaxis.title.font.color, bars.error_x.color} == {"#101418"}
 
 
@@ -41,7 +53,9 @@ def test_a_class_without_a_colour_is_grey():
     assert list(bars.marker.color) == ["#56B4E9", "#999999"]
 
 
-BEFORE = ReliabilityCurve((0.1, 0.9), (Interval(0.2, 0.15, 0.3), Interval(0.6, 0.5, 0.65)), (1200, 10))
+BEFORE = ReliabilityCurve(
+    (0.1, 0.9), (Interval(0.2, 0.15, 0.3), Interval(0.6, 0.5, 0.65)), (1200, 10)
+)
 AFTER = ReliabilityCurve((0.15,), (Interval(0.2, 0.15, 0.3),), (1210,))
 
 
@@ -67,11 +81,16 @@ def test_reliability_shows_both_curves_with_their_intervals_in_percent():
 
 def test_a_reliability_curve_in_pieces_is_refused():
     with pytest.raises(ValueError, match=r"got \(2, 1, 1\)"):
-        reliability_figure(BEFORE, ReliabilityCurve((0.1, 0.2), AFTER.observed, AFTER.counts), "COVID", INK)
+        reliability_figure(
+            BEFORE, ReliabilityCurve((0.1, 0.2), AFTER.observed, AFTER.counts), "COVID", INK
+        )
 
 
 def epochs(count, shift=0.0):
-    return [EpochFigures(k, 1 / k, 0.5 + shift, 2 / k, 0.6 + shift, 0.4 + shift) for k in range(1, count + 1)]
+    return [
+        EpochFigures(k, 1 / k, 0.5 + shift, 2 / k, 0.6 + shift, 0.4 + shift)
+        for k in range(1, count + 1)
+    ]
 
 
 def test_one_model_shows_training_and_validation():
@@ -91,7 +110,10 @@ def test_one_model_shows_training_and_validation():
 
 def test_several_models_show_validation_in_their_own_colours():
     figure = learning_figure({"a": epochs(2), "b": [], "c": epochs(3, 0.1)}, "accuracy", INK)
-    assert [(trace.name, list(trace.y)) for trace in figure.data] == [("a", [60, 60]), ("c", pytest.approx([70, 70, 70]))]
+    assert [(trace.name, list(trace.y)) for trace in figure.data] == [
+        ("a", [60, 60]),
+        ("c", pytest.approx([70, 70, 70])),
+    ]
     assert [trace.line.color for trace in figure.data] == [MODEL_COLOURS[0], MODEL_COLOURS[2]]
     assert [trace.line.dash for trace in figure.data] == [MODEL_DASHES[0], MODEL_DASHES[2]]
 
@@ -107,10 +129,19 @@ def test_epochs_are_whole_and_a_single_one_is_a_point_in_the_middle(count, step)
 def test_the_loss_of_a_run_that_goes_on_is_drawn_within_its_epochs():
     figure = learning_figure({"a": epochs(1)}, "loss", INK, [(0.5, 1.4), (1.25, 0.9)])
     live = figure.data[0]
-    assert (live.name, list(live.x), list(live.y)) == ("Training, as it goes", [0.5, 1.25], [1.4, 0.9])
+    assert (live.name, list(live.x), list(live.y)) == (
+        "Training, as it goes",
+        [0.5, 1.25],
+        [1.4, 0.9],
+    )
     assert tuple(figure.layout.xaxis.range) == (0, 2.5)
-    assert [trace.name for trace in learning_figure({"a": []}, "loss", INK, [(0.1, 1.4)]).data] == ["Training, as it goes"]
-    for curves, measure in (({"a": epochs(1)}, "accuracy"), ({"a": epochs(1), "b": epochs(1)}, "loss")):
+    assert [trace.name for trace in learning_figure({"a": []}, "loss", INK, [(0.1, 1.4)]).data] == [
+        "Training, as it goes"
+    ]
+    for curves, measure in (
+        ({"a": epochs(1)}, "accuracy"),
+        ({"a": epochs(1), "b": epochs(1)}, "loss"),
+    ):
         with pytest.raises(ValueError, match="steps are drawn with the loss of one model only"):
             learning_figure(curves, measure, INK, [(0.5, 1.4)])
 
@@ -146,10 +177,13 @@ def test_histograms_are_shares_of_their_group():
 
 
 @pytest.mark.parametrize(
-    ("threshold", "side", "text"), [(0.0, "left", "0 %"), (0.00012, "left", "0.012 %"), (1.0, "right", "100 %")]
+    ("threshold", "side", "text"),
+    [(0.0, "left", "0 %"), (0.00012, "left", "0.012 %"), (1.0, "right", "100 %")],
 )
 def test_the_threshold_is_named_towards_the_middle(threshold, side, text):
-    label = threshold_figure(np.array([0.5]), np.array([0.5]), threshold, "COVID", INK).layout.annotations[0]
+    label = threshold_figure(
+        np.array([0.5]), np.array([0.5]), threshold, "COVID", INK
+    ).layout.annotations[0]
     assert (label.xanchor, label.text) == (side, f"Threshold {text}")
 
 
@@ -160,7 +194,10 @@ def test_a_class_without_pictures_has_no_bars():
 
 
 def test_a_hair_above_one_is_a_probability():
-    assert threshold_figure(np.array([1 + 1e-12]), np.array([0.5]), 0.5, "COVID", INK).data[1].y[39] == 100
+    assert (
+        threshold_figure(np.array([1 + 1e-12]), np.array([0.5]), 0.5, "COVID", INK).data[1].y[39]
+        == 100
+    )
 
 
 def test_nonsense_about_thresholds_is_refused():

@@ -22,26 +22,49 @@ def texts(figure, size):
 
 def test_two_classes_in_counts_and_shares():
     assert texts(confusion_figure(TWO, NAMES[:2], ink=INK), 2) == [["18", "2"], ["1", "3"]]
-    assert texts(confusion_figure(TWO, NAMES[:2], "row", ink=INK), 2) == [["90.0 %", "10.0 %"], ["25.0 %", "75.0 %"]]
-    assert texts(confusion_figure(TWO, NAMES[:2], "column", ink=INK), 2) == [["94.7 %", "40.0 %"], ["5.3 %", "60.0 %"]]
+    assert texts(confusion_figure(TWO, NAMES[:2], "row", ink=INK), 2) == [
+        ["90.0 %", "10.0 %"],
+        ["25.0 %", "75.0 %"],
+    ]
+    assert texts(confusion_figure(TWO, NAMES[:2], "column", ink=INK), 2) == [
+        ["94.7 %", "40.0 %"],
+        ["5.3 %", "60.0 %"],
+    ]
 
 
 def test_three_classes_of_which_one_has_no_pictures():
     counts = confusion_figure(THREE, NAMES, ink=INK)
     assert texts(counts, 3) == [["1,200", "300", "0"], ["0", "0", "0"], ["1", "0", "2"]]
     rows = confusion_figure(THREE, NAMES, "row", ink=INK)
-    assert texts(rows, 3) == [["80.0 %", "20.0 %", "0.0 %"], ["-", "-", "-"], ["33.3 %", "0.0 %", "66.7 %"]]
+    assert texts(rows, 3) == [
+        ["80.0 %", "20.0 %", "0.0 %"],
+        ["-", "-", "-"],
+        ["33.3 %", "0.0 %", "66.7 %"],
+    ]
     columns = confusion_figure(THREE, NAMES, "column", ink=INK)
-    assert texts(columns, 3) == [["99.9 %", "100.0 %", "0.0 %"], ["0.0 %", "0.0 %", "0.0 %"], ["0.1 %", "0.0 %", "100.0 %"]]
+    assert texts(columns, 3) == [
+        ["99.9 %", "100.0 %", "0.0 %"],
+        ["0.0 %", "0.0 %", "0.0 %"],
+        ["0.1 %", "0.0 %", "100.0 %"],
+    ]
     for figure in (counts, rows, columns):
-        assert "nan" not in json.dumps([figure.data[1].hovertext, figure.layout.to_plotly_json()["annotations"]]).lower()
+        assert (
+            "nan"
+            not in json.dumps(
+                [figure.data[1].hovertext, figure.layout.to_plotly_json()["annotations"]]
+            ).lower()
+        )
     # A cell without a share lets the ground through, on which only the ink is sure to be read.
     assert [note.font.color for note in rows.layout.annotations[3:6]] == [INK] * 3
 
 
 @pytest.mark.parametrize(
     ("share", "colours"),
-    [("counts", [[90, 10], [25, 75]]), ("row", [[90, 10], [25, 75]]), ("column", [[1800 / 19, 40], [100 / 19, 60]])],
+    [
+        ("counts", [[90, 10], [25, 75]]),
+        ("row", [[90, 10], [25, 75]]),
+        ("column", [[1800 / 19, 40], [100 / 19, 60]]),
+    ],
 )
 def test_colours_are_shares_so_that_a_rare_class_is_read(share, colours):
     heat = confusion_figure(TWO, NAMES[:2], share, ink=INK).data[0]
@@ -52,15 +75,28 @@ def test_colours_are_shares_so_that_a_rare_class_is_read(share, colours):
 def test_a_click_finds_its_cell():
     figure = confusion_figure(THREE, NAMES, ink=INK)
     heat, targets = figure.data
-    assert [list(pair) for pair in targets.customdata] == [[i, j] for i in range(3) for j in range(3)]
-    assert [[y, x] for x, y in zip(targets.x, targets.y, strict=True)] == [list(pair) for pair in targets.customdata]
+    assert [list(pair) for pair in targets.customdata] == [
+        [i, j] for i in range(3) for j in range(3)
+    ]
+    assert [[y, x] for x, y in zip(targets.x, targets.y, strict=True)] == [
+        list(pair) for pair in targets.customdata
+    ]
     assert heat.hoverinfo == "skip"
-    assert (targets.marker.opacity, targets.selected.marker.opacity, targets.unselected.marker.opacity) == (0, 0, 0)
+    assert (
+        targets.marker.opacity,
+        targets.selected.marker.opacity,
+        targets.unselected.marker.opacity,
+    ) == (0, 0, 0)
     assert targets.marker.symbol == "square"
     # Nine cells share a plot of about 330 x 340 pixels: a marker covers most of one and does not reach into the next.
     assert targets.marker.size == 100
     layout = figure.layout
-    assert (layout.clickmode, layout.dragmode, layout.hovermode, layout.hoverdistance) == ("event+select", False, "closest", -1)
+    assert (layout.clickmode, layout.dragmode, layout.hovermode, layout.hoverdistance) == (
+        "event+select",
+        False,
+        "closest",
+        -1,
+    )
     # The first true class is on top, and the cells fill the axes.
     assert (tuple(layout.yaxis.range), tuple(layout.xaxis.range)) == ((2.5, -0.5), (-0.5, 2.5))
     assert (layout.xaxis.title.text, layout.yaxis.title.text) == ("Called", "Truth")
@@ -73,13 +109,18 @@ def test_hovering_says_it_in_words():
     assert rows[3] == "0 pictures of COVID<br>called Normal"
     assert rows[6] == "1 picture of Lung opacity<br>called Normal<br>(33.3 % of Lung opacity)"
     columns = confusion_figure(THREE, NAMES, "column", ink=INK).data[1].hovertext
-    assert columns[8] == "2 pictures of Lung opacity<br>called Lung opacity<br>(100.0 % of those called Lung opacity)"
+    assert (
+        columns[8]
+        == "2 pictures of Lung opacity<br>called Lung opacity<br>(100.0 % of those called Lung opacity)"
+    )
 
 
 def test_the_selected_cell_is_outlined_within_the_plot():
     assert not confusion_figure(TWO, NAMES[:2], ink=INK).layout.shapes
     shapes = confusion_figure(TWO, NAMES[:2], selected=(0, 1), ink=INK).layout.shapes
-    assert {(shape.x0, shape.x1, shape.y0, shape.y1) for shape in shapes} == {(0.54, 1.46, -0.46, 0.46)}
+    assert {(shape.x0, shape.x1, shape.y0, shape.y1) for shape in shapes} == {
+        (0.54, 1.46, -0.46, 0.46)
+    }
     assert [shape.line.color for shape in shapes] == ["#000000", "#FFFFFF"]
 
 
@@ -124,7 +165,9 @@ def test_the_grid_shares_one_scale_and_claims_no_round_figures():
         *("90", "10", "25", "75", "poster-resnet18-<br>pretrained"),
         *(">99", "<1", "0", "100", "b"),
     ]
-    assert second.hovertext[0][1] == "b:<br>1 picture of Normal<br>called COVID<br>(0.1 % of Normal)"
+    assert (
+        second.hovertext[0][1] == "b:<br>1 picture of Normal<br>called COVID<br>(0.1 % of Normal)"
+    )
 
 
 @pytest.mark.parametrize(("models", "columns"), [(2, 2), (3, 3), (4, 2), (5, 3)])
@@ -139,12 +182,23 @@ def test_panels_lie_side_by_side_and_apart(models, columns):
         for left_2, right_2, bottom_2, top_2 in boxes[i + 1 :]:
             assert right < left_2 or right_2 < left or top < bottom_2 or top_2 < bottom
     # Classes are named at the left and below, also where the last row is shorter.
-    assert [layout[f"yaxis{s}"].showticklabels for s in suffixes] == [k % columns == 0 for k in range(models)]
-    assert [layout[f"xaxis{s}"].showticklabels for s in suffixes] == [k + columns >= models for k in range(models)]
+    assert [layout[f"yaxis{s}"].showticklabels for s in suffixes] == [
+        k % columns == 0 for k in range(models)
+    ]
+    assert [layout[f"xaxis{s}"].showticklabels for s in suffixes] == [
+        k + columns >= models for k in range(models)
+    ]
 
 
 def test_the_difference_is_b_minus_a_in_points():
-    figure = difference_figure([[1500, 500, 0], [0, 0, 0], [1, 0, 3]], [[300, 199, 1], [0, 0, 0], [1, 0, 3]], "a", "b", NAMES, INK)
+    figure = difference_figure(
+        [[1500, 500, 0], [0, 0, 0], [1, 0, 3]],
+        [[300, 199, 1], [0, 0, 0], [1, 0, 3]],
+        "a",
+        "b",
+        NAMES,
+        INK,
+    )
     # Normal: 75, 25, 0 % of 2,000 against 60, 39.8, 0.2 % of 500.
     assert texts_of_difference(figure) == [
         ["−15.0<br>(−1,200)", "+14.8<br>(−301)", "+0.2<br>(+1)"],  # noqa: RUF001
@@ -153,9 +207,15 @@ def test_the_difference_is_b_minus_a_in_points():
     ]
     heat = figure.data[0]
     assert heat.zmin == -heat.zmax == pytest.approx(-15)
-    assert heat.hovertext[0][0] == "b calls<br>1,200 fewer pictures of Normal<br>Normal<br>than a<br>(−15.0 points of Normal)"  # noqa: RUF001
+    assert (
+        heat.hovertext[0][0]
+        == "b calls<br>1,200 fewer pictures of Normal<br>Normal<br>than a<br>(−15.0 points of Normal)"
+    )  # noqa: RUF001
     assert heat.hovertext[1][0] == "No pictures of COVID to compare"
-    assert heat.hovertext[2][2] == "b calls<br>as many pictures of Lung opacity<br>Lung opacity<br>as a"
+    assert (
+        heat.hovertext[2][2]
+        == "b calls<br>as many pictures of Lung opacity<br>Lung opacity<br>as a"
+    )
     assert figure.layout.annotations[-1].text == "b<br>minus a"
 
 

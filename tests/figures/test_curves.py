@@ -7,7 +7,13 @@ from covidxr.figures import MODEL_COLOURS, MODEL_DASHES, Curve, precision_recall
 from covidxr.figures.curves import thinned
 
 INK = "#123456"
-STEP = Curve("Lung_Opacity", np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.8, 1.0]), "#CC79A7", "AUROC 0.900 (0.850-0.950)")
+STEP = Curve(
+    "Lung_Opacity",
+    np.array([0.0, 0.0, 1.0]),
+    np.array([0.0, 0.8, 1.0]),
+    "#CC79A7",
+    "AUROC 0.900 (0.850-0.950)",
+)
 PLAIN = Curve("poster-cnn", np.array([0.0, 1.0]), np.array([0.5, 0.25]), MODEL_COLOURS[1], "")
 
 
@@ -15,7 +21,11 @@ def test_roc_is_in_percent_with_chance_behind_it():
     figure = roc_figure([STEP, PLAIN], INK)
     first, second, chance = figure.data
     assert (list(first.x), list(first.y)) == ([0, 0, 100], [0, 80, 100])
-    assert [line.name for line in figure.data] == ["Lung opacity: AUROC 0.900 (0.850-0.950)", "poster-cnn", "Chance"]
+    assert [line.name for line in figure.data] == [
+        "Lung opacity: AUROC 0.900 (0.850-0.950)",
+        "poster-cnn",
+        "Chance",
+    ]
     assert (first.line.color, second.line.color) == ("#CC79A7", MODEL_COLOURS[1])
     assert (first.line.dash, second.line.dash) == MODEL_DASHES[:2]
     assert (list(chance.x), list(chance.y), chance.line.dash) == ([0, 100], [0, 100], "dash")
@@ -56,7 +66,9 @@ def distance_to_line(points, line):
     start, chord = line[:-1], np.diff(line, axis=0)
     worst = 0.0
     for point in points:
-        along = np.clip(((point - start) * chord).sum(axis=1) / np.maximum((chord**2).sum(axis=1), 1e-12), 0, 1)
+        along = np.clip(
+            ((point - start) * chord).sum(axis=1) / np.maximum((chord**2).sum(axis=1), 1e-12), 0, 1
+        )
         worst = max(worst, np.linalg.norm(point - start - along[:, None] * chord, axis=1).min())
     return worst
 

@@ -16,7 +16,9 @@ def test_removal_curves_run_from_no_pixels_to_all():
     assert figure.layout.xaxis.title.text == "Pixels blackened (%)"
 
 
-@pytest.mark.parametrize(("one", "other"), [((0.9,), (0.9,)), ((0.9, 0.1), (0.9,)), ((0.9, 1.5), (0.9, 0.1))])
+@pytest.mark.parametrize(
+    ("one", "other"), [((0.9,), (0.9,)), ((0.9, 0.1), (0.9,)), ((0.9, 1.5), (0.9, 0.1))]
+)
 def test_nonsense_curves_are_refused(one, other):
     with pytest.raises(ValueError, match=r"expected two curves|must lie between"):
         removal_figure(one, other, "blackened", INK)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from covidxr.cards import EpochFigures
-from covidxr.evaluation.calibration import ReliabilityCurve
 from covidxr.figures import (
     CLASS_COLOURS,
     MODEL_COLOURS,
@@ -24,6 +23,7 @@ from covidxr.figures import (
     whole_percent,
 )
 from covidxr.figures.style import NEUTRAL, contrast, luminance, mixed, rgb, wrapped
+from covidxr.metrics.calibration import ReliabilityCurve
 from covidxr.records import Interval
 
 INK = "#123456"
@@ -39,7 +39,15 @@ def test_percent_is_written_as_people_read_it():
 
 @pytest.mark.parametrize(
     ("probability", "text"),
-    [(0.0, "<1 %"), (0.0099, "<1 %"), (0.01, "1 %"), (0.934, "93 %"), (0.99, "99 %"), (0.9901, ">99 %"), (1.0, ">99 %")],
+    [
+        (0.0, "<1 %"),
+        (0.0099, "<1 %"),
+        (0.01, "1 %"),
+        (0.934, "93 %"),
+        (0.99, "99 %"),
+        (0.9901, ">99 %"),
+        (1.0, ">99 %"),
+    ],
 )
 def test_no_probability_is_written_as_certain(probability, text):
     assert whole_percent(probability) == text
@@ -63,11 +71,35 @@ def test_lines_stand_out_from_either_ground(colour, ground):
 # Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB: no red cones, no green cones, no blue cones.
 BLINDNESS = {
     "normal": np.eye(3),
-    "protan": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
-    "deutan": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
-    "tritan": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]),
+    "protan": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deutan": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    "tritan": np.array(
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
+    ),
 }
-XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+XYZ = np.array(
+    [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
+)
 
 
 def lab(colour, seen=BLINDNESS["normal"]):
@@ -86,11 +118,20 @@ def test_models_are_told_apart_by_colour_blind_people(seen):
 
 
 def test_no_model_looks_like_a_class():
-    assert min(np.linalg.norm(lab(m) - lab(c)) for m in MODEL_COLOURS for c in CLASS_COLOURS.values()) > 20
+    assert (
+        min(np.linalg.norm(lab(m) - lab(c)) for m in MODEL_COLOURS for c in CLASS_COLOURS.values())
+        > 20
+    )
 
 
 def test_each_model_has_a_colour_and_a_dash_of_its_own():
-    assert len(set(MODEL_COLOURS)) == len(MODEL_COLOURS) == len(set(MODEL_DASHES)) == len(MODEL_DASHES) == 5
+    assert (
+        len(set(MODEL_COLOURS))
+        == len(MODEL_COLOURS)
+        == len(set(MODEL_DASHES))
+        == len(MODEL_DASHES)
+        == 5
+    )
 
 
 def test_a_colour_between_two_stops_is_their_mean():
@@ -140,7 +181,11 @@ def test_all_text_is_in_ink_on_a_clear_ground(name):
     cells = {"#0B0D0F", "#FFFFFF"} if name in ("confusion", "grid", "difference") else set()
     inks |= {note.font.color for note in layout.annotations} - cells
     bars = (
-        [layout.coloraxis.colorbar] if name == "grid" else [every_figure()[name].data[0].colorbar] if name == "difference" else []
+        [layout.coloraxis.colorbar]
+        if name == "grid"
+        else [every_figure()[name].data[0].colorbar]
+        if name == "difference"
+        else []
     )
     inks |= {colour for bar in bars for colour in (bar.tickfont.color, bar.title.font.color)}
     assert inks == {INK}
@@ -149,14 +194,29 @@ def test_all_text_is_in_ink_on_a_clear_ground(name):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "1 s"), (89, "89 s"), (90, "2 min"), (3599, "60 min"), (5400, "1 h 30 min"), (11_100, "3 h 05 min")]
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (3599, "60 min"),
+        (5400, "1 h 30 min"),
+        (11_100, "3 h 05 min"),
+    ],
 )
 def test_a_length_of_time_is_written_as_people_say_it(seconds, text):
     assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(340_000, "340 kB"), (1e6, "1.0 MB"), (268e6, "268 MB"), (1.25e9, "1.2 GB"), (1.2e12, "1,200 GB")]
+    ("size", "text"),
+    [
+        (340_000, "340 kB"),
+        (1e6, "1.0 MB"),
+        (268e6, "268 MB"),
+        (1.25e9, "1.2 GB"),
+        (1.2e12, "1,200 GB"),
+    ],
 )
 def test_a_number_of_bytes_has_a_unit_that_fits(size, text):
     assert data_size(size) == text

@@ -20,7 +20,15 @@ def test_the_study_s_network_to_the_letter() -> None:
     network = build_network("poster_cnn", 4, 128).eval()
     assert sum(p.numel() for p in network.parameters()) == 9_826
     kinds = [type(m).__name__ for m in network]
-    assert kinds == ["Conv2d", "ReLU", "MaxPool2d"] * 2 + ["Flatten", "Linear", "ReLU", "Linear", "ReLU", "Linear", "LogSoftmax"]
+    assert kinds == ["Conv2d", "ReLU", "MaxPool2d"] * 2 + [
+        "Flatten",
+        "Linear",
+        "ReLU",
+        "Linear",
+        "ReLU",
+        "Linear",
+        "LogSoftmax",
+    ]
     output = network(torch.zeros(2, 3, 128, 128))
     assert output.shape == (2, 4)
     assert torch.allclose(output.exp().sum(dim=1), torch.ones(2))
@@ -31,7 +39,9 @@ def test_every_row_of_the_table_holds(name: str) -> None:
     row = architecture(name)
     network = build_network(name, 3, 128).eval()
     seen = {}
-    network.get_submodule(row.target_layer).register_forward_hook(lambda m, i, o: seen.update(shape=o.shape))
+    network.get_submodule(row.target_layer).register_forward_hook(
+        lambda m, i, o: seen.update(shape=o.shape)
+    )
     assert network(torch.zeros(1, 3, 128, 128)).shape == (1, 3)
     assert len(seen["shape"]) == 4
     assert seen["shape"][-1] > 1
@@ -46,9 +56,13 @@ def test_every_network_has_a_name_that_people_use() -> None:
 
 
 def test_unknown_names_and_sizes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="no architecture 'vgg'; there are poster_cnn, resnet18, efficientnet_b0"):
+    with pytest.raises(
+        ConfigError, match="no architecture 'vgg'; there are poster_cnn, resnet18, efficientnet_b0"
+    ):
         build_network("vgg", 4, 128)
-    with pytest.raises(ConfigError, match="poster_cnn takes images of 100 to 163 pixels, got image_size 224"):
+    with pytest.raises(
+        ConfigError, match="poster_cnn takes images of 100 to 163 pixels, got image_size 224"
+    ):
         build_network("poster_cnn", 4, 224)
 
 
@@ -70,7 +84,11 @@ def test_a_complete_file_fills_all_but_the_head(tmp_path: Path) -> None:
 
 
 def test_an_absent_block_starts_as_the_identity(tmp_path: Path) -> None:
-    weights = {k: v.half() if v.ndim == 4 else v for k, v in full_resnet().items() if not k.startswith(("fc.", "layer4.1."))}
+    weights = {
+        k: v.half() if v.ndim == 4 else v
+        for k, v in full_resnet().items()
+        if not k.startswith(("fc.", "layer4.1."))
+    }
     save_file(weights, tmp_path / "w.safetensors")
     network = build_network("resnet18", 4, 128).eval()
     origin = load_imagenet(network, "resnet18", tmp_path / "w.safetensors")
@@ -88,7 +106,10 @@ def test_the_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("missing", ["layer2.0.", "conv1.", "layer4.0."])
 def test_a_file_that_lacks_more_is_refused(tmp_path: Path, missing: str) -> None:
-    save_file({k: v for k, v in full_resnet().items() if not k.startswith(missing)}, tmp_path / "w.safetensors")
+    save_file(
+        {k: v for k, v in full_resnet().items() if not k.startswith(missing)},
+        tmp_path / "w.safetensors",
+    )
     with pytest.raises(ModelError, match="do not fit resnet18"):
         load_imagenet(build_network("resnet18", 4, 128), "resnet18", tmp_path / "w.safetensors")
 
@@ -97,7 +118,9 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     torch.save({"conv1.weight": torch.zeros(1)}, buffer)
     (tmp_path / "w.pth").write_bytes(buffer.getvalue())
-    with pytest.raises(ModelError, match=r"not a safetensors file .* pickled weights are never opened"):
+    with pytest.raises(
+        ModelError, match=r"not a safetensors file .* pickled weights are never opened"
+    ):
         load_imagenet(build_network("resnet18", 4, 128), "resnet18", tmp_path / "w.pth")
     with pytest.raises(ModelError, match="there is no weights file"):
         load_imagenet(build_network("resnet18", 4, 128), "resnet18", tmp_path / "absent")

@@ -11,7 +11,9 @@ from covidxr.models.inference import penultimate_features, predict_scores
 from covidxr.records import Preprocessing
 
 
-@pytest.mark.parametrize(("name", "width"), [("poster_cnn", 50), ("resnet18", 512), ("efficientnet_b0", 1280)])
+@pytest.mark.parametrize(
+    ("name", "width"), [("poster_cnn", 50), ("resnet18", 512), ("efficientnet_b0", 1280)]
+)
 def test_the_head_turns_the_features_into_the_scores(name: str, width: int) -> None:
     torch.manual_seed(0)
     network = build_network(name, 4, 128).eval()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from covidxr.data.images import fit_to_square
+from covidxr.images.radiograph import fit_to_square
 from covidxr.models.preprocessing import apply_changes, draw_changes, normalise, to_input, to_unit
 from covidxr.records import Augmentation, Preprocessing
 
@@ -22,7 +22,9 @@ def blob(row: int, column: int, size: int = 64) -> torch.Tensor:
 def centre(picture: torch.Tensor) -> tuple[float, float]:
     """Centre of mass as (row, column)."""
     mass = picture[0, 0]
-    rows, columns = torch.meshgrid(torch.arange(mass.shape[0]), torch.arange(mass.shape[1]), indexing="ij")
+    rows, columns = torch.meshgrid(
+        torch.arange(mass.shape[0]), torch.arange(mass.shape[1]), indexing="ij"
+    )
     return float((rows * mass).sum() / mass.sum()), float((columns * mass).sum() / mass.sum())
 
 
@@ -31,7 +33,9 @@ def test_input_is_what_torchvision_makes_of_the_same_pixels() -> None:
     ours = to_input(pixels[None], Preprocessing(image_size=64))[0]
     rgb = torch.from_numpy(pixels.copy()).repeat(3, 1, 1)
     theirs = v2.functional.normalize(
-        v2.functional.to_dtype(rgb, torch.float32, scale=True), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+        v2.functional.to_dtype(rgb, torch.float32, scale=True),
+        [0.485, 0.456, 0.406],
+        [0.229, 0.224, 0.225],
     )
     assert torch.allclose(ours, theirs, atol=1e-6)
 
@@ -51,7 +55,9 @@ def test_no_augmentation_changes_nothing() -> None:
 
 
 def test_flip_is_a_flip_for_half_of_the_images() -> None:
-    affine, tone = draw_changes(400, Augmentation(horizontal_flip=True), torch.Generator().manual_seed(0))
+    affine, tone = draw_changes(
+        400, Augmentation(horizontal_flip=True), torch.Generator().manual_seed(0)
+    )
     grey = to_unit(fit_to_square(PICTURE, 64)[None]).expand(400, -1, -1, -1)
     moved = apply_changes(grey, affine, tone)
     flipped = torch.tensor([torch.allclose(m, grey[0].flip(-1), atol=1e-5) for m in moved])
@@ -61,7 +67,9 @@ def test_flip_is_a_flip_for_half_of_the_images() -> None:
 
 
 def test_rotation_turns_about_the_centre_by_at_most_the_degrees() -> None:
-    affine, tone = draw_changes(200, Augmentation(rotation_degrees=10), torch.Generator().manual_seed(0))
+    affine, tone = draw_changes(
+        200, Augmentation(rotation_degrees=10), torch.Generator().manual_seed(0)
+    )
     spot = blob(12, 31)
     angles = []
     for i in range(200):
@@ -81,12 +89,24 @@ def test_zoom_shift_and_contrast_stay_in_their_ranges() -> None:
     assert 1.05 < float(scale.max()) <= 1.1
     assert 0.08 < float(affine[:, :, 2].abs().max()) <= 0.1  # the grid is two units wide
     assert 0.15 < float(tone.abs().max()) <= 0.2
-    row, column = centre(apply_changes(blob(32, 32), torch.tensor([[[1.0, 0, 0.25], [0, 1.0, 0]]]), torch.zeros(1, 2)))
-    assert (row, column) == (pytest.approx(32, abs=0.05), pytest.approx(24, abs=0.05))  # an eighth of 64 px
-    toned = apply_changes(torch.full((1, 1, 8, 8), 0.75), torch.eye(2, 3)[None], torch.tensor([[0.2, 0.1]]))
+    row, column = centre(
+        apply_changes(
+            blob(32, 32), torch.tensor([[[1.0, 0, 0.25], [0, 1.0, 0]]]), torch.zeros(1, 2)
+        )
+    )
+    assert (row, column) == (
+        pytest.approx(32, abs=0.05),
+        pytest.approx(24, abs=0.05),
+    )  # an eighth of 64 px
+    toned = apply_changes(
+        torch.full((1, 1, 8, 8), 0.75), torch.eye(2, 3)[None], torch.tensor([[0.2, 0.1]])
+    )
     assert float(toned[0, 0, 4, 4]) == pytest.approx((0.75 - 0.5) * 1.2 + 0.5 + 0.05)
 
 
 def test_the_generator_decides() -> None:
-    one, again = (draw_changes(4, Augmentation(10, True), torch.Generator().manual_seed(5))[0] for _ in range(2))
+    one, again = (
+        draw_changes(4, Augmentation(10, True), torch.Generator().manual_seed(5))[0]
+        for _ in range(2)
+    )
     assert torch.equal(one, again)

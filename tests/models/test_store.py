@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from covidxr.data.images import fit_to_square
-from covidxr.data.phantom import render_phantom
+from covidxr.datasets.phantoms import render_phantom
 from covidxr.errors import ModelError
+from covidxr.images.radiograph import fit_to_square
 from covidxr.models import store
-from covidxr.models.gate import to_bytes
 from covidxr.models.inference import predict_scores
+from covidxr.ood.detector import to_bytes
 
 
 @pytest.fixture
@@ -44,7 +44,9 @@ def test_what_is_saved_is_what_is_loaded_to_the_bit(root: Path) -> None:
     weights = {k: v.clone() for k, v in model.network.state_dict().items()}
     predictions = store.read_predictions(root / "phantom-cnn")
     assert model.gate is not None
-    store.save_model(root, replace(model.card, model_id="copy"), weights, predictions, to_bytes(model.gate))
+    store.save_model(
+        root, replace(model.card, model_id="copy"), weights, predictions, to_bytes(model.gate)
+    )
     again = store.load_model(root / "copy")
     assert again.gate is not None
     assert to_bytes(again.gate) == to_bytes(model.gate)
@@ -61,10 +63,18 @@ def test_what_is_saved_is_what_is_loaded_to_the_bit(root: Path) -> None:
 
 
 def test_predictions_are_those_of_the_stored_weights(root: Path, phantoms: Path) -> None:
-    model, predictions = store.load_model(root / "phantom-cnn"), store.read_predictions(root / "phantom-cnn")
-    from covidxr.data.images import read_image
+    model, predictions = (
+        store.load_model(root / "phantom-cnn"),
+        store.read_predictions(root / "phantom-cnn"),
+    )
+    from covidxr.images.radiograph import read_image
 
-    pixels = np.stack([fit_to_square(read_image((phantoms / f).read_bytes(), f), 128) for f in predictions.samples])
+    pixels = np.stack(
+        [
+            fit_to_square(read_image((phantoms / f).read_bytes(), f), 128)
+            for f in predictions.samples
+        ]
+    )
     scores = predict_scores(model.network, pixels, np.arange(len(pixels)), model.card.preprocessing)
     assert np.allclose(scores, predictions.y_score, atol=1e-5)
 
@@ -73,7 +83,12 @@ def test_a_batch_changes_no_score(root: Path) -> None:
     model = store.load_model(root / "phantom-cnn")
     pixels = np.stack([render_phantom("COVID", np.random.default_rng(i), 128)[0] for i in range(5)])
     together = predict_scores(model.network, pixels, np.arange(5), model.card.preprocessing)
-    alone = np.concatenate([predict_scores(model.network, pixels, np.array([i]), model.card.preprocessing) for i in range(5)])
+    alone = np.concatenate(
+        [
+            predict_scores(model.network, pixels, np.array([i]), model.card.preprocessing)
+            for i in range(5)
+        ]
+    )
     assert np.allclose(together, alone, atol=1e-6)
     assert np.allclose(together.sum(axis=1), 1)
 
@@ -82,7 +97,9 @@ def test_temperature_divides_the_logits(root: Path) -> None:
     model = store.load_model(root / "phantom-cnn")
     pixels = render_phantom("COVID", np.random.default_rng(0), 128)[0][None]
     plain = predict_scores(model.network, pixels, np.array([0]), model.card.preprocessing)[0]
-    tempered = predict_scores(model.network, pixels, np.array([0]), model.card.preprocessing, temperature=2.0)[0]
+    tempered = predict_scores(
+        model.network, pixels, np.array([0]), model.card.preprocessing, temperature=2.0
+    )[0]
     expected = np.sqrt(plain) / np.sqrt(plain).sum()
     assert np.allclose(tempered, expected, atol=1e-6)
 
@@ -92,12 +109,16 @@ def test_a_pickle_is_refused_by_name(root: Path) -> None:
     torch.save({"x": torch.zeros(1)}, buffer)
     file = root / "phantom-cnn" / "model.safetensors"
     file.write_bytes(buffer.getvalue())
-    with pytest.raises(ModelError, match="weights of phantom-cnn are not those its card was written for"):
+    with pytest.raises(
+        ModelError, match="weights of phantom-cnn are not those its card was written for"
+    ):
         store.load_model(root / "phantom-cnn")
     import hashlib
 
     edit_card(root, weights_sha256=hashlib.sha256(buffer.getvalue()).hexdigest())
-    with pytest.raises(ModelError, match=r"not a safetensors file .* pickled weights are never opened"):
+    with pytest.raises(
+        ModelError, match=r"not a safetensors file .* pickled weights are never opened"
+    ):
         store.load_model(root / "phantom-cnn")
 
 
@@ -136,7 +157,9 @@ def test_tensors_that_do_not_fit_are_refused(root: Path, how: str) -> None:
         ({"metrics": {}}, "no accuracy"),
     ],
 )
-def test_a_card_that_cannot_be_followed_is_refused(root: Path, changes: dict[str, object], sentence: str) -> None:
+def test_a_card_that_cannot_be_followed_is_refused(
+    root: Path, changes: dict[str, object], sentence: str
+) -> None:
     edit_card(root, **changes)
     with pytest.raises(ModelError, match=sentence):
         store.load_model(root / "phantom-cnn")
@@ -159,7 +182,12 @@ def test_the_list_shows_broken_models_with_their_reason(root: Path) -> None:
 def test_nothing_is_overwritten_and_no_path_is_followed(root: Path) -> None:
     model = store.load_model(root / "phantom-cnn")
     with pytest.raises(ModelError, match="there is a model phantom-cnn already"):
-        store.save_model(root, model.card, dict(model.network.state_dict()), store.read_predictions(root / "phantom-cnn"))
+        store.save_model(
+            root,
+            model.card,
+            dict(model.network.state_dict()),
+            store.read_predictions(root / "phantom-cnn"),
+        )
     for name in ("../x", "", "a/b", ".hidden", "a b"):
         with pytest.raises(ModelError, match="is no model id"):
             store.model_folder(root, name)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from covidxr.data.phantom import render_phantom
+from covidxr.datasets.phantoms import render_phantom
 from covidxr.errors import Cancelled, ConfigError, RunError
 from covidxr.models import training
 from covidxr.models.checkpoints import Fitted, best_of_checkpoint
@@ -21,12 +21,21 @@ from covidxr.records import CLASS_NAMES, Recipe
 def data() -> TrainingData:
     """Phantoms of two easy classes, 100 px: 96 train, 32 val."""
     labels = np.arange(128) % 2
-    pixels = np.stack([render_phantom(CLASS_NAMES[3 * y], np.random.default_rng(i), 100)[0] for i, y in enumerate(labels)])
-    return TrainingData(pixels, labels, np.arange(96), np.arange(96, 128), ("Normal", "Lung_Opacity"))
+    pixels = np.stack(
+        [
+            render_phantom(CLASS_NAMES[3 * y], np.random.default_rng(i), 100)[0]
+            for i, y in enumerate(labels)
+        ]
+    )
+    return TrainingData(
+        pixels, labels, np.arange(96), np.arange(96, 128), ("Normal", "Lung_Opacity")
+    )
 
 
 def small(**changes: object) -> Recipe:
-    return recipe("poster-cnn").override(**{"image_size": 100, "epochs": 2, "batch_size": 16} | changes)
+    return recipe("poster-cnn").override(
+        **{"image_size": 100, "epochs": 2, "batch_size": 16} | changes
+    )
 
 
 def run(chosen: Recipe, data: TrainingData, folder: Path) -> tuple[Fitted, list[dict[str, Any]]]:
@@ -36,7 +45,9 @@ def run(chosen: Recipe, data: TrainingData, folder: Path) -> tuple[Fitted, list[
 
 
 def equal(a: Fitted, b: Fitted) -> bool:
-    return a.weights.keys() == b.weights.keys() and all(torch.equal(a.weights[k], b.weights[k]) for k in a.weights)
+    return a.weights.keys() == b.weights.keys() and all(
+        torch.equal(a.weights[k], b.weights[k]) for k in a.weights
+    )
 
 
 EVERYTHING = {
@@ -53,27 +64,37 @@ EVERYTHING = {
 }
 
 
-def test_it_tells_how_far_it_is_within_an_epoch(data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_tells_how_far_it_is_within_an_epoch(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(training, "_TELL_SECONDS", 0.0)
     events: list[dict[str, Any]] = []
     fit(small(), data, tmp_path / "checkpoint", events.append)
     steps = [event for event in events if event["event"] == "steps"]
-    assert [(event["epoch"], event["step"]) for event in steps] == [(epoch, step) for epoch in (1, 2) for step in range(1, 7)]
+    assert [(event["epoch"], event["step"]) for event in steps] == [
+        (epoch, step) for epoch in (1, 2) for step in range(1, 7)
+    ]
     epochs = [event for event in events if event["event"] == "epoch"]
     for epoch in epochs:
         own = [event["train_loss"] for event in steps if event["epoch"] == epoch["epoch"]]
         assert np.mean(own) == pytest.approx(epoch["train_loss"])
 
 
-def test_rare_classes_weigh_as_the_recipe_says_in_every_batch(data: TrainingData, tmp_path: Path) -> None:
+def test_rare_classes_weigh_as_the_recipe_says_in_every_batch(
+    data: TrainingData, tmp_path: Path
+) -> None:
     """One batch of all: the loss is the weighted sum over the samples, worked out by hand from the same first step."""
-    rows = np.array([i for i in range(96) if i % 2 == 0 or i % 6 == 1])  # 48 of one class, 16 of the other
+    rows = np.array(
+        [i for i in range(96) if i % 2 == 0 or i % 6 == 1]
+    )  # 48 of one class, 16 of the other
     uneven = TrainingData(data.pixels, data.labels, rows, data.val_rows, data.class_names)
     _, events = run(small(epochs=1, batch_size=64, class_balance=1.0), uneven, tmp_path)
     torch.manual_seed(0)
     network = training.build_network("poster_cnn", 2, 100)
     grey = torch.from_numpy(data.pixels[rows]).float()[:, None] / 255
-    x = (grey - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    x = (grey - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    ).view(3, 1, 1)
     y = torch.from_numpy(data.labels[rows])
     losses = torch.nn.functional.nll_loss(network(x), y, reduction="none")
     # Full balance: each class has half of the weight, which adds up to the 64 samples.
@@ -99,12 +120,22 @@ def test_the_seed_decides_to_the_bit(data: TrainingData, tmp_path: Path) -> None
     assert not equal(one, other)
 
 
-@pytest.mark.parametrize("changes", [{}, pytest.param(EVERYTHING, marks=pytest.mark.slow)], ids=["plain", "everything"])
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(data: TrainingData, tmp_path: Path, changes: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{}, pytest.param(EVERYTHING, marks=pytest.mark.slow)], ids=["plain", "everything"]
+)
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    data: TrainingData, tmp_path: Path, changes: dict[str, object]
+) -> None:
     whole, whole_events = run(small(epochs=3, **changes), data, tmp_path / "whole")
     steps = iter(range(1000))
     with pytest.raises(Cancelled):  # 6 steps an epoch: stop in the middle of the second
-        fit(small(epochs=3, **changes), data, tmp_path / "checkpoint", lambda e: None, lambda: next(steps) >= 8)
+        fit(
+            small(epochs=3, **changes),
+            data,
+            tmp_path / "checkpoint",
+            lambda e: None,
+            lambda: next(steps) >= 8,
+        )
     resumed, events = run(small(epochs=3, **changes), data, tmp_path)
     assert [e["epoch"] for e in events] == [2, 3]
     assert equal(whole, resumed)
@@ -112,7 +143,9 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(data: TrainingData, tmp
     assert equal(best_of_checkpoint(tmp_path / "checkpoint"), whole)
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:999]), lambda path: path.unlink()])
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.write_bytes(path.read_bytes()[:999]), lambda path: path.unlink()]
+)
 def test_without_the_last_checkpoint_the_one_before_serves(
     data: TrainingData, tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
@@ -143,9 +176,15 @@ def test_it_stops_when_nothing_gets_better(data: TrainingData, tmp_path: Path) -
 def test_frozen_stages_keep_weights_and_statistics(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tiny = TrainingData(
-        rng.integers(0, 256, (24, 32, 32)).astype(np.uint8), np.arange(24) % 2, np.arange(16), np.arange(16, 24), ("a", "b")
+        rng.integers(0, 256, (24, 32, 32)).astype(np.uint8),
+        np.arange(24) % 2,
+        np.arange(16),
+        np.arange(16, 24),
+        ("a", "b"),
     )
-    chosen = recipe("poster-resnet18-scratch").override(image_size=32, epochs=1, batch_size=8, frozen_stages=2, learning_rate=1e-2)
+    chosen = recipe("poster-resnet18-scratch").override(
+        image_size=32, epochs=1, batch_size=8, frozen_stages=2, learning_rate=1e-2
+    )
     torch.manual_seed(chosen.seed)
     start = training.build_network("resnet18", 2, 32).state_dict()
     fitted, _ = run(chosen, tiny, tmp_path)
@@ -155,23 +194,35 @@ def test_frozen_stages_keep_weights_and_statistics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
-def test_the_first_step_is_the_optimizer_s(data: TrainingData, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_step_is_the_optimizer_s(
+    data: TrainingData, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against a plain loop over the same batch, written out; in float32, since Adam's first step is little but a sign."""
     monkeypatch.setattr(training, "has_fast_bfloat16", lambda: False)
-    chosen = small(optimizer=kind, learning_rate=1e-2, weight_decay=0.1).override(epochs=1, batch_size=96)
+    chosen = small(optimizer=kind, learning_rate=1e-2, weight_decay=0.1).override(
+        epochs=1, batch_size=96
+    )
     fitted, _ = run(chosen, data, tmp_path)
     torch.manual_seed(chosen.seed)
     network = training.build_network("poster_cnn", 2, 100)
-    matrices, vectors = [p for p in network.parameters() if p.ndim > 1], [p for p in network.parameters() if p.ndim == 1]
+    matrices, vectors = (
+        [p for p in network.parameters() if p.ndim > 1],
+        [p for p in network.parameters() if p.ndim == 1],
+    )
     optimizer: torch.optim.Optimizer
     if kind == "sgd":
         optimizer = torch.optim.SGD(network.parameters(), lr=1e-2, momentum=0.9, weight_decay=0.1)
     elif kind == "adam":
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-2, weight_decay=0.1)
     else:
-        optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0}], lr=1e-2)
+        optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0}],
+            lr=1e-2,
+        )
     grey = torch.from_numpy(data.pixels[:96]).float()[:, None] / 255
-    x = (grey - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    x = (grey - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    ).view(3, 1, 1)
     torch.nn.functional.nll_loss(network(x), torch.from_numpy(data.labels[:96])).backward()
     optimizer.step()
     for key, value in network.state_dict().items():
@@ -179,7 +230,9 @@ def test_the_first_step_is_the_optimizer_s(data: TrainingData, tmp_path: Path, k
 
 
 def test_nonsense_is_refused(data: TrainingData, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"batch_size \(128\) must be <= the number of training images \(96\)"):
+    with pytest.raises(
+        ConfigError, match=r"batch_size \(128\) must be <= the number of training images \(96\)"
+    ):
         run(small().override(batch_size=128), data, tmp_path)
     with pytest.raises(ConfigError, match="frozen_stages must be <= 0 for poster_cnn, got 1"):
         run(small(frozen_stages=1), data, tmp_path)
@@ -193,11 +246,25 @@ def test_nonsense_is_refused(data: TrainingData, tmp_path: Path) -> None:
 def test_the_recipes_are_the_study_s() -> None:
     for name in ("poster-cnn", "poster-cnn-augmented"):
         row = RECIPES[name]
-        assert (row.architecture, row.optimizer, row.learning_rate, row.momentum) == ("poster_cnn", "sgd", 0.01, 0.9)
+        assert (row.architecture, row.optimizer, row.learning_rate, row.momentum) == (
+            "poster_cnn",
+            "sgd",
+            0.01,
+            0.9,
+        )
     for name in ("poster-resnet18-scratch", "poster-resnet18-pretrained"):
         row = RECIPES[name]
-        assert (row.architecture, row.optimizer, row.learning_rate, row.weight_decay) == ("resnet18", "adam", 3e-5, 0.0)
-    assert all(row.image_size == 128 and row.schedule == "constant" for name, row in RECIPES.items() if name.startswith("poster"))
+        assert (row.architecture, row.optimizer, row.learning_rate, row.weight_decay) == (
+            "resnet18",
+            "adam",
+            3e-5,
+            0.0,
+        )
+    assert all(
+        row.image_size == 128 and row.schedule == "constant"
+        for name, row in RECIPES.items()
+        if name.startswith("poster")
+    )
     assert not RECIPES["poster-cnn"].augmentation.active
     augmented = RECIPES["poster-cnn-augmented"].augmentation
     assert (augmented.rotation_degrees, augmented.horizontal_flip) == (10, True)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
-from covidxr.evaluation.localisation import MapFacts
+from covidxr.explanation.localization import MapFacts
 from covidxr.figures import percent
 from covidxr.models.store import read_card
 from covidxr.records import RESEARCH_ONLY, Attribution, CasePrediction, Stability, display_name
@@ -23,7 +23,12 @@ from covidxr.reports.case_report import CaseReport, case_report_pdf
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 SHIPPED = ("poster-cnn", "poster-resnet18-scratch", "covidxr-resnet18", "covidxr-resnet18-lungs")
-PROBABILITIES = {"Normal": 0.2031, "COVID": 0.7449, "Viral Pneumonia": 0.0488, "Lung_Opacity": 0.0032}
+PROBABILITIES = {
+    "Normal": 0.2031,
+    "COVID": 0.7449,
+    "Viral Pneumonia": 0.0488,
+    "Lung_Opacity": 0.0032,
+}
 SHA256 = "0123456789abcdef" * 4
 
 
@@ -54,13 +59,31 @@ def test_one_page_holds_the_figures_of_the_card_and_the_probabilities(model_id: 
     report = case(model_id)
     card = report.card
     (text,) = pages(report)
-    for name, written in (("Normal", "20 %"), ("COVID", "74 %"), ("Viral Pneumonia", "5 %"), ("Lung_Opacity", "<1 %")):
+    for name, written in (
+        ("Normal", "20 %"),
+        ("COVID", "74 %"),
+        ("Viral Pneumonia", "5 %"),
+        ("Lung_Opacity", "<1 %"),
+    ):
         assert f"{display_name(name)} {written}" in text
     assert "Probably COVID (74 %), but Normal (20 %) is possible" in text
     n = sum(card.class_counts["test"].values())
-    assert f"accuracy {percent(card.metrics['accuracy'])}, macro-F1 {percent(card.metrics['macro_f1'])}, n = {n:,}" in text
-    assert "COVID: 72 % of the map lies inside the lungs, which fill 31 % of the picture; mostly in the right lower zone" in text
-    for said in (*card.limits, card.model_id, card.dataset_name, card.weights_sha256[:16], SHA256, card.covidxr_version):
+    assert (
+        f"accuracy {percent(card.metrics['accuracy'])}, macro-F1 {percent(card.metrics['macro_f1'])}, n = {n:,}"
+        in text
+    )
+    assert (
+        "COVID: 72 % of the map lies inside the lungs, which fill 31 % of the picture; mostly in the right lower zone"
+        in text
+    )
+    for said in (
+        *card.limits,
+        card.model_id,
+        card.dataset_name,
+        card.weights_sha256[:16],
+        SHA256,
+        card.covidxr_version,
+    ):
         assert said in text
     assert "23 November 2026, 09:30 UTC" in text
     assert text.count(RESEARCH_ONLY) == 2
@@ -82,7 +105,9 @@ def test_remarks_and_missing_lungs_are_said() -> None:
     assert "No lung segmenter is stored" in text
 
 
-def test_equal_reports_are_equal_bytes_whenever_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_reports_are_equal_bytes_whenever_they_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     first, now = case_report_pdf(case()), time.time()
     monkeypatch.setattr(time, "time", lambda: now + 1e6)
     assert case_report_pdf(case()) == first
@@ -92,12 +117,16 @@ def test_equal_reports_are_equal_bytes_whenever_they_are_made(monkeypatch: pytes
     assert case_report_pdf(replace(case(), input_sha256="f" * 64)) != first
 
 
-def test_letters_that_cannot_be_drawn_are_shown_as_replaced_and_marks_that_turn_text_are_left_out() -> None:
+def test_letters_that_cannot_be_drawn_are_shown_as_replaced_and_marks_that_turn_text_are_left_out() -> (
+    None
+):
     (text,) = pages(replace(case(), label="a\u202eb\x00c 肺 \ud800 😀 {nb} **d** <b>"))
     assert "Label, as typed in: abc \ufffd \ufffd \ufffd {nb} **d** <b> " in text
 
 
-HOSTILE = st.text(max_size=400) | st.sampled_from(["W" * 5000, "", "\n" * 50, "\ud800", "{nb}", "e" + "\u0301" * 300, "\u00ad" * 9])
+HOSTILE = st.text(max_size=400) | st.sampled_from(
+    ["W" * 5000, "", "\n" * 50, "\ud800", "{nb}", "e" + "\u0301" * 300, "\u00ad" * 9]
+)
 
 
 @pytest.mark.slow
@@ -106,7 +135,14 @@ HOSTILE = st.text(max_size=400) | st.sampled_from(["W" * 5000, "", "\n" * 50, "\
 def test_no_text_breaks_it(name: str, label: str, more: list[str]) -> None:
     report = case()
     classes = {name + "A": 0.6, name + "B": 0.3, "C": 0.1}
-    card = replace(report.card, model_id=name, dataset_name=name, limits=tuple(more), localisation=(), prediction_sets=None)
+    card = replace(
+        report.card,
+        model_id=name,
+        dataset_name=name,
+        limits=tuple(more),
+        localisation=(),
+        prediction_sets=None,
+    )
     hostile = replace(
         report,
         card=card,
@@ -130,7 +166,11 @@ def test_a_model_of_many_classes_shows_them_all() -> None:
     assert all(f"Finding {i} 2 %" in text for i in range(60))
     with pypdfium2.PdfDocument(case_report_pdf(report)) as document:
         for page in document:
-            bounds = [o.get_bounds() for o in page.get_objects() if o.type == pypdfium2.raw.FPDF_PAGEOBJ_PATH]
+            bounds = [
+                o.get_bounds()
+                for o in page.get_objects()
+                if o.type == pypdfium2.raw.FPDF_PAGEOBJ_PATH
+            ]
             tracks = sorted(bottom for left, bottom, right, _ in bounds if 340 < right - left < 360)
             # Those of the next page go on from its top, one below the other.
             assert np.ptp(np.diff(tracks)) < 0.1
@@ -141,21 +181,32 @@ def test_the_prediction_set_stands_below_the_verdict() -> None:
     report = case()
     assert report.card.prediction_sets is not None
     sets = replace(
-        report.card.prediction_sets, thresholds={"Normal": 0.2, "COVID": 0.7, "Viral Pneumonia": 0.5, "Lung_Opacity": 0.5}
+        report.card.prediction_sets,
+        thresholds={"Normal": 0.2, "COVID": 0.7, "Viral Pneumonia": 0.5, "Lung_Opacity": 0.5},
     )
     (text,) = pages(replace(report, card=replace(report.card, prediction_sets=sets)))
     assert "At 90 % coverage: Normal or COVID." in text
     nothing = replace(sets, thresholds=dict.fromkeys(sets.thresholds, 0.9))
-    assert "At 90 % coverage: no answer." in pages(replace(report, card=replace(report.card, prediction_sets=nothing)))[0]
+    assert (
+        "At 90 % coverage: no answer."
+        in pages(replace(report, card=replace(report.card, prediction_sets=nothing)))[0]
+    )
 
 
 def test_it_says_how_steady_the_answer_is_and_what_the_gate_found() -> None:
     (text,) = pages(case())
     assert "Mirrored and turned by 5°, the picture gets the same answer (67 % to 74 %)." in text
     assert "The model may judge this picture" in text
-    refused = replace(case(), prediction=CasePrediction("covidxr-resnet18", PROBABILITIES, ("It is almost black.",)))
+    refused = replace(
+        case(),
+        prediction=CasePrediction("covidxr-resnet18", PROBABILITIES, ("It is almost black.",)),
+    )
     (text,) = pages(refused)
-    assert text.index("Not judged: It is almost black.") < text.index("deserves no belief") < text.index("Probably COVID")
+    assert (
+        text.index("Not judged: It is almost black.")
+        < text.index("deserves no belief")
+        < text.index("Probably COVID")
+    )
     assert "The model may judge" not in text
 
 

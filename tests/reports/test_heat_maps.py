@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from covidxr.cards import Localisation, MapSettings, ModelCard, Pointing
-from covidxr.evaluation.localisation import MapFacts
+from covidxr.explanation.localization import MapFacts
 from covidxr.models.store import read_card
 from covidxr.records import Interval
 from covidxr.reports.heat_maps import map_sentence, trust_sentences
@@ -28,7 +28,10 @@ from covidxr.reports.heat_maps import map_sentence, trust_sentences
             "(the patient's left: in the picture, right).",
         ),
         (MapFacts(0.0, 0.31, "", 0.0), "Nothing of the map lies inside the lungs."),
-        (MapFacts(0.0, 0.0, "", 0.0), "No lungs were found in this picture, so where the map lies in them cannot be said."),
+        (
+            MapFacts(0.0, 0.0, "", 0.0),
+            "No lungs were found in this picture, so where the map lies in them cannot be said.",
+        ),
     ],
 )
 def test_where_a_map_lies(facts: MapFacts, sentence: str) -> None:
@@ -48,7 +51,9 @@ def card(phantom_model_folder: Path) -> ModelCard:
         (Interval(-0.2, -0.3, -0.1), "less often than a fixed spot"),
     ],
 )
-def test_trust_is_that_of_test_beside_the_fixed_spot(card: ModelCard, gain: Interval, verdict: str) -> None:
+def test_trust_is_that_of_test_beside_the_fixed_spot(
+    card: ModelCard, gain: Interval, verdict: str
+) -> None:
     test = Pointing(66, Interval(0.71, 0.6, 0.8), Interval(0.3, 0.2, 0.4), gain)
     val = replace(test, hits=Interval(0.99, 0.9, 1.0))
     settings = MapSettings("hirescam", "relu2", smoothing=0.06)
@@ -65,4 +70,6 @@ def test_trust_is_that_of_test_beside_the_fixed_spot(card: ModelCard, gain: Inte
 
 
 def test_a_model_without_figures_says_so(card: ModelCard) -> None:
-    assert trust_sentences(card) == ("Whether this model's heat maps point where radiologists would has not been measured.",)
+    assert trust_sentences(card) == (
+        "Whether this model's heat maps point where radiologists would has not been measured.",
+    )

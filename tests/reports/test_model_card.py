@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from covidxr.cards import ModelCard, ShortcutCheck
-from covidxr.data.dataset import Dataset, Sample
-from covidxr.data.splits import split_dataset
+from covidxr.datasets.dataset import Dataset, Sample
+from covidxr.datasets.splits import split_dataset
 from covidxr.models.recipes import recipe
 from covidxr.models.store import read_card
 from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, Interval, SplitPlan
@@ -18,7 +18,11 @@ from covidxr.storage import from_json, to_json
 
 def card_for(sources: tuple[str | None, ...], synthetic: bool = False) -> ModelCard:
     """A card for a dataset of 30 images a class, each class from one source."""
-    samples = tuple(Sample(f"{n}/images/{i}.png", c, sources[c]) for c, n in enumerate(CLASS_NAMES) for i in range(30))
+    samples = tuple(
+        Sample(f"{n}/images/{i}.png", c, sources[c])
+        for c, n in enumerate(CLASS_NAMES)
+        for i in range(30)
+    )
     dataset = Dataset(Path("/x/db"), "", samples, "fp", "st", synthetic)
     split = split_dataset(dataset, SplitPlan(), np.arange(120))
     return draft_card("m", recipe("poster-cnn"), dataset, split, "random weights", 3, 12.34)
@@ -55,31 +59,56 @@ def test_the_card_says_what_it_is_and_survives_the_journey() -> None:
 def test_a_shortcut_is_said_in_plain_words() -> None:
     half = Interval(0.5, 0.4, 0.6)
     checks = (
-        ShortcutCheck("border", "all", 24, {"accuracy": Interval(0.9, 0.8, 1.0), "macro_f1": half, "COVID": half}),
+        ShortcutCheck(
+            "border",
+            "all",
+            24,
+            {"accuracy": Interval(0.9, 0.8, 1.0), "macro_f1": half, "COVID": half},
+        ),
         ShortcutCheck("intensity", "all", 24, {"accuracy": half, "macro_f1": half}),
-        ShortcutCheck("within-source", "rsna: Normal vs Lung_Opacity", 24, {"auroc": half}, "few samples"),
-        ShortcutCheck("source-from-features", "a vs b within Normal", 24, {"auroc": half, "accuracy": half}),
+        ShortcutCheck(
+            "within-source", "rsna: Normal vs Lung_Opacity", 24, {"auroc": half}, "few samples"
+        ),
+        ShortcutCheck(
+            "source-from-features", "a vs b within Normal", 24, {"auroc": half, "accuracy": half}
+        ),
         ShortcutCheck("within-source", "COVID", 24, {}, "it shares no source"),
     )
-    card = replace(card_for(("a",) * 4), metrics={"accuracy": Interval(0.95, 0.94, 0.96)}, shortcuts=checks)
+    card = replace(
+        card_for(("a",) * 4), metrics={"accuracy": Interval(0.95, 0.94, 0.96)}, shortcuts=checks
+    )
     border, intensity, within, probe, without = shortcut_sentences(card)
-    assert "only its frame, 6 % of the width on each side, calls 90.0 % (80.0-100.0) of the test pictures right" in border
+    assert (
+        "only its frame, 6 % of the width on each side, calls 90.0 % (80.0-100.0) of the test pictures right"
+        in border
+    )
     assert "tells COVID from the rest with an AUROC of 50.0 % (40.0-60.0)" in border
     assert "this model, which sees all of it, calls 95.0 % (94.0-96.0) right" in border
     assert "COVID" not in intensity
-    assert within.startswith("Within the source rsna, where knowing it is no help, this model tells Normal vs Lung opacity with")
+    assert within.startswith(
+        "Within the source rsna, where knowing it is no help, this model tells Normal vs Lung opacity with"
+    )
     assert within.endswith("(few samples).")
     assert "50.0 % (40.0-60.0), where chance is 50 %: a vs b within Normal." in probe
     assert without == "COVID: not measured, since it shares no source."
 
 
-@pytest.mark.parametrize(("right", "words"), [(0.9, "still calls 90.0 %"), (0.2, "only calls 20.0 %")])
+@pytest.mark.parametrize(
+    ("right", "words"), [(0.9, "still calls 90.0 %"), (0.2, "only calls 20.0 %")]
+)
 def test_what_is_right_without_the_lungs_is_set_against_always_saying_the_same(
     phantom_model_folder: Path, right: float, words: str
 ) -> None:
-    card = read_card(phantom_model_folder / "phantom-cnn")  # 6 test phantoms of each class: always the same is right for 25 %
-    figures = {"accuracy": Interval(right, right - 0.05, right + 0.05), "lung_area": Interval(0.3, 0.3, 0.3)}
-    checks = tuple(ShortcutCheck(kind, "all", 24, figures) for kind in ("lungs-blackened", "lungs-only"))
+    card = read_card(
+        phantom_model_folder / "phantom-cnn"
+    )  # 6 test phantoms of each class: always the same is right for 25 %
+    figures = {
+        "accuracy": Interval(right, right - 0.05, right + 0.05),
+        "lung_area": Interval(0.3, 0.3, 0.3),
+    }
+    checks = tuple(
+        ShortcutCheck(kind, "all", 24, figures) for kind in ("lungs-blackened", "lungs-only")
+    )
     blackened, only = shortcut_sentences(replace(card, shortcuts=checks))
     assert words in blackened
     assert "right for 25 %" in blackened

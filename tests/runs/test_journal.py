@@ -74,13 +74,17 @@ with run.hold():
     time.sleep(60)
 """
     root = str(Path(__file__).resolve().parents[2])
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=root)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=root
+    )
     assert child.stdout is not None
     assert child.stdout.readline() == "held\n"
     run = RunFolder(tmp_path)
     assert run.status() == "running"
     child.kill()
-    with FileLock(tmp_path / "lock", timeout=10):  # the kernel frees the lock; the child is not waited for yet
+    with FileLock(
+        tmp_path / "lock", timeout=10
+    ):  # the kernel frees the lock; the child is not waited for yet
         pass
     assert run.status() == "interrupted"
     child.wait()
@@ -100,13 +104,29 @@ def test_an_event_line_cut_short_does_not_swallow_the_next_one(tmp_path: Path) -
 
 def test_lines_that_are_no_events_are_skipped(tmp_path: Path) -> None:
     now = "2026-01-01T00:00:00+00:00"
-    lines = ["3", "null", '["event", "time"]', '"event time"', '{"event": "epoch"}', f'{{"time": "{now}"}}', "", "\0\0\0", "{]"]
-    (tmp_path / "events.jsonl").write_text("\n".join([*lines, f'{{"time": "{now}", "event": "started"}}', ""]))
+    lines = [
+        "3",
+        "null",
+        '["event", "time"]',
+        '"event time"',
+        '{"event": "epoch"}',
+        f'{{"time": "{now}"}}',
+        "",
+        "\0\0\0",
+        "{]",
+    ]
+    (tmp_path / "events.jsonl").write_text(
+        "\n".join([*lines, f'{{"time": "{now}", "event": "started"}}', ""])
+    )
     assert RunFolder(tmp_path).events() == [{"time": now, "event": "started"}]
 
 
-@pytest.mark.parametrize("damage", [b'{"name": "a', b'{"name": 3}', b"[]", b"\xff\xfe\x00", b"", None])
-def test_a_label_comes_back_and_a_damaged_one_counts_as_none(tmp_path: Path, damage: bytes | None) -> None:
+@pytest.mark.parametrize(
+    "damage", [b'{"name": "a', b'{"name": 3}', b"[]", b"\xff\xfe\x00", b"", None]
+)
+def test_a_label_comes_back_and_a_damaged_one_counts_as_none(
+    tmp_path: Path, damage: bytes | None
+) -> None:
     run = RunFolder(tmp_path)
     assert run.label() == Label()
     written = Label("Größerer Versuch", "zweite Zeile\nmit 30 % mehr")
@@ -122,9 +142,13 @@ def test_a_label_comes_back_and_a_damaged_one_counts_as_none(tmp_path: Path, dam
 def test_the_log_s_tail_shows_only_what_a_progress_bar_left_behind(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     assert run.log_tail(5) == ""
-    run.log.write_bytes(b"$ python -m covidxr train\r\n\repoch 1:  10%\repoch 1: 100%\na warning\n\repoch 2:  10%\repoch 2:  40%\r")
+    run.log.write_bytes(
+        b"$ python -m covidxr train\r\n\repoch 1:  10%\repoch 1: 100%\na warning\n\repoch 2:  10%\repoch 2:  40%\r"
+    )
     assert run.log_tail(9) == "$ python -m covidxr train\nepoch 1: 100%\na warning\nepoch 2:  40%"
-    run.log.write_bytes(b"x" * 100_000 + b"\n" + "größer\n".encode() * 20_000 + b"one\ntwo\nthree\n")
+    run.log.write_bytes(
+        b"x" * 100_000 + b"\n" + "größer\n".encode() * 20_000 + b"one\ntwo\nthree\n"
+    )
     assert run.log_tail(3) == "one\ntwo\nthree"
     assert set(run.log_tail(50_000).split("\n")[1:-3]) == {"größer"}
 
@@ -170,7 +194,9 @@ def test_a_finished_run_stays_finished_when_storing_it_fails(tmp_path: Path) -> 
     assert run.state()[:2] == ("finished", "")
 
 
-def test_the_reason_of_an_end_is_what_is_known_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_of_an_end_is_what_is_known_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def ended(name: str, *events: dict[str, str]) -> tuple[str, str]:
         run = RunFolder(tmp_path / name)
         run.path.mkdir()
@@ -183,16 +209,33 @@ def test_the_reason_of_an_end_is_what_is_known_of_it(tmp_path: Path, monkeypatch
     started = {"event": "started"}
     killed = "its process ended without a word: it was killed, or the machine ran out of memory"
     assert ended("killed", launched, started) == ("interrupted", killed)
-    assert ended("restarted", before, started) == ("interrupted", "the machine was restarted while it was going on")
-    assert ended("killed-after-a-restart", before, started, launched, started) == ("interrupted", killed)
-    assert ended("failed", launched, {"event": "failed", "reason": "no such folder"}) == ("failed", "no such folder")
-    assert ended("told", before, {"event": "interrupted", "reason": "a shutdown"}) == ("interrupted", "a shutdown")
+    assert ended("restarted", before, started) == (
+        "interrupted",
+        "the machine was restarted while it was going on",
+    )
+    assert ended("killed-after-a-restart", before, started, launched, started) == (
+        "interrupted",
+        killed,
+    )
+    assert ended("failed", launched, {"event": "failed", "reason": "no such folder"}) == (
+        "failed",
+        "no such folder",
+    )
+    assert ended("told", before, {"event": "interrupted", "reason": "a shutdown"}) == (
+        "interrupted",
+        "a shutdown",
+    )
     assert ended("cancelled", before, {"event": "cancelled"}) == ("cancelled", "")
-    monkeypatch.setattr("covidxr.runs.journal.shutil.disk_usage", lambda path: SimpleNamespace(free=3_000_000))
+    monkeypatch.setattr(
+        "covidxr.runs.journal.shutil.disk_usage", lambda path: SimpleNamespace(free=3_000_000)
+    )
     status, reason = ended("full", launched, started)
     assert status == "interrupted"
     assert reason == "the disk is full: 3 MB are free; make room, then resume"
-    assert ended("full-and-restarted", before, started)[1] == "the machine was restarted while it was going on"
+    assert (
+        ended("full-and-restarted", before, started)[1]
+        == "the machine was restarted while it was going on"
+    )
 
 
 def test_whoever_looks_at_a_run_does_not_make_it_look_alive_to_others(tmp_path: Path) -> None:

@@ -46,7 +46,17 @@ def test_a_run_is_found_by_the_name_of_its_folder_and_by_nothing_else(tmp_path: 
     RunFolder(tmp_path / "outside").create(CONFIG)
     (root / "file").touch()
     assert launcher.find_run(root, "a").config() == CONFIG
-    for name in ("..", ".", "a/b", "a/", "", "unknown", "../outside", str(tmp_path / "outside"), "file"):
+    for name in (
+        "..",
+        ".",
+        "a/b",
+        "a/",
+        "",
+        "unknown",
+        "../outside",
+        str(tmp_path / "outside"),
+        "file",
+    ):
         with pytest.raises(RunError, match="there is no run"):
             launcher.find_run(root, name)
     with pytest.raises(RunError, match="there is no run 'a' in"):
@@ -61,7 +71,9 @@ def test_runs_are_listed_the_newest_first_and_nothing_that_is_no_run(tmp_path: P
         run.report({"event": "launched", "time": f"2026-01-0{day}T00:00:00+00:00"})
         run.report({"event": "started", "time": f"2026-02-0{4 - day}T00:00:00+00:00"})
     (tmp_path / "only-events").mkdir()
-    RunFolder(tmp_path / "only-events").report({"event": "launched", "time": "2025-01-01T00:00:00+00:00"})
+    RunFolder(tmp_path / "only-events").report(
+        {"event": "launched", "time": "2025-01-01T00:00:00+00:00"}
+    )
     RunFolder(tmp_path / "only-a-config").create(CONFIG)
     RunFolder(tmp_path / "torn").create(CONFIG)
     (tmp_path / "torn" / "events.jsonl").write_bytes(b"\xff\xfe{")
@@ -72,7 +84,9 @@ def test_runs_are_listed_the_newest_first_and_nothing_that_is_no_run(tmp_path: P
     assert names == ["b-newest", "a-middle", "c-oldest", "only-events", "torn", "only-a-config"]
 
 
-def test_a_command_is_started_and_logged_once_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_is_started_and_logged_once_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)  # the package is found from anywhere
     run = RunFolder(tmp_path / "my run")
     run.path.mkdir()
@@ -81,7 +95,11 @@ def test_a_command_is_started_and_logged_once_at_a_time(tmp_path: Path, monkeypa
     launcher.start(run, ["recipes", "--json"])
     assert not run.cancel.exists()
     (event,) = run.events()
-    assert (event["event"], event["boot"], event["command"]) == ("launched", boot_id(), "python -m covidxr recipes --json")
+    assert (event["event"], event["boot"], event["command"]) == (
+        "launched",
+        boot_id(),
+        "python -m covidxr recipes --json",
+    )
     with pytest.raises(RunError, match="the run my run is going on already"):
         launcher.start(run, ["recipes"])
     until(lambda: run.log.read_text().count("\n") == 3)
@@ -101,14 +119,18 @@ def test_nothing_is_started_on_a_run_whose_lock_is_held(tmp_path: Path) -> None:
     assert not run.log.exists()
 
 
-def test_a_command_answers_with_json_or_with_the_sentence_of_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_answers_with_json_or_with_the_sentence_of_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert launcher.ask(["recipes"])["recipes"][0]["name"] == "poster-cnn"
     with pytest.raises(ConfigError, match=r"^there is no recipe 'nope'; there are poster-cnn, "):
         launcher.ask(["train", "--recipe", "nope"])
     (tmp_path / "typer.py").write_text("raise RuntimeError('out of order')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(RunError, match=r"^`python -m covidxr recipes` broke off: RuntimeError: out of order$"):
+    with pytest.raises(
+        RunError, match=r"^`python -m covidxr recipes` broke off: RuntimeError: out of order$"
+    ):
         launcher.ask(["recipes"])
 
 
@@ -131,7 +153,17 @@ def test_a_run_is_deleted_whole_but_not_while_it_is_going_on(tmp_path: Path) -> 
 def test_a_started_run_outlives_the_process_that_started_it(phantoms: Path, tmp_path: Path) -> None:
     """The parent dies with its whole process group, as a server does whose terminal is closed."""
     run = RunFolder(tmp_path / "run")
-    arguments = ["train", "--data", str(phantoms), "--recipe", "poster-cnn", "--epochs", "2", "--batch-size", "16"]
+    arguments = [
+        "train",
+        "--data",
+        str(phantoms),
+        "--recipe",
+        "poster-cnn",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "16",
+    ]
     arguments += ["--run-dir", str(run.path), "--no-store", "--at-once"]
     code = f"""
 import time
@@ -143,7 +175,9 @@ print("started", flush=True)
 time.sleep(60)
 """
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, start_new_session=True) as parent:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, start_new_session=True
+    ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "started\n"
         os.killpg(parent.pid, signal.SIGKILL)

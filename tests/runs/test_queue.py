@@ -59,9 +59,18 @@ def waiting_in(folder: Path, *names: str) -> Iterator[list[Child]]:
     children = []
     with ExitStack() as ends:
         for name in names:
-            command = [sys.executable, "-c", CHILD, str(folder / "queue"), name, str(folder / "book")]
+            command = [
+                sys.executable,
+                "-c",
+                CHILD,
+                str(folder / "queue"),
+                name,
+                str(folder / "book"),
+            ]
             pipe = subprocess.PIPE
-            process = ends.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=REPOSITORY))
+            process = ends.enter_context(
+                subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=REPOSITORY)
+            )
             ends.callback(process.kill)
             children.append(Child(process))
             assert children[-1].says() == (f"behind {names[0]}" if children[1:] else "in")
@@ -123,5 +132,8 @@ def test_an_error_in_the_block_ends_the_turn_too(tmp_path: Path) -> None:
 
 
 def test_queues_of_different_folders_do_not_wait_for_one_another(tmp_path: Path) -> None:
-    with turn(tmp_path / "one", "first", pytest.fail), turn(tmp_path / "other", "second", pytest.fail):
+    with (
+        turn(tmp_path / "one", "first", pytest.fail),
+        turn(tmp_path / "other", "second", pytest.fail),
+    ):
         assert len(files(tmp_path / "one")) == len(files(tmp_path / "other")) == 2

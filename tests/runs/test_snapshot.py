@@ -19,8 +19,21 @@ CONFIG = RunConfig(recipe("poster-cnn").override(epochs=4, batch_size=20), Split
 
 
 def epoch(number: int, seconds: float, macro_f1: float = 0.5) -> dict[str, Any]:
-    figures = {"train_loss": 1.0 / number, "train_accuracy": 0.4, "val_loss": 1.5, "val_accuracy": 0.3, "val_macro_f1": macro_f1}
-    return {"event": "epoch", "epoch": number, "epochs": 4, **figures, "images_per_second": 10.0 * number, "seconds": seconds}
+    figures = {
+        "train_loss": 1.0 / number,
+        "train_accuracy": 0.4,
+        "val_loss": 1.5,
+        "val_accuracy": 0.3,
+        "val_macro_f1": macro_f1,
+    }
+    return {
+        "event": "epoch",
+        "epoch": number,
+        "epochs": 4,
+        **figures,
+        "images_per_second": 10.0 * number,
+        "seconds": seconds,
+    }
 
 
 def steps(number: int, step: int, speed: float = 100.0, loss: float = 0.9) -> dict[str, Any]:
@@ -59,20 +72,52 @@ def test_a_run_is_seen_whole_with_what_its_resumption_trained_again(tmp_path: Pa
     )
     run.write_label(Label("My run", "A note"))
     taken = snapshot.take(run)
-    assert [(e.epoch, e.val_macro_f1) for e in taken.epochs] == [(1, 0.2), (2, 0.6), (3, 0.6), (4, 0.1)]
+    assert [(e.epoch, e.val_macro_f1) for e in taken.epochs] == [
+        (1, 0.2),
+        (2, 0.6),
+        (3, 0.6),
+        (4, 0.1),
+    ]
     assert taken.epochs[1] == EpochFigures(2, 0.5, 0.4, 1.5, 0.3, 0.6)
     assert taken.best == taken.epochs[1]
     assert taken.steps == ((0.1, 1.4), (0.5, 1.3), (2.1, 0.8))
-    assert (taken.seconds, taken.images_per_second, taken.started) == (14.0, 40.0, "2026-01-01T00:00:00+00:00")
-    assert (taken.run_id, taken.name, taken.label, taken.model_id) == ("run", "My run", Label("My run", "A note"), "my-model")
-    assert (taken.status, taken.reason, taken.alive, taken.progress) == ("finished", "", False, None)
+    assert (taken.seconds, taken.images_per_second, taken.started) == (
+        14.0,
+        40.0,
+        "2026-01-01T00:00:00+00:00",
+    )
+    assert (taken.run_id, taken.name, taken.label, taken.model_id) == (
+        "run",
+        "My run",
+        Label("My run", "A note"),
+        "my-model",
+    )
+    assert (taken.status, taken.reason, taken.alive, taken.progress) == (
+        "finished",
+        "",
+        False,
+        None,
+    )
     assert taken.config == CONFIG
 
 
 def test_steps_that_a_resumption_takes_again_stand_once(tmp_path: Path) -> None:
     """They are drawn as one line, which must not run backwards."""
-    before = [steps(1, 1), steps(1, 9), epoch(1, 3.0), steps(2, 1), steps(2, 4, loss=0.8), steps(2, 7, loss=0.7)]
-    after = [{"event": "launched"}, STARTED, steps(2, 1), steps(2, 4, loss=0.8), steps(2, 6, loss=0.75)]
+    before = [
+        steps(1, 1),
+        steps(1, 9),
+        epoch(1, 3.0),
+        steps(2, 1),
+        steps(2, 4, loss=0.8),
+        steps(2, 7, loss=0.7),
+    ]
+    after = [
+        {"event": "launched"},
+        STARTED,
+        steps(2, 1),
+        steps(2, 4, loss=0.8),
+        steps(2, 6, loss=0.75),
+    ]
     places = [place for place, _ in snapshot.take(planted(tmp_path, *before, *after)).steps]
     assert places == sorted(set(places))
     assert places[-1] == 1.6
@@ -81,25 +126,46 @@ def test_steps_that_a_resumption_takes_again_stand_once(tmp_path: Path) -> None:
 STARTED = {"event": "started"}
 PHASES: dict[str, tuple[list[dict[str, Any]], Progress]] = {
     "launched": ([{"event": "launched"}], Progress("Starting", 0.0)),
-    "queued": ([{"event": "queued", "behind": "the other"}], Progress("Waiting until the other has ended", 0.0)),
-    "queued behind nobody known": ([{"event": "queued", "behind": ""}], Progress("Waiting until another run has ended", 0.0)),
+    "queued": (
+        [{"event": "queued", "behind": "the other"}],
+        Progress("Waiting until the other has ended", 0.0),
+    ),
+    "queued behind nobody known": (
+        [{"event": "queued", "behind": ""}],
+        Progress("Waiting until another run has ended", 0.0),
+    ),
     "started": ([STARTED], Progress("Reading the dataset", 0.0)),
-    "resumed": ([epoch(1, 3.0), epoch(2, 6.0), {"event": "launched"}, STARTED], Progress("Reading the dataset", 0.5)),
+    "resumed": (
+        [epoch(1, 3.0), epoch(2, 6.0), {"event": "launched"}, STARTED],
+        Progress("Reading the dataset", 0.5),
+    ),
     "decoding": (
         [STARTED, {"event": "decoding", "done": 1200, "total": 21165}],
         Progress("Decoding the pictures, once: 1,200 of 21,165", 0.0),
     ),
-    "dataset": ([STARTED, {"event": "dataset", "n": 160, "skipped": []}], Progress("Loading the network", 0.0)),
+    "dataset": (
+        [STARTED, {"event": "dataset", "n": 160, "skipped": []}],
+        Progress("Loading the network", 0.0),
+    ),
     # 10 steps of 20 pictures at 100 a second: 2 s an epoch, of which half of this one and three are left.
-    "first epoch": ([STARTED, steps(1, 5)], Progress("Epoch 1 of 4, step 5 of 10", 0.125, 1, 100.0, 7.0)),
+    "first epoch": (
+        [STARTED, steps(1, 5)],
+        Progress("Epoch 1 of 4, step 5 of 10", 0.125, 1, 100.0, 7.0),
+    ),
     # 3 s were spent on one epoch, and three are left.
-    "after an epoch": ([STARTED, steps(1, 5), epoch(1, 3.0)], Progress("Epoch 2 of 4", 0.25, 2, 10.0, 9.0)),
+    "after an epoch": (
+        [STARTED, steps(1, 5), epoch(1, 3.0)],
+        Progress("Epoch 2 of 4", 0.25, 2, 10.0, 9.0),
+    ),
     # 8 s were spent on two epochs: the pace of whole epochs counts, which validation is part of; 1.75 of them are left.
     "third epoch": (
         [epoch(1, 3.0), epoch(2, 8.0), steps(3, 5, 50.0), steps(3, 2, 60.0)],
         Progress("Epoch 3 of 4, step 2 of 10", 2.2 / 4, 3, 60.0, 1.8 * 4.0),
     ),
-    "last epoch": ([epoch(1, 3.0), epoch(2, 6.0), epoch(3, 9.0), epoch(4, 12.0)], Progress("Ending", 1.0)),
+    "last epoch": (
+        [epoch(1, 3.0), epoch(2, 6.0), epoch(3, 9.0), epoch(4, 12.0)],
+        Progress("Ending", 1.0),
+    ),
     "finished": ([epoch(1, 3.0), {"event": "finished"}], Progress("Ending", 1.0)),
     "storing": (
         [epoch(4, 12.0), {"event": "finished"}, {"event": "storing"}],
@@ -109,15 +175,23 @@ PHASES: dict[str, tuple[list[dict[str, Any]], Progress]] = {
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_the_progress_of_each_phase_is_what_one_works_out_by_hand(tmp_path: Path, phase: str) -> None:
+def test_the_progress_of_each_phase_is_what_one_works_out_by_hand(
+    tmp_path: Path, phase: str
+) -> None:
     events, expected = PHASES[phase]
     run = planted(tmp_path, *events)
     with run.hold():
         found = snapshot.take(run).progress
     assert found is not None
-    assert (found.doing, found.epoch, found.images_per_second) == (expected.doing, expected.epoch, expected.images_per_second)
+    assert (found.doing, found.epoch, found.images_per_second) == (
+        expected.doing,
+        expected.epoch,
+        expected.images_per_second,
+    )
     assert found.share == pytest.approx(expected.share)
-    assert found.seconds_left == (None if expected.seconds_left is None else pytest.approx(expected.seconds_left))
+    assert found.seconds_left == (
+        None if expected.seconds_left is None else pytest.approx(expected.seconds_left)
+    )
     assert snapshot.take(run).progress == (Progress("Starting") if phase == "launched" else None)
 
 
@@ -132,10 +206,21 @@ def test_a_run_that_has_said_nothing_yet_is_starting(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [b'{"recipe": {"na', b"", b"\0" * 500, b"[]", b"{}", b'{"recipe": 3, "plan": {}, "data": "/"}', b"\xff\xfe{\x00}\x00", None],
+    [
+        b'{"recipe": {"na',
+        b"",
+        b"\0" * 500,
+        b"[]",
+        b"{}",
+        b'{"recipe": 3, "plan": {}, "data": "/"}',
+        b"\xff\xfe{\x00}\x00",
+        None,
+    ],
 )
 @pytest.mark.parametrize("alive", [False, True])
-def test_a_damaged_configuration_is_a_reason_and_no_error(tmp_path: Path, damage: bytes | None, alive: bool) -> None:
+def test_a_damaged_configuration_is_a_reason_and_no_error(
+    tmp_path: Path, damage: bytes | None, alive: bool
+) -> None:
     run = planted(tmp_path, STARTED, epoch(1, 3.0))
     if damage is None:
         (tmp_path / "config.json").unlink()
@@ -148,15 +233,25 @@ def test_a_damaged_configuration_is_a_reason_and_no_error(tmp_path: Path, damage
             run.report({"event": "finished"})
         taken = snapshot.take(run)
     assert taken.config is None
-    assert ("is not a run: it has no config.json" if damage is None else "cannot be read") in taken.reason
+    assert (
+        "is not a run: it has no config.json" if damage is None else "cannot be read"
+    ) in taken.reason
     assert len(taken.epochs) == 1
     assert (taken.progress is not None) == alive
 
 
 def test_two_runs_differ_in_what_was_set_otherwise_and_in_nothing_else(tmp_path: Path) -> None:
     assert snapshot.differences([CONFIG, CONFIG]) == {}
-    changed = CONFIG.recipe.override(epochs=7, learning_rate=3e-5, horizontal_flip=True, rotation_degrees=10.0, seed=2)
-    other = replace(CONFIG, recipe=changed, plan=SplitPlan("stratified", 5), init_file="/weights", skip_unreadable=True)
+    changed = CONFIG.recipe.override(
+        epochs=7, learning_rate=3e-5, horizontal_flip=True, rotation_degrees=10.0, seed=2
+    )
+    other = replace(
+        CONFIG,
+        recipe=changed,
+        plan=SplitPlan("stratified", 5),
+        init_file="/weights",
+        skip_unreadable=True,
+    )
     assert snapshot.differences([CONFIG, other]) == {
         "Epochs": ("4", "7"),
         "Learning rate": ("0.01", "3e-05"),
@@ -168,7 +263,9 @@ def test_two_runs_differ_in_what_was_set_otherwise_and_in_nothing_else(tmp_path:
         "File of initial weights": ("", "/weights"),
         "Unreadable pictures": ("end the run", "left out"),
     }
-    resnet = snapshot.differences([CONFIG, replace(CONFIG, recipe=recipe("covidxr-resnet18"), data="/elsewhere")])
+    resnet = snapshot.differences(
+        [CONFIG, replace(CONFIG, recipe=recipe("covidxr-resnet18"), data="/elsewhere")]
+    )
     assert resnet["Recipe"] == ("poster-cnn", "covidxr-resnet18")
     assert resnet["Network"] == ("poster_cnn", "resnet18")
     assert resnet["Dataset"] == ("/data", "/elsewhere")

@@ -15,8 +15,8 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from covidxr.data.levels import Levels
 from covidxr.figures import Rgba
+from covidxr.images.levels import Levels
 from covidxr.records import RESEARCH_ONLY
 
 if TYPE_CHECKING:
@@ -62,28 +62,44 @@ def sheet(levels: Levels, id: str) -> Sheet:
         "padded": levels.padded,
     }
     pixels = zlib.compress(np.diff(values, axis=1, prepend=left).tobytes(), 1)
-    return Sheet(id, height, width, pack(header, {"values": pixels, "greys": levels.greys.tobytes()}))
+    return Sheet(
+        id, height, width, pack(header, {"values": pixels, "greys": levels.greys.tobytes()})
+    )
 
 
 def png(layer: Rgba) -> bytes:
     """Return a layer, (H, W, 4) uint8, as a PNG file."""
     content = io.BytesIO()
-    Image.fromarray(layer).save(content, "PNG", compress_level=1)  # higher levels take longer than the way to the browser
+    Image.fromarray(layer).save(
+        content, "PNG", compress_level=1
+    )  # higher levels take longer than the way to the browser
     return content.getvalue()
 
 
-def lightbox(picture: Sheet, panes: Sequence[Pane], drawings: Mapping[str, str], outline: bytes | None, key: str) -> None:
+def lightbox(
+    picture: Sheet,
+    panes: Sequence[Pane],
+    drawings: Mapping[str, str],
+    outline: bytes | None,
+    key: str,
+) -> None:
     """Show a picture in panes that move together. What the reader set is kept as long as the picture is the same.
 
     drawings: the names of the layers to choose from, and what each shows.  outline: a PNG file laid over every pane with layers.
     """
-    parts = {f"{name} {k}": layer for k, pane in enumerate(panes) for name, layer in pane.layers.items()}
+    parts = {
+        f"{name} {k}": layer for k, pane in enumerate(panes) for name, layer in pane.layers.items()
+    }
     if outline is not None:
         parts["outline"] = outline
     header = {
         "id": picture.id,
         "panes": [
-            {"alt": pane.alt, "caption": pane.caption, "layers": {name: f"{name} {k}" for name in pane.layers}}
+            {
+                "alt": pane.alt,
+                "caption": pane.caption,
+                "layers": {name: f"{name} {k}" for name in pane.layers},
+            }
             for k, pane in enumerate(panes)
         ],
         "drawings": list(drawings.items()),

@@ -1,1 +1,0 @@
-"""Radiographs on disk: reading, grouping, splitting and caching them. Knows no torch."""

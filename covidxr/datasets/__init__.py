@@ -1,0 +1,1 @@
+"""Datasets: files, labels, splits and audits."""

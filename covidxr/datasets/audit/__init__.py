@@ -1,0 +1,1 @@
+"""Data quality: what is measured on each image of a dataset, and the issues found."""

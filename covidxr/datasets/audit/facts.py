@@ -1,0 +1,333 @@
+"""What can be measured on each picture of a dataset without knowing what it shows: size, exposure, sharpness, writing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+from PIL import Image
+from scipy import ndimage
+from tqdm import tqdm
+
+from covidxr.datasets.dataset import Dataset
+from covidxr.datasets.pixels import cache_folder
+from covidxr.errors import DatasetError, ImageError
+from covidxr.images.radiograph import read_image
+from covidxr.records import GreyImage
+from covidxr.storage import write_bytes
+
+_VERSION = 1
+"""Raise it when a measure changes: older caches are then measured anew."""
+_EDGE = 224
+"""Sharpness and writing are measured with the longer edge no longer than this, so that they do not depend on the resolution."""
+_LAYOUT = 16
+BLACK, WHITE = 5, 250
+"""Grey values up to the one and from the other on count as black and as white; JPEG moves values by a few."""
+_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+
+Numbers = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+Texts = npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """One value an image, all (N,), in the order of `files`. Grey values and what is made of them lie in 0..255, shares in 0..1."""
+
+    files: Texts
+    width: Counts
+    height: Counts
+    format: Texts
+    """PNG, JPEG, TIFF or DICOM, by content."""
+    mode: Texts
+    """Pillow's word for how the colours are stored: L is grey, RGB colour, P a palette, I;16 deep grey."""
+    file_bytes: Counts
+    pixel_hash: Texts
+    """Digest of the size and the grey values: equal for equal pictures, however they were stored."""
+    brightness: Numbers
+    """Mean grey value."""
+    contrast: Numbers
+    """Standard deviation of the grey values."""
+    sharpness: Numbers
+    """Energy of the Laplacian over that of the gradient: the finer the detail, the larger, whatever the contrast; 1 is usual."""
+    detail: Numbers
+    """Interquartile range of the fine structure in the middle of the picture, in grey values; near 0 where there is none."""
+    border: Numbers
+    """Mean grey value of the outer sixteenth on each side."""
+    black: Numbers
+    """Share of black pixels."""
+    white: Numbers
+    """Share of white pixels."""
+    black_middle: Numbers
+    """Share of the middle (half the width, half the height) that is black and not joined to a black frame."""
+    white_middle: Numbers
+    """Share of the middle that is white."""
+    colourfulness: Numbers
+    """Hasler & Süsstrunk 2003, "Measuring colourfulness in natural images"; 0 for grey, 15 is slightly colourful."""
+    letters: Counts
+    """Most letter-like marks that stand side by side on one line, brighter or darker than what is around them."""
+    polarity: Numbers
+    """Correlation with the average picture of the dataset, -1..1; a negative image lies far below 0."""
+
+    def take(self, files: Sequence[str]) -> Facts:
+        """Return the facts of some files, in their order. Raises DatasetError for a file that was not measured."""
+        position = {file: row for row, file in enumerate(self.files.tolist())}
+        missing = [file for file in files if file not in position]
+        if missing:
+            raise DatasetError(f"{len(missing)} files were not measured, the first is {missing[0]}")
+        rows = np.array([position[file] for file in files], dtype=np.int64)
+        return Facts(**{name: getattr(self, name)[rows] for name in _NAMES})
+
+
+_NAMES = tuple(f.name for f in fields(Facts))
+
+
+def measure(
+    dataset: Dataset, watch: Callable[[int, int], None] = lambda done, total: None
+) -> Facts:
+    """Return the facts of a dataset's samples, from the cache if it is whole and current, else measured on all cores.
+
+    watch: told after each image how many of how many are measured; what it raises ends the measuring.
+    Raises DatasetError naming the first sample that cannot be read; leave such samples out with `Dataset.without`.
+    """
+    place = cache_folder() / f"{dataset.fingerprint}-{dataset.state}-facts-v{_VERSION}.npz"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    everything = {s.file for s in dataset.samples} | {file for file, _ in dataset.skipped}
+    with FileLock(f"{place}.lock"):
+        facts = _load(place, everything)
+        if facts is None:
+            facts, unreadable = _measure_all(dataset, watch)
+            content = io.BytesIO()
+            columns = {name: getattr(facts, name) for name in _NAMES}
+            np.savez(content, **columns, unreadable=np.array(unreadable, dtype=np.str_).reshape(-1))
+            write_bytes(place, content.getvalue())
+    return facts.take([s.file for s in dataset.samples])
+
+
+def _load(place: Path, expected: set[str]) -> Facts | None:
+    """Read the cache; None if it is absent, damaged or of other files."""
+    try:
+        with np.load(place, allow_pickle=False) as stored:
+            columns = {name: stored[name] for name in _NAMES}
+            unreadable = stored["unreadable"].tolist()
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    whole = all(column.shape == columns["files"].shape for column in columns.values())
+    return (
+        Facts(**columns)
+        if whole and {*columns["files"].tolist(), *unreadable} == expected
+        else None
+    )
+
+
+def _measure_all(dataset: Dataset, watch: Callable[[int, int], None]) -> tuple[Facts, list[str]]:
+    """Measure every image, those left out too, so that the cache serves the dataset with and without them."""
+    names = [s.file for s in dataset.samples] + [file for file, _ in dataset.skipped]
+    with dataset.files() as files, ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def measure_one(file: str) -> dict[str, Any] | str:
+            try:
+                return measure_file(files.read(file), file)
+            except (ImageError, DatasetError):
+                return file
+
+        # Pillow, numpy and scipy do most of this without holding the interpreter's lock, so threads use all cores.
+        measured = pool.map(measure_one, names, chunksize=32)
+        results = []
+        try:
+            for done, result in enumerate(
+                tqdm(measured, total=len(names), desc="measuring", disable=None), start=1
+            ):
+                watch(done, len(names))
+                results.append(result)
+        except BaseException:
+            pool.shutdown(
+                wait=False, cancel_futures=True
+            )  # or thousands of images would be measured first
+            raise
+    rows = [result for result in results if not isinstance(result, str)]
+    unreadable = [result for result in results if isinstance(result, str)]
+    columns: dict[str, Any] = {
+        name: np.array([row[name] for row in rows]) for name in _NAMES if name != "polarity"
+    }
+    # The average picture is known only now. Most pictures of a dataset are no negatives, so it is not one.
+    layouts = np.array([row["layout"] for row in rows], dtype=np.float64).reshape(len(rows), -1)
+    average = layouts.mean(axis=0) if rows else layouts.sum(axis=0)
+    columns["polarity"] = layouts @ average / max(float(np.linalg.norm(average)), 1e-12)
+    return Facts(**columns), unreadable
+
+
+def measure_file(content: bytes, name: str) -> dict[str, Any]:
+    """Return the facts of one picture but its polarity, and its `layout`, (256,) centred and of unit length, or 0 if flat.
+
+    Raises ImageError, naming `name`, for a file that is no picture.
+    """
+    grey = read_image(content, name)
+    kind, mode, coloured = _storage(content)
+    height, width = grey.shape
+    picture = Image.fromarray(grey)
+    counts = np.array(picture.histogram(), dtype=np.float64) / grey.size
+    levels = np.arange(256)
+    brightness = float(counts @ levels)
+    rim = max(1, min(height, width) // 16)
+    inner = grey[rim:-rim, rim:-rim]
+    middle = grey[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    small = _reduce(picture)
+    return {
+        "files": name,
+        "width": width,
+        "height": height,
+        "format": kind,
+        "mode": mode,
+        "file_bytes": len(content),
+        "pixel_hash": hashlib.blake2b(
+            str(grey.shape).encode() + grey.tobytes(), digest_size=16
+        ).hexdigest(),
+        "brightness": brightness,
+        "contrast": float(np.sqrt(counts @ (levels - brightness) ** 2)),
+        "sharpness": _sharpness(small),
+        "detail": _detail(picture),
+        "border": (int(grey.sum()) - int(inner.sum())) / (grey.size - inner.size),
+        "black": float(counts[: BLACK + 1].sum()),
+        "white": float(counts[WHITE:].sum()),
+        "black_middle": _enclosed_black(grey),
+        "white_middle": float((middle >= WHITE).mean()),
+        "colourfulness": coloured,
+        "letters": _letters(small),
+        "layout": measure_layout(grey),
+    }
+
+
+def measure_detail(grey: GreyImage) -> float:
+    """Return `Facts.detail` of one picture, (H, W) uint8."""
+    return _detail(Image.fromarray(grey))
+
+
+def measure_layout(grey: GreyImage) -> Numbers:
+    """Return the `layout` of one picture, (H, W) uint8, as `measure_file` does."""
+    layout = np.asarray(
+        Image.fromarray(grey).resize((_LAYOUT, _LAYOUT), Image.Resampling.BOX), dtype=np.float64
+    ).ravel()
+    layout -= layout.mean()
+    return np.asarray(layout / max(float(np.linalg.norm(layout)), 1e-12))
+
+
+def count_letters(grey: GreyImage) -> int:
+    """Return `Facts.letters` of one picture, (H, W) uint8."""
+    return _letters(_reduce(Image.fromarray(grey)))
+
+
+def _reduce(picture: Image.Image) -> GreyImage:
+    """Without its aspect ratio where it is a stripe: an edge of a few pixels would hold no writing and no detail."""
+    scale = min(1.0, _EDGE / max(picture.size))
+    size = (max(round(picture.width * scale), 16), max(round(picture.height * scale), 16))
+    return np.asarray(picture.resize(size, Image.Resampling.BICUBIC) if scale < 1 else picture)
+
+
+def _storage(content: bytes) -> tuple[str, str, float]:
+    """Return format, mode and colourfulness; only pictures that may be coloured are decoded for it."""
+    if content[128:132] == b"DICM":  # not Pillow's; a radiograph's colours are grey there
+        return "DICOM", "L", 0.0
+    with Image.open(io.BytesIO(content)) as stored:
+        grey = stored.mode in _GREY_MODES or stored.mode.startswith("I;16")
+        return str(stored.format), stored.mode, 0.0 if grey else _colourfulness(stored)
+
+
+def _colourfulness(stored: Image.Image) -> float:
+    """M of Hasler & Süsstrunk 2003: spread and mean of red - green and of yellow - blue."""
+    rgb = stored.convert("RGB")
+    rgb.thumbnail((_EDGE, _EDGE))
+    red, green, blue = np.asarray(rgb, dtype=np.float64).transpose(2, 0, 1)
+    first, second = red - green, (red + green) / 2 - blue
+    return float(np.hypot(first.std(), second.std()) + 0.3 * np.hypot(first.mean(), second.mean()))
+
+
+def _sharpness(grey: GreyImage) -> float:
+    """Mean of the squared Laplacian over the mean of the squared gradient: the mean square frequency along edges."""
+    g = grey.astype(np.float32)
+    laplacian = 4 * g[1:-1, 1:-1] - g[:-2, 1:-1] - g[2:, 1:-1] - g[1:-1, :-2] - g[1:-1, 2:]
+    gradient = float(np.square(np.diff(g, axis=0)).mean() + np.square(np.diff(g, axis=1)).mean())
+    return float(np.square(laplacian).mean()) / gradient if gradient > 0 else 0.0
+
+
+def _detail(picture: Image.Image) -> float:
+    """What a blur by 3 of 64 pixels takes away, over the middle three quarters; quartiles do not see a few letters or wires."""
+    small = np.asarray(picture.resize((64, 64), Image.Resampling.BICUBIC), dtype=np.float32)
+    fine = (small - ndimage.gaussian_filter(small, 3))[8:-8, 8:-8]
+    low, high = np.percentile(fine, (25, 75))
+    return float(high - low)
+
+
+def _enclosed_black(grey: GreyImage) -> float:
+    """A black frame, or air beside the body, reaches the edge of the picture; a drowned lung does not."""
+    height, width = grey.shape
+    middle = (slice(height // 4, height - height // 4), slice(width // 4, width - width // 4))
+    dark = grey <= BLACK
+    if not dark[middle].any():
+        return 0.0
+    labels, count = ndimage.label(dark)
+    joined = np.zeros(count + 1, dtype=bool)
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        joined[edge] = True
+    joined[0] = True  # what is not dark
+    return float((~joined[labels[middle]]).mean())
+
+
+def _letters(grey: GreyImage) -> int:
+    """Length of the longest line of letter-like marks, bright on dark or dark on bright.
+
+    Marks are what an opening (a closing, for dark ones) by 5 x 5 pixels removes, by 60 grey values or more: strokes, not ribs.
+    Top-hat transform: Serra 1982, "Image analysis and mathematical morphology".
+    """
+    opened = _slide(_slide(grey, np.minimum), np.maximum)
+    closed = _slide(_slide(grey, np.maximum), np.minimum)
+    return max(_longest_line(grey - opened > 60), _longest_line(closed - grey > 60))
+
+
+def _slide(grey: GreyImage, extreme: Any) -> GreyImage:
+    """Running minimum or maximum over 5 x 5 pixels; eight times faster than scipy's, and writing is most of the time there is."""
+    for axis in (0, 1):
+        around = [(0, 0), (0, 0)]
+        around[axis] = (2, 2)
+        padded = np.pad(grey, around, mode="edge").swapaxes(0, axis)
+        length = len(padded) - 4
+        result = extreme(padded[:length], padded[1 : length + 1])
+        for shift in (2, 3, 4):
+            extreme(result, padded[shift : length + shift], out=result)
+        grey = result.swapaxes(0, axis)
+    return grey
+
+
+def _longest_line(marks: npt.NDArray[np.bool_]) -> int:
+    """Most marks of 3-14 pixels' height in a row: top and bottom level with the one before, no more than 6 pixels after it."""
+    labels, _ = ndimage.label(marks, structure=np.ones((3, 3)))
+    boxes = [
+        (across.start, across.stop, down.start, down.stop)
+        for down, across in ndimage.find_objects(labels)
+        if 3 <= down.stop - down.start <= 14 and across.stop - across.start <= 14
+    ]
+    if len(boxes) > 200:  # texture or noise, not writing
+        return 0
+    boxes.sort()
+    lengths: list[int] = []
+    for i, (left, _, top, bottom) in enumerate(boxes):
+        before = [
+            lengths[j]
+            for j, (start, stop, upper, lower) in enumerate(boxes[:i])
+            if start < left
+            and -1 <= left - stop <= 6
+            and abs(top - upper) <= 1
+            and abs(bottom - lower) <= 1
+        ]
+        lengths.append(1 + max(before, default=0))
+    return max(lengths, default=0)

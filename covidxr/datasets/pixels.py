@@ -1,0 +1,198 @@
+"""Decode-once cache: every image of a dataset, or what is made of it, as one uint8 memory map, outside the repository."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+from filelock import FileLock
+from tqdm import tqdm
+
+from covidxr.datasets.dataset import Dataset
+from covidxr.errors import DatasetError, ImageError
+from covidxr.images.radiograph import fit_to_square, read_image
+from covidxr.records import GreyImage
+from covidxr.storage import new_folder, to_json, write_text
+
+_AT_ONCE = 16
+_VERSION = 1
+"""Raise it when `read_image` or `fit_to_square` give other pixels: older caches are then rebuilt."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """Decoded images: `array` is (N, S, S) uint8, or of what was made of each, read only, its rows in the order of `files`."""
+
+    files: tuple[str, ...]
+    array: npt.NDArray[np.uint8]
+    skipped: tuple[tuple[str, str], ...]
+    """Images that could not be decoded, each with the reason; they have no row."""
+
+    def rows(self, files: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the row of each file. Raises DatasetError for a file that has none."""
+        position = {file: row for row, file in enumerate(self.files)}
+        missing = [file for file in files if file not in position]
+        if missing:
+            raise DatasetError(
+                f"{len(missing)} files are not among the decoded images, the first is {missing[0]}"
+            )
+        return np.array([position[file] for file in files], dtype=np.int64)
+
+
+def cache_folder() -> Path:
+    """Return the folder for decoded pixels: COVIDXR_CACHE, else the user's cache folder."""
+    return Path(os.environ.get("COVIDXR_CACHE") or platformdirs.user_cache_dir("covidxr"))
+
+
+def cached_at(dataset: Dataset, size: int) -> Path:
+    """Return where the decoded images of a dataset lie, or will lie."""
+    return place_of(dataset, f"{size}px")
+
+
+def place_of(dataset: Dataset, name: str) -> Path:
+    """Return where a cache of that name lies, or will lie, as `derive` names them."""
+    return cache_folder() / f"{dataset.fingerprint}-{dataset.state}-{name}-v{_VERSION}"
+
+
+def decode(
+    dataset: Dataset,
+    size: int,
+    skip_unreadable: bool = False,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> Pixels:
+    """Return the dataset's images at (size, size), from the cache if it is whole and current, else decoded on all cores.
+
+    watch: told after each image how many of how many are decoded; what it raises ends the decoding.
+    Raises DatasetError naming the first image that cannot be read, unless `skip_unreadable`.
+    """
+    return derive(
+        dataset,
+        f"{size}px",
+        (size, size),
+        lambda image, file: fit_to_square(image, size),
+        skip_unreadable,
+        watch,
+        f"decoding to {size} px",
+    )
+
+
+def derive(
+    dataset: Dataset,
+    name: str,
+    shape: tuple[int, int],
+    make: Callable[[GreyImage, str], npt.NDArray[np.uint8]],
+    skip_unreadable: bool = False,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+    label: str | None = None,
+) -> Pixels:
+    """Return what `make` makes of each image and its file name, uint8 of a `shape`, as `decode` does its pixels.
+
+    name: of the cache; it must change when `make` does.  label: of the progress bar.
+    """
+    place = place_of(dataset, name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):
+        pixels = _load(place, dataset, shape)
+        if pixels is None:
+            _build(place, dataset, shape, make, watch, label or name)
+            pixels = _load(place, dataset, shape)
+    if pixels is None:
+        raise DatasetError(f"the decoded pixels in {place} cannot be read back; is the disk full?")
+    if pixels.skipped and not skip_unreadable:
+        file, reason = pixels.skipped[0]
+        more = (
+            f" ({len(pixels.skipped) - 1} more cannot be read either)"
+            if len(pixels.skipped) > 1
+            else ""
+        )
+        raise DatasetError(
+            f"{file}: {reason}{more}; mend or remove it, or leave such images out with --skip-unreadable"
+        )
+    return pixels
+
+
+def _load(place: Path, dataset: Dataset, shape: tuple[int, int]) -> Pixels | None:
+    """Open a finished cache; None if it is absent, damaged or of other files."""
+    try:
+        index = json.loads((place / "index.json").read_text("utf-8"))
+        array = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False)
+        files, skipped = tuple(index["files"]), tuple((str(f), str(r)) for f, r in index["skipped"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    whole = array.shape == (len(files), *shape) and array.dtype == np.uint8
+    expected = {s.file for s in dataset.samples} | {f for f, _ in dataset.skipped}
+    return (
+        Pixels(files, array, skipped)
+        if whole and {*files, *(f for f, _ in skipped)} == expected
+        else None
+    )
+
+
+def _build(
+    place: Path,
+    dataset: Dataset,
+    shape: tuple[int, int],
+    make: Callable[[GreyImage, str], npt.NDArray[np.uint8]],
+    watch: Callable[[int, int], None],
+    label: str,
+) -> None:
+    """Decode every image; the cache appears under its name only when it is complete."""
+    names = [s.file for s in dataset.samples] + [f for f, _ in dataset.skipped]
+    with dataset.files() as files, new_folder(place) as folder:
+
+        def decode_some(some: list[str]) -> list[npt.NDArray[np.uint8] | str]:
+            results: list[npt.NDArray[np.uint8] | str] = []
+            for file in some:
+                try:
+                    results.append(make(read_image(files.read(file), file), file))
+                except (ImageError, DatasetError) as error:
+                    results.append(str(error))
+            return results
+
+        unreadable: dict[str, str] = {}
+        array = np.lib.format.open_memmap(
+            folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(names), *shape)
+        )
+        if hasattr(
+            os, "posix_fallocate"
+        ):  # a full disk is an error now; later, writing to the map would kill the process
+            with (folder / "pixels.npy").open("r+b") as reserved:
+                os.posix_fallocate(reserved.fileno(), 0, (folder / "pixels.npy").stat().st_size)
+        kept: list[str] = []
+        # Pillow decodes and resizes without holding the interpreter's lock, so threads use all cores; handing them one image at a
+        # time would cost a tenth of the speed.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            decoded = pool.map(
+                decode_some,
+                [names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE)],
+            )
+            progress = tqdm(
+                chain.from_iterable(decoded), total=len(names), desc=label, disable=None
+            )
+            try:
+                for done, (file, result) in enumerate(zip(names, progress, strict=True), start=1):
+                    watch(done, len(names))
+                    if isinstance(result, str):
+                        unreadable[file] = result
+                    else:
+                        array[len(kept)] = result
+                        kept.append(file)
+            except BaseException:
+                pool.shutdown(
+                    wait=False, cancel_futures=True
+                )  # or thousands of images would be decoded first
+                raise
+        array.flush()
+        if unreadable:
+            np.save(folder / "pixels.npy", np.array(array[: len(kept)]))
+        write_text(
+            folder / "index.json", to_json({"files": kept, "skipped": list(unreadable.items())})
+        )

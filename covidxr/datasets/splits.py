@@ -1,0 +1,159 @@
+"""Train, val and test: which sample goes where, and why no patient and no twin stands on both sides."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from covidxr.datasets.dataset import Dataset, Sample
+from covidxr.errors import DatasetError
+from covidxr.records import SPLITS, Labels, SplitFractions, SplitPlan
+from covidxr.storage import write_text
+
+Groups = npt.NDArray[np.int64]
+"""(N,) number of the group that each sample belongs to; samples of one group never part."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Which split each sample of a dataset belongs to."""
+
+    plan: SplitPlan
+    files: tuple[str, ...]
+    labels: Labels
+    names: npt.NDArray[np.str_]
+    """(N,) train, val or test."""
+    groups: Groups
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of who stands where; the same files in the same splits give the same fingerprint on every machine."""
+        lines = sorted(f"{file}\t{name}" for file, name in zip(self.files, self.names, strict=True))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+    @property
+    def bound_groups(self) -> Groups | None:
+        """The groups, where the protocol keeps them together; None where it tears them apart and samples count as independent."""
+        return self.groups if self.plan.protocol == "grouped" else None
+
+    def rows(self, name: str) -> npt.NDArray[np.int64]:
+        """Return the positions of a split's samples."""
+        return np.flatnonzero(self.names == name)
+
+    def counts(self, class_names: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Return the number of samples by split, then by class."""
+        tally = Counter(zip(self.names.tolist(), self.labels.tolist(), strict=True))
+        return {
+            split: {name: tally[split, i] for i, name in enumerate(class_names)} for split in SPLITS
+        }
+
+
+def group_samples(samples: Sequence[Sample], twins: npt.NDArray[np.int64]) -> Groups:
+    """Number the groups of samples tied by a patient (within one source) or by a pair of `twins`, (P, 2) row numbers."""
+    first_of: dict[tuple[str | None, str], int] = {}
+    ties = [tuple(pair) for pair in twins.tolist()]
+    for row, sample in enumerate(samples):
+        if sample.patient_id:
+            ties.append((first_of.setdefault((sample.source, sample.patient_id), row), row))
+    edges = np.array(ties, dtype=np.int64).reshape(-1, 2)
+    n = len(samples)
+    graph = coo_array(
+        (np.ones(len(edges), dtype=np.int8), (edges[:, 0], edges[:, 1])), shape=(n, n)
+    )
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def split_dataset(dataset: Dataset, plan: SplitPlan, groups: Groups) -> Split:
+    """Divide a dataset by a plan. `groups` bind under the grouped protocol and are only recorded under the others.
+
+    Raises DatasetError when a class does not stand in every split, or when the split is given and a sample has none.
+    """
+    labels = np.array([s.label for s in dataset.samples], dtype=np.int64)
+    if plan.protocol == "given":
+        names = _given(dataset)
+    else:
+        units = groups if plan.protocol == "grouped" else np.arange(len(labels))
+        names = _assign(labels, units, plan.fractions, plan.seed)
+    split = Split(plan, tuple(s.file for s in dataset.samples), labels, names, groups)
+    for name, counts in split.counts(dataset.class_names).items():
+        empty = [class_name for class_name, n in counts.items() if n == 0]
+        if empty:
+            why = "too few images (or too few groups) to divide in three"
+            if plan.protocol == "given":
+                why = "the dataset's table gives it none; mend the table, or divide by the protocol grouped"
+            raise DatasetError(f"the {name} split has no {', '.join(empty)}: {why}")
+    return split
+
+
+def _given(dataset: Dataset) -> npt.NDArray[np.str_]:
+    """Return the splits that the dataset's own table names."""
+    wrong = [sample for sample in dataset.samples if sample.split not in SPLITS]
+    if wrong:
+        found = f"the split {wrong[0].split!r}" if wrong[0].split else "no split"
+        raise DatasetError(
+            f"{len(wrong):,} of {len(dataset.samples):,} images have no split that can be followed, the first is {wrong[0].file} "
+            f"with {found}: the protocol given needs one of {', '.join(SPLITS)} for each; mend the table, or choose grouped"
+        )
+    return np.array([sample.split for sample in dataset.samples], dtype="<U5")
+
+
+def _assign(
+    labels: Labels, units: Groups, fractions: SplitFractions, seed: int
+) -> npt.NDArray[np.str_]:
+    """Deal shuffled units, the largest first, each to the split that lacks most of the unit's classes."""
+    shares = np.array([fractions.train, fractions.val, fractions.test])
+    members: dict[int, list[int]] = defaultdict(list)
+    for row, unit in enumerate(units.tolist()):
+        members[unit].append(row)
+    classes = int(labels.max()) + 1
+    wanted = shares[:, None] * np.bincount(labels, minlength=classes)  # (3, C)
+    missing = wanted.copy()
+    order = list(members.values())
+    np.random.default_rng(seed).shuffle(order)
+    names = np.empty(len(labels), dtype="<U5")
+    for rows in sorted(order, key=len, reverse=True):
+        tally = np.bincount(labels[rows], minlength=classes)
+        # Lack relative to the share, so that the small splits are not starved while the large one fills.
+        lack = ((missing / wanted.clip(min=1e-9)) * tally).sum(axis=1)
+        chosen = int(np.argmax(lack))
+        missing[chosen] -= tally
+        names[rows] = SPLITS[chosen]
+    return names
+
+
+def straddlers(split: Split) -> npt.NDArray[np.bool_]:
+    """Return (N,) which samples outside train share a group, a patient or a near-duplicate, with one inside."""
+    trained = split.names == "train"
+    return np.asarray(~trained & np.isin(split.groups, split.groups[trained]), dtype=bool)
+
+
+def write_split(split: Split, class_names: Sequence[str], path: Path) -> None:
+    """Write a split as `split_csv` gives it."""
+    write_text(path, split_csv(split, class_names))
+
+
+def split_csv(split: Split, class_names: Sequence[str]) -> str:
+    """Return `sample,label,group,split` as CSV, under a first line that holds the plan and the fingerprint."""
+    text = io.StringIO(newline="")
+    plan = split.plan
+    shares = f"{plan.fractions.train}/{plan.fractions.val}/{plan.fractions.test}"
+    text.write(
+        f"# protocol={plan.protocol} seed={plan.seed} fractions={shares} fingerprint={split.fingerprint}\n"
+    )
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["sample", "label", "group", "split"])
+    for file, label, group, name in zip(
+        split.files, split.labels, split.groups, split.names, strict=True
+    ):
+        writer.writerow([file, class_names[label], group, name])
+    return text.getvalue()

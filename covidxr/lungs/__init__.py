@@ -1,0 +1,1 @@
+"""Lung masks: the segmenter and what lung-only models see."""

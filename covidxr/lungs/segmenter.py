@@ -1,0 +1,132 @@
+"""The lung segmenter: a small residual U-Net of MONAI, which finds the lungs in a chest radiograph."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
+from tqdm import tqdm
+
+from covidxr.cards import SegmenterCard, SegmenterRecipe
+from covidxr.images.radiograph import fit_to_square
+from covidxr.lungs.masks import LungMask, tidy_mask
+from covidxr.models.architectures import StateDict
+from covidxr.models.preprocessing import apply_changes, draw_changes, to_unit
+from covidxr.models.training import make_fabric
+from covidxr.records import GreyImage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedSegmenter:
+    """A lung segmenter ready for use."""
+
+    card: SegmenterCard
+    network: nn.Module
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def build_segmenter() -> nn.Module:
+    """Return the network with random weights: (B, 1, S, S) grey in [0, 1] -> (B, 1, S, S) logits; S divisible by 16.
+
+    Ronneberger et al. 2015, "U-Net"; with residual units: Kerfoot et al. 2018, "Left-ventricle quantification using residual
+    U-Net".
+    """
+    from monai.networks.nets.unet import UNet  # seconds to import, and no classifier needs it
+
+    network: nn.Module = UNet(
+        2, 1, 1, channels=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2), num_res_units=2
+    )
+    return network
+
+
+def segment(segmenter: LoadedSegmenter, image: GreyImage) -> LungMask:
+    """Return the lungs of a picture, (H, W) uint8, on its square; all false when none are found.
+
+    One picture at a time, always: sums in another order would move the edge of a mask between training and use.
+    """
+    x = to_unit(fit_to_square(image, segmenter.card.recipe.image_size)[None])
+    with torch.inference_mode():
+        probability = torch.sigmoid(segmenter.network(x))[0, 0].numpy()
+    return tidy_mask(probability)
+
+
+def fit_segmenter(
+    recipe: SegmenterRecipe,
+    pixels: npt.NDArray[np.uint8],
+    masks: npt.NDArray[np.bool_],
+    val: tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]],
+    report: Callable[[dict[str, Any]], None],
+) -> tuple[StateDict, int, float]:
+    """Train on pixels (N, S, S) and masks (N, S, S); return the weights of the best epoch by Dice on val, that epoch, the seconds.
+
+    report: receives epoch, epochs, train_loss and val_dice after each epoch.
+    Loss: Dice and cross entropy in equal parts (Isensee et al. 2021, "nnU-Net", Nat Methods 18:203).
+    """
+    from monai.losses.dice import DiceCELoss
+
+    fabric = make_fabric()
+    torch.manual_seed(recipe.seed)
+    network = build_segmenter().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    steps = len(pixels) // recipe.batch_size
+    schedule = OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps * recipe.epochs)
+    wrapped, wrapped_optimizer = fabric.setup(network, optimizer)
+    loss_of = DiceCELoss(sigmoid=True)
+    best: tuple[float, int, StateDict] = (-1.0, 0, {})
+    started = time.monotonic()
+    for epoch in range(1, recipe.epochs + 1):
+        generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+        order = torch.randperm(len(pixels), generator=generator).numpy()
+        wrapped.train()
+        total = 0.0
+        for step in tqdm(range(steps), desc=f"epoch {epoch}/{recipe.epochs}", disable=None):
+            rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            affine, tone = draw_changes(len(rows), recipe.augmentation, generator)
+            x = apply_changes(to_unit(pixels[rows]), affine, tone)  # (B, 1, S, S)
+            y = apply_changes(
+                torch.from_numpy(masks[rows]).unsqueeze(1).float(), affine, torch.zeros_like(tone)
+            )
+            loss = loss_of(wrapped(x.to(fabric.device)).float(), y.to(fabric.device))
+            wrapped_optimizer.zero_grad()
+            fabric.backward(loss)
+            wrapped_optimizer.step()
+            schedule.step()
+            total += float(loss.detach())
+        network.eval()
+        dice = float(_dice(network, *val))
+        report(
+            {"epoch": epoch, "epochs": recipe.epochs, "train_loss": total / steps, "val_dice": dice}
+        )
+        if dice > best[0]:
+            best = (
+                dice,
+                epoch,
+                {k: v.detach().cpu().clone() for k, v in network.state_dict().items()},
+            )
+    return best[2], best[1], time.monotonic() - started
+
+
+def _dice(
+    network: nn.Module, pixels: npt.NDArray[np.uint8], masks: npt.NDArray[np.bool_]
+) -> Tensor:
+    """Mean Dice over the pictures of what the network alone says, untidied."""
+    scores = []
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        for start in range(0, len(pixels), 64):
+            said = network(to_unit(pixels[start : start + 64]).to(device))[:, 0] >= 0
+            true = torch.from_numpy(masks[start : start + 64]).to(device)
+            scores.append(
+                2 * (said & true).sum((1, 2)) / (said.sum((1, 2)) + true.sum((1, 2))).clamp(min=1)
+            )
+    return torch.cat(scores).mean()

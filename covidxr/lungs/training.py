@@ -1,0 +1,141 @@
+"""The lung segmenter: trained on a dataset's masks, judged and stored."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import covidxr
+from covidxr.cards import CARD_SCHEMA_VERSION, SegmenterCard, SegmenterRecipe
+from covidxr.datasets.pixels import decode
+from covidxr.datasets.split_data import split_data
+from covidxr.errors import DatasetError
+from covidxr.images.radiograph import read_image
+from covidxr.lungs.masks import read_mask, resize_mask
+from covidxr.metrics.intervals import mean_interval
+from covidxr.models import store
+from covidxr.prediction.loading import weights_folder
+from covidxr.records import RESEARCH_ONLY, SPLITS, Interval, SplitPlan, display_name
+
+_WORST = 10
+
+
+def train_lungs(
+    data: Path | str,
+    recipe: SegmenterRecipe,
+    plan: SplitPlan,
+    root: Path | None = None,
+    report: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> SegmenterCard:
+    """Train the lung segmenter on a dataset's masks, judge it once on test at the masks' own size, and store it.
+
+    Raises DatasetError when a split has no masks, ModelError when there is a segmenter already.
+    """
+    from covidxr.lungs.segmenter import LoadedSegmenter, build_segmenter, fit_segmenter, segment
+
+    root = root or weights_folder()
+    store.new_model_folder(root, store.LUNGS)
+    divided = split_data(data, plan)
+    dataset, split = divided.dataset, divided.split
+    mask_of = {sample.file: sample.mask for sample in dataset.samples if sample.mask}
+    rows = {
+        name: [int(i) for i in split.rows(name) if split.files[i] in mask_of] for name in SPLITS
+    }
+    empty = [name for name, own in rows.items() if not own]
+    if empty:
+        raise DatasetError(
+            f"{dataset.path} has no lung masks in the split {empty[0]}: they lie in <Class>/masks/, one PNG a picture"
+        )
+    pixels = decode(dataset, recipe.image_size)
+
+    def read(name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        files = [split.files[i] for i in rows[name]]
+        with dataset.files() as opened:
+            masks = [
+                resize_mask(read_mask(opened.read(mask_of[file]), mask_of[file]), recipe.image_size)
+                for file in files
+            ]
+        return pixels.array[pixels.rows(files)], np.stack(masks)
+
+    weights, best_epoch, seconds = fit_segmenter(recipe, *read("train"), read("val"), report)
+    weights = store.to_half(weights)
+    counts = {
+        name: {
+            c: sum(1 for i in own if split.labels[i] == k)
+            for k, c in enumerate(dataset.class_names)
+        }
+        for name, own in rows.items()
+    }
+    card = SegmenterCard(
+        schema_version=CARD_SCHEMA_VERSION,
+        task="lungs",
+        model_id=store.LUNGS,
+        architecture=store.LUNGS_ARCHITECTURE,
+        recipe=recipe,
+        split=plan,
+        split_fingerprint=split.fingerprint,
+        dataset_fingerprint=dataset.fingerprint,
+        dataset_name="synthetic phantoms, not radiographs" if dataset.synthetic else dataset.name,
+        synthetic=dataset.synthetic,
+        mask_counts=counts,
+        best_epoch=best_epoch,
+        metrics={},
+        worst=(),
+        training_seconds=round(seconds, 1),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        covidxr_version=covidxr.__version__,
+        torch_version=version("torch"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        intended_use=f"Finding the lungs in frontal chest radiographs of adults. {RESEARCH_ONLY}",
+        limits=_limits(counts["test"]),
+    )
+    segmenter = LoadedSegmenter(card, store.fill_network(build_segmenter(), weights, card))
+    judged = [(name, i) for name in ("val", "test") for i in rows[name]]
+    table = []
+    with dataset.files() as opened:
+        for name, i in judged:
+            file = split.files[i]
+            said = segment(segmenter, read_image(opened.read(file), file))
+            true = read_mask(opened.read(mask_of[file]), mask_of[file])
+            both, sizes = int((said & true).sum()), int(said.sum() + true.sum())
+            table.append((file, name, 2 * both / max(sizes, 1), both / max(sizes - both, 1)))
+    test = np.array([name == "test" for name, _ in judged])
+    positions = np.array([i for _, i in judged])[test]
+    dice, iou = (np.array([row[k] for row in table])[test] for k in (2, 3))
+    groups, labels = split.groups[positions], split.labels[positions]
+    metrics: dict[str, Interval] = {
+        "dice": mean_interval(dice, groups),
+        "iou": mean_interval(iou, groups),
+    }
+    for k, class_name in enumerate(dataset.class_names):
+        own = labels == k
+        if own.any():
+            metrics[f"dice {class_name}"] = mean_interval(dice[own], groups[own])
+    worst = sorted(
+        ((file, value) for file, name, value, _ in table if name == "test"), key=lambda row: row[1]
+    )[:_WORST]
+    return store.save_segmenter(
+        root, replace(card, metrics=metrics, worst=tuple(worst)), weights, table
+    )
+
+
+def _limits(test_counts: dict[str, int]) -> tuple[str, ...]:
+    limits = [
+        "It finds something like lungs in any picture, a blank one too: whether there is a chest must be known before.",
+        "Its masks were a network's output, not a radiologist's drawing: dense consolidation is often left out, here too.",
+    ]
+    unseen = [display_name(name) for name, n in test_counts.items() if not n]
+    if unseen:
+        limits.append(
+            f"There were no masks of {' and '.join(unseen)}: on those pictures it was looked at, not measured."
+        )
+    return tuple(limits)

@@ -1,0 +1,1 @@
+"""Predictions for single images, worklists and archives."""

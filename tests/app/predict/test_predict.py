@@ -1,0 +1,175 @@
+"""Predict: what a reader gets for good, bad and hostile files."""
+
+import io
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covidxr.cards import PredictionSets, SetFigures
+from covidxr.records import CLASS_NAMES, CasePrediction, Interval, display_name
+from covidxr.reports.sentences import set_sentence
+from tests.app.conftest import panes
+
+PAGE = "pages/predict.py"
+SHARES = SetFigures(
+    2434, Interval(0.887, 0.873, 0.899), Interval(0.92, 0.91, 0.93), Interval(0.077, 0.067, 0.088)
+)
+
+
+def upload(app, *files):
+    app.file_uploader[0].set_value([(name, content, "image/png") for name, content in files])
+    return app.run()
+
+
+def test_without_models_it_says_how_to_get_one(open_page, tmp_path, texts):
+    app = open_page(PAGE, tmp_path / "none")
+    assert not app.exception
+    assert "no model" in texts(app)
+    assert not app.file_uploader
+
+
+def test_when_every_model_is_broken_it_says_why(open_page, tmp_path):
+    (tmp_path / "broken").mkdir()
+    app = open_page(PAGE, tmp_path)
+    assert not app.exception
+    assert "broken" in app.error[0].value
+
+
+@pytest.mark.slow
+def test_an_empty_page_offers_phantoms(open_page, phantom_model_folder):
+    app = open_page(PAGE, phantom_model_folder)
+    assert [button.label for button in app.button] == [display_name(name) for name in CLASS_NAMES]
+    assert not panes(app)
+    app.button[1].click().run()
+    assert not app.exception
+    assert panes(app)[0]["caption"] == "Synthetic phantom, not a radiograph"
+
+
+@pytest.mark.slow
+def test_a_radiograph_gets_verdict_overlay_and_warning(open_page, phantom_model_folder, png):
+    app = upload(open_page(PAGE, phantom_model_folder), ("case.png", png("COVID")))
+    assert not app.exception
+    assert "%" in app.subheader[0].value
+    assert app.markdown[1].value.startswith("At 90\u00a0% coverage\\: ")
+    assert "synthetic phantoms" in app.warning[0].value
+    picture, overlay = panes(app)
+    assert picture["caption"] == "case.png"
+    assert "11 x 11 grid: each cell covers 1/121 of what the model sees" in overlay["caption"]
+    of = {widget.label: widget for widget in app.selectbox}
+    other = next(name for name in CLASS_NAMES if name != of["Why"].value)
+    of["Why"].set_value(other).run()
+    assert display_name(other) in panes(app)[1]["caption"]
+    assert any("has not been measured" in text.value for text in app.markdown)
+    assert any("No lung segmenter is stored" in text.value for text in app.caption)
+
+
+def test_the_prediction_set_is_one_plain_sentence():
+    sets = PredictionSets(0.9, {"Normal": 0.6, "COVID": 0.2, "Lung_Opacity": 0.2}, SHARES, {})
+    card = SimpleNamespace(prediction_sets=sets)
+
+    def said(**probabilities):
+        return set_sentence(card, CasePrediction("m", probabilities))[0]
+
+    assert (
+        said(Normal=0.65, COVID=0.1, Lung_Opacity=0.25)
+        == "At 90 % coverage: Normal or Lung opacity"
+    )
+    assert said(Normal=0.2, COVID=0.2, Lung_Opacity=0.1) == "At 90 % coverage: COVID"
+    assert said(Normal=0.5, COVID=0.1, Lung_Opacity=0.1) == "At 90 % coverage: no answer"
+    assert (
+        "88.7 % (87.3-89.9), n = 2,434"
+        in set_sentence(card, CasePrediction("m", {"COVID": 1.0}))[1]
+    )
+    assert (
+        set_sentence(SimpleNamespace(prediction_sets=None), CasePrediction("m", {"COVID": 1.0}))
+        is None
+    )
+
+
+@pytest.mark.slow
+def test_a_picture_that_is_not_square_says_what_was_added(open_page, phantom_model_folder, png):
+    app = upload(open_page(PAGE, phantom_model_folder), ("wide.png", png("Normal", (400, 300))))
+    assert "not square" in panes(app)[0]["caption"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated"])
+def test_a_bad_file_is_a_sentence(open_page, phantom_model_folder, png, kind):
+    whole = png("COVID")
+    content = {"empty": b"", "text": b"this is text", "truncated": whole[: len(whole) // 2]}[kind]
+    app = upload(open_page(PAGE, phantom_model_folder), ("bad.png", content))
+    assert not app.exception
+    assert app.error[0].value.startswith(r"Cannot read bad\.png\:")
+    assert not panes(app)
+
+
+@pytest.mark.slow
+def test_one_bad_file_is_not_the_end_of_the_rest(open_page, phantom_model_folder, png):
+    files = [("one.png", png("COVID")), ("bad.png", b"text"), ("two.png", png("Normal"))]
+    app = upload(open_page(PAGE, phantom_model_folder), *files)
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert list(table["Picture"]) == ["one.png", "two.png", "bad.png"]
+    assert table["Verdict"][2] == "Cannot be read"
+    assert "it is not a PNG" in table["Note"][2]
+    assert table["Probability"].isna().tolist() == [False, False, True]
+    assert len(panes(app)) == 2
+
+
+@pytest.mark.slow
+def test_a_hostile_name_stays_text(open_page, phantom_model_folder, png):
+    name = "[x](http:a) **b** <img> :smile:.png"
+    app = upload(open_page(PAGE, phantom_model_folder), (name, png("COVID")))
+    assert not app.exception
+    assert panes(app)[0]["caption"] == name
+    app = upload(open_page(PAGE, phantom_model_folder), (name, b"text"))
+    assert r"\*\*b\*\*" in app.error[0].value
+
+
+@pytest.mark.slow
+def test_a_foreign_picture_is_not_judged_unless_asked(open_page, phantom_model_folder, png):
+    content = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)).save(
+        content, "PNG"
+    )
+    app = upload(open_page(PAGE, phantom_model_folder), ("noise.png", content.getvalue()))
+    assert not app.exception
+    assert r"Not judged\:" in app.warning[0].value
+    assert not app.subheader
+    app.toggle[0].set_value(True).run()
+    assert "%" in app.subheader[0].value
+    assert r"Not judged\:" in app.warning[0].value
+
+
+@pytest.mark.slow
+def test_a_gate_that_the_audit_fits_meanwhile_is_asked_at_once(
+    open_page, phantom_model_folder, png, tmp_path
+):
+    shutil.copytree(phantom_model_folder, tmp_path / "weights")
+    card = tmp_path / "weights" / "phantom-cnn" / "card.json"
+    own = json.loads(card.read_text("utf-8"))
+    card.write_text(json.dumps({**own, "gate": None}), "utf-8")
+    noise = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (256, 256), dtype=np.uint8)).save(
+        noise, "PNG"
+    )
+    app = upload(open_page(PAGE, tmp_path / "weights"), ("noise.png", noise.getvalue()))
+    assert any("is not known" in text.value for text in app.markdown)
+    card.write_text(json.dumps(own), "utf-8")
+    app.run()
+    assert r"Not judged\:" in app.warning[0].value
+
+
+@pytest.mark.slow
+def test_damaged_weights_are_a_sentence(open_page, phantom_model_folder, png, tmp_path):
+    root = tmp_path / "weights"
+    shutil.copytree(phantom_model_folder, root)
+    card = json.loads((root / "phantom-cnn" / "card.json").read_text())
+    (root / "phantom-cnn" / "card.json").write_text(json.dumps(card | {"weights_sha256": "0" * 64}))
+    app = upload(open_page(PAGE, root), ("case.png", png("COVID")))
+    assert not app.exception
+    assert "sha256" in app.error[0].value

@@ -1,0 +1,227 @@
+"""dataset import, dataset fetch and evaluate --external, as scripts see them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from covidxr.cli import app, main
+from covidxr.datasets.dataset import open_dataset
+from covidxr.records import CLASS_NAMES
+
+RUNNER = CliRunner()
+FOLDERS = {
+    "NORMAL": "Normal",
+    "covid-19": "COVID",
+    "pneumonia": "Viral Pneumonia",
+    "Opacity": "Lung_Opacity",
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(
+    phantom_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "COVIDXR_WEIGHTS", str(shutil.copytree(phantom_model_folder, tmp_path / "weights"))
+    )
+    monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def clinic(phantoms: Path, tmp_path: Path) -> Path:
+    """Six pictures of each class under labels of their own."""
+    for theirs, ours in FOLDERS.items():
+        (tmp_path / "clinic" / theirs).mkdir(parents=True)
+        for n in range(1, 7):
+            shutil.copy(
+                phantoms / ours / "images" / f"{ours}-{n}.png", tmp_path / "clinic" / theirs
+            )
+    return tmp_path / "clinic"
+
+
+def as_json(*words: object) -> dict[str, Any]:
+    """Run the command in this process with --json and return its one object."""
+    result = RUNNER.invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
+    return json.loads(result.stdout)  # type: ignore[no-any-return]
+
+
+def said(*words: object) -> str:
+    return RUNNER.invoke(
+        app, [*map(str, words)], catch_exceptions=False, env={"COLUMNS": "200"}
+    ).stdout
+
+
+def refused(
+    words: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """Run the command as a process would be, and return the sentence with which it ends."""
+    monkeypatch.setattr(sys, "argv", ["covidxr", *map(str, words), "--json"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    return str(json.loads(capsys.readouterr().out)["error"])
+
+
+def stub_kagglehub(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a module kagglehub on the path that does what `body` says when asked for a dataset."""
+    folder.mkdir()
+    (folder / "kagglehub.py").write_text(
+        f"def dataset_download(handle):\n    print('downloading', handle)\n    {body}\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "kagglehub", raising=False)
+
+
+def test_obvious_labels_are_mapped_and_the_rest_is_told(clinic: Path) -> None:
+    found = as_json("dataset", "import", clinic, "--name", "clinic")
+    assert found["labels"] == {"NORMAL": "Normal", "covid-19": "COVID", "Opacity": "Lung_Opacity"}
+    assert (found["n"], found["left_out"], found["copy"]) == (18, {"pneumonia": 6}, None)
+    assert found["classes"] == {"Normal": 6, "COVID": 6, "Viral Pneumonia": 0, "Lung_Opacity": 6}
+    assert found["fingerprint"] == open_dataset("clinic").fingerprint
+    table = said("dataset", "import", clinic, "--name", "clinic")
+    assert "left out" in table
+    assert "without Viral Pneumonia: fit for an external test, not for training" in table
+    summary = as_json("dataset", "summary", "--data", "clinic")
+    assert (summary["n"], summary["sources"]["COVID"]) == (18, {"clinic": 6})
+
+
+def test_labels_that_are_given_count_alone_and_a_copy_is_a_database(
+    clinic: Path, tmp_path: Path
+) -> None:
+    words = [f"--label={theirs}={ours}" for theirs, ours in FOLDERS.items()]
+    found = as_json(
+        "dataset", "import", clinic, "--name", "all", *words, "--copy", tmp_path / "copy"
+    )
+    assert (found["labels"], found["left_out"]) == (FOLDERS, {})
+    assert open_dataset(tmp_path / "copy").class_counts() == dict.fromkeys(CLASS_NAMES, 6)
+    one = as_json(
+        "dataset", "import", clinic, "--name", "one", "--label", "pneumonia=Viral Pneumonia"
+    )
+    assert (one["n"], sum(one["left_out"].values())) == (6, 18)
+
+
+def test_a_model_is_judged_on_an_import(clinic: Path) -> None:
+    as_json("dataset", "import", clinic, "--name", "clinic")
+    found = as_json("evaluate", "phantom-cnn", "--external", "clinic", "--prevalence", "COVID=0.02")
+    assert (found["external"], found["n"], found["left_out"], found["model_id"]) == (
+        "clinic",
+        18,
+        6,
+        "phantom-cnn",
+    )
+    assert found["per_class"]["COVID"]["prevalence"] == 0.02
+    table = said("evaluate", "phantom-cnn", "--external", "clinic", "--name", "again")
+    assert "external test again (6 pictures left out), n = 18" in table
+    assert "macro_f1" in table
+
+
+def test_a_database_with_spaces_in_its_name_gives_the_test_a_plain_one(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "our own clinic"
+    for name in CLASS_NAMES:
+        (folder / name / "images").mkdir(parents=True)
+        shutil.copy(phantoms / name / "images" / f"{name}-3.png", folder / name / "images")
+    assert as_json("evaluate", "phantom-cnn", "--external", folder)["external"] == "our-own-clinic"
+
+
+def test_mistakes_are_sentences(
+    clinic: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    vague = tmp_path / "vague"
+    shutil.copytree(clinic / "pneumonia", vague / "pneumonia")
+    take: list[object] = ["dataset", "import", clinic, "--name", "x"]
+    for words, sentence in (
+        (
+            ["dataset", "import", vague, "--name", "x"],
+            "it has pneumonia. Say which they are with --label THEIRS=OURS",
+        ),
+        (
+            [*take, "--label", "NORMAL"],
+            "expected --label THEIRS=OURS, such as healthy=Normal, got 'NORMAL'",
+        ),
+        ([*take, "--label", "NORMAL=Flu"], "there is no class 'Flu' to take 'NORMAL' for"),
+        (
+            [*take, "--label", "absent=COVID"],
+            "has no label 'absent'; it has NORMAL, Opacity, covid-19, pneumonia",
+        ),
+        (["dataset", "import", clinic, "--name", "../x"], "'../x' is no name for an import"),
+        ([*take, "--copy", clinic], "already; name a folder that is yet to be"),
+        (["dataset", "import", tmp_path / "absent", "--name", "x"], "there is no folder or zip"),
+        (
+            ["evaluate", "phantom-cnn", "--external", clinic, "--data", clinic],
+            "leave out --data and --split",
+        ),
+        (
+            ["evaluate", "phantom-cnn", "--external", clinic, "--split", "val"],
+            "leave out --data and --split",
+        ),
+        (["evaluate", "phantom-cnn", "--name", "x"], "name its dataset with --external as well"),
+        (["evaluate", "phantom-cnn", "--external", "absent"], "there is no folder or zip absent"),
+    ):
+        assert sentence in refused(words, monkeypatch, capsys)
+
+
+def test_fetch_says_what_to_do_without_kagglehub(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(
+        sys.modules, "kagglehub", None
+    )  # as if it were not installed, even where it is
+    sentence = refused(["dataset", "fetch"], monkeypatch, capsys)
+    assert 'kagglehub is not installed: pip install "covidxr[fetch]"' in sentence
+    assert "https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database" in sentence
+
+
+def test_fetch_says_what_to_do_without_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub_kagglehub(
+        tmp_path / "stub", "raise ConnectionError('Name or service not known')", monkeypatch
+    )
+    sentence = refused(["dataset", "fetch"], monkeypatch, capsys)
+    assert sentence.startswith(
+        "the database could not be downloaded (Name or service not known): check the connection"
+    )
+    assert "download the zip by hand at https://www.kaggle.com/datasets/tawsifurrahman" in sentence
+
+
+def test_fetch_checks_what_it_got(
+    phantoms: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stub_kagglehub(tmp_path / "stub", f"return {str(phantoms)!r}", monkeypatch)
+    sentence = refused(["dataset", "fetch", "--to", tmp_path / "db"], monkeypatch, capsys)
+    assert (
+        f"what was downloaded to {phantoms} is not the whole database: 40 Normal where 10,192 were published"
+        in sentence
+    )
+    assert "40 Lung_Opacity where 6,012 were published" in sentence
+    assert not (tmp_path / "db").exists()
+    monkeypatch.setattr("covidxr.datasets.dataset.PUBLISHED_COUNTS", dict.fromkeys(CLASS_NAMES, 40))
+    found = as_json(
+        "dataset", "fetch", "--to", tmp_path / "db"
+    )  # what kagglehub prints is not on stdout
+    assert found == {"folder": str(tmp_path / "db"), "classes": dict.fromkeys(CLASS_NAMES, 40)}
+    assert open_dataset(tmp_path / "db").fingerprint == open_dataset(phantoms).fingerprint
+    assert as_json("dataset", "fetch")["folder"] == str(phantoms)
+    assert "already; name a folder" in refused(
+        ["dataset", "fetch", "--to", tmp_path / "db"], monkeypatch, capsys
+    )
+
+
+def test_the_new_commands_have_help_with_an_example() -> None:
+    for words in (["dataset", "import"], ["dataset", "fetch"]):
+        assert "Example: covidxr dataset" in said(*words, "--help")

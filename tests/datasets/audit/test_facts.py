@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from covidxr.datasets.audit import facts as room
+from covidxr.datasets.audit.facts import Facts, measure, measure_file
+from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.phantoms import render_phantom
+from covidxr.errors import Cancelled, DatasetError
+
+
+@pytest.fixture
+def copy(phantoms: Path, tmp_path: Path) -> Path:
+    """Four phantoms of each class that a test may damage."""
+    for folder in phantoms.glob("*/images"):
+        own = tmp_path / "copy" / folder.relative_to(phantoms)
+        own.mkdir(parents=True)
+        for number in (1, 2, 3, 4):
+            shutil.copy(folder / f"{folder.parent.name}-{number}.png", own)
+    return tmp_path / "copy"
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path / "cache"))
+
+
+def saved(picture: Image.Image | np.ndarray, kind: str = "PNG", **options: object) -> bytes:
+    content = io.BytesIO()
+    image = (
+        Image.fromarray(picture.astype(np.uint8)) if isinstance(picture, np.ndarray) else picture
+    )
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def phantom(seed: int = 0, size: int = 224) -> Image.Image:
+    return Image.fromarray(render_phantom("Normal", np.random.default_rng(seed), size)[0])
+
+
+def count_measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    measured: list[str] = []
+
+    def counting(content: bytes, name: str) -> object:
+        measured.append(name)
+        return measure_file(content, name)
+
+    monkeypatch.setattr(room, "measure_file", counting)
+    return measured
+
+
+def test_every_measure_of_a_picture_worked_out_by_hand() -> None:
+    picture = np.full((64, 96), 100)
+    picture[:4], picture[-4:], picture[:, :4], picture[:, -4:] = (
+        0,
+        0,
+        0,
+        0,
+    )  # a black frame of a sixteenth of the height
+    picture[30:34, 40:48] = 255  # 32 white pixels in the middle, which is 32 x 48
+    inside = 56 * 88
+    found = measure_file(saved(picture), "a.png")
+    mean = (100 * inside + 155 * 32) / picture.size
+    assert (found["width"], found["height"], found["format"], found["mode"]) == (96, 64, "PNG", "L")
+    assert found["file_bytes"] == len(saved(picture))
+    assert found["brightness"] == pytest.approx(mean) == pytest.approx(picture.mean())
+    assert found["contrast"] == pytest.approx(picture.std())
+    assert found["border"] == 0
+    assert found["black"] == pytest.approx(1 - inside / picture.size)
+    assert found["white"] == pytest.approx(32 / picture.size)
+    assert found["white_middle"] == pytest.approx(32 / (32 * 48))
+    assert found["black_middle"] == found["colourfulness"] == 0
+
+
+def test_black_counts_in_the_middle_unless_it_reaches_the_edge() -> None:
+    picture = np.full((64, 64), 100)
+    picture[20:30, 20:30] = 0
+    assert measure_file(saved(picture), "a")["black_middle"] == pytest.approx(100 / 32**2)
+    picture[25, :25] = 0  # a bridge to the left edge
+    assert measure_file(saved(picture), "a")["black_middle"] == 0
+
+
+def test_the_same_pixels_have_the_same_hash_however_they_are_stored() -> None:
+    grey = phantom()
+    same = {
+        measure_file(c, "a")["pixel_hash"]
+        for c in (saved(grey), saved(grey, compress_level=1), saved(grey.convert("RGB")))
+    }
+    other = {
+        measure_file(saved(p), "a")["pixel_hash"]
+        for p in (grey.transpose(Image.Transpose.ROTATE_90), phantom(1))
+    }
+    assert len(same) == 1
+    assert len(other | same) == 3
+    # 32 x 64 and 64 x 32 of one grey value hold the same bytes
+    shapes = {
+        measure_file(saved(np.full(shape, 9)), "a")["pixel_hash"] for shape in ((32, 64), (64, 32))
+    }
+    assert len(shapes) == 2
+
+
+def test_sharpness_depends_on_blur_and_not_on_contrast_or_resolution() -> None:
+    picture = phantom()
+    sharp = measure_file(saved(picture), "a")["sharpness"]
+    faint = measure_file(saved(np.asarray(picture) * 0.5 + 50), "a")["sharpness"]
+    blurred = [
+        measure_file(saved(picture.filter(ImageFilter.GaussianBlur(r))), "a")["sharpness"]
+        for r in (1, 2, 3)
+    ]
+    assert faint == pytest.approx(sharp, rel=0.05)
+    assert sharp > 1.5 * blurred[0] > 1.5 * blurred[1] > blurred[2]
+    large = phantom(size=448)
+    reduced = large.resize((224, 224), Image.Resampling.BICUBIC)
+    assert (
+        measure_file(saved(large), "a")["sharpness"]
+        == measure_file(saved(reduced), "a")["sharpness"]
+    )
+
+
+def test_colour_is_told_from_grey_stored_as_colour() -> None:
+    grey = phantom()
+    assert measure_file(saved(grey.convert("RGB"), "JPEG", quality=60), "a")["colourfulness"] < 1
+    # M of Hasler & Süsstrunk by hand: half the picture pure red, half black
+    half = Image.new("RGB", (64, 64))
+    half.paste((255, 0, 0), (0, 0, 32, 64))
+    m = np.hypot(127.5, 63.75) * 1.3  # rg is 255 or 0 (mean = spread = 127.5), yb 127.5 or 0
+    assert measure_file(saved(half), "a")["colourfulness"] == pytest.approx(m)
+
+
+@pytest.mark.parametrize("fill", [0, 255])
+def test_letters_of_a_line_are_counted(fill: int) -> None:
+    picture = Image.new("L", (224, 224), 128)
+    ImageDraw.Draw(picture).text((20, 20), "H H H H H", fill=fill)
+    assert measure_file(saved(picture), "a")["letters"] == 5
+    assert measure_file(saved(Image.new("L", (224, 224), 128)), "a")["letters"] == 0
+    assert max(measure_file(saved(phantom(seed)), "a")["letters"] for seed in range(5)) < 3
+
+
+def test_polarity_is_the_correlation_with_the_average_picture(copy: Path) -> None:
+    file = copy / "COVID/images/COVID-2.png"
+    with Image.open(file) as picture:
+        negative = 255 - np.asarray(picture)
+    Image.fromarray(negative).save(file)
+    facts = measure(open_dataset(copy))
+    layouts = np.array(
+        [measure_file(open_dataset(copy).read(f), f)["layout"] for f in facts.files.tolist()]
+    )
+    expected = [np.corrcoef(layout, layouts.mean(axis=0))[0, 1] for layout in layouts]
+    assert facts.polarity == pytest.approx(np.array(expected), abs=1e-9)
+    assert facts.files[facts.polarity < 0].tolist() == ["COVID/images/COVID-2.png"]
+
+
+def test_files_are_measured_once_and_given_in_the_order_asked_for(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = open_dataset(copy)
+    measured = count_measured(monkeypatch)
+    first = measure(dataset)
+    assert len(measured) == len(dataset.samples) == 16
+    again = measure(dataset)
+    fewer = measure(dataset.without([(dataset.samples[0].file, "left out")]))
+    assert len(measured) == 16
+    for name in room._NAMES:
+        assert np.array_equal(getattr(again, name), getattr(first, name))
+        assert np.array_equal(getattr(fewer, name), getattr(first, name)[1:])
+    assert first.take(["COVID/images/COVID-3.png"]).files.tolist() == ["COVID/images/COVID-3.png"]
+    with pytest.raises(
+        DatasetError, match=r"1 files were not measured, the first is elsewhere\.png"
+    ):
+        first.take(["elsewhere.png"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+def test_a_damaged_cache_is_rebuilt(
+    copy: Path, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = open_dataset(copy)
+    before = measure(dataset)
+    (place,) = (tmp_path / "cache").glob("*facts*.npz")
+    if damage == "cut":
+        os.truncate(place, place.stat().st_size // 2)
+    elif damage == "empty":
+        place.write_bytes(b"")
+    else:
+        np.savez(place, files=np.array(["other.png"]))
+    measured = count_measured(monkeypatch)
+    assert np.array_equal(measure(dataset).pixel_hash, before.pixel_hash)
+    assert len(measured) == 16
+
+
+def test_a_changed_image_is_measured_anew(copy: Path) -> None:
+    before = measure(open_dataset(copy))
+    shutil.copy(copy / "COVID/images/COVID-2.png", copy / "Normal/images/Normal-1.png")
+    after = measure(open_dataset(copy))
+    assert (after.pixel_hash != before.pixel_hash).tolist() == [True] + [False] * 15
+
+
+def test_an_unreadable_image_is_named_unless_it_is_left_out(copy: Path) -> None:
+    (copy / "Normal/images/Normal-2.png").write_bytes(b"damaged")
+    dataset = open_dataset(copy)
+    with pytest.raises(DatasetError, match=r"Normal/images/Normal-2\.png"):
+        measure(dataset)
+    assert isinstance(measure(dataset.without([("Normal/images/Normal-2.png", "damaged")])), Facts)
+
+
+def test_measuring_can_be_watched_and_stopped(copy: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(copy)
+    seen: list[tuple[int, int]] = []
+
+    def stop_at_five(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done == 5:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        measure(dataset, stop_at_five)
+    assert seen == [(i, 16) for i in range(1, 6)]
+    assert list((tmp_path / "cache").glob("*.npz")) == []

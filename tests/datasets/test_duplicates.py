@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from covidxr.datasets import duplicates
+from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.duplicates import MIN_CORRELATION, THUMBNAIL, find_twins, near_duplicates
+from covidxr.datasets.phantoms import render_phantom
+from covidxr.datasets.pixels import decode
+from covidxr.images.radiograph import fit_to_square
+from covidxr.records import CLASS_NAMES
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    return fit_to_square(image.astype(np.uint8), THUMBNAIL)
+
+
+def originals(n: int) -> list[np.ndarray]:
+    return [render_phantom(CLASS_NAMES[i % 4], np.random.default_rng(i))[0] for i in range(n)]
+
+
+def resaved(image: np.ndarray) -> np.ndarray:
+    small = Image.fromarray(image).resize((180, 180))
+    return np.asarray(small.resize(image.shape[::-1]))
+
+
+def reexposed(image: np.ndarray) -> np.ndarray:
+    return np.clip(image * 0.8 + 25, 0, 255)
+
+
+def annotated(image: np.ndarray) -> np.ndarray:
+    picture = Image.fromarray(image)
+    ImageDraw.Draw(picture).text((4, 4), "R  2020-03-14", fill=255)
+    return np.asarray(picture)
+
+
+def cropped(image: np.ndarray) -> np.ndarray:
+    edge = image.shape[0]
+    return np.asarray(Image.fromarray(image[2 : edge - 2, 2 : edge - 2]).resize((edge, edge)))
+
+
+@pytest.mark.parametrize(
+    "change", [resaved, reexposed, annotated, cropped], ids=lambda f: f.__name__
+)
+def test_a_planted_twin_is_found(change: object) -> None:
+    images = originals(24)
+    twins = [change(image) for image in images[:8]]  # type: ignore[operator]
+    pairs = near_duplicates(np.stack([thumbnail(i) for i in images + twins]))
+    found = {tuple(pair) for pair in pairs.tolist()}
+    assert {(i, 24 + i) for i in range(8)} <= found
+
+
+def test_it_finds_exactly_the_pairs_that_a_full_comparison_finds() -> None:
+    rng = np.random.default_rng(1)
+    base = rng.normal(size=(60, THUMBNAIL, THUMBNAIL))
+    for i in range(30):  # a family of copies under more and more noise straddles the threshold
+        base[30 + i] = base[i % 6] + rng.normal(size=base[0].shape) * 0.02 * i
+    thumbnails = np.clip(base * 40 + 128, 0, 255).astype(np.uint8)
+    correlation = np.corrcoef(thumbnails.reshape(60, -1).astype(float))
+    expected = {
+        (i, j) for i in range(60) for j in range(i + 1, 60) if correlation[i, j] >= MIN_CORRELATION
+    }
+    assert 5 < len(expected) < 100
+    assert {tuple(p) for p in near_duplicates(thumbnails).tolist()} == expected
+
+
+def test_nothing_alike_gives_no_pairs() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (10, THUMBNAIL, THUMBNAIL)).astype(np.uint8)
+    assert near_duplicates(noise).shape == (0, 2)
+
+
+def test_twins_are_searched_once_and_named_by_position(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path / "cache"))
+    copy = Path(shutil.copytree(phantoms, tmp_path / "copy"))
+    for number, twin in ((3, 900), (8, 901)):
+        shutil.copy(
+            copy / f"COVID/images/COVID-{number}.png", copy / f"COVID/images/COVID-{twin}.png"
+        )
+    dataset = open_dataset(copy)
+    thumbnails = decode(dataset, THUMBNAIL)
+
+    twins = find_twins(dataset, thumbnails)
+    named = [
+        (Path(dataset.samples[a].file).stem, Path(dataset.samples[b].file).stem)
+        for a, b in twins.tolist()
+    ]
+    assert {("COVID-3", "COVID-900"), ("COVID-8", "COVID-901")} <= set(named)
+    fewer = dataset.without(
+        [("Normal/images/Normal-1.png", "left out"), ("COVID/images/COVID-3.png", "left out")]
+    )
+    rows = thumbnails.rows([sample.file for sample in fewer.samples])
+    expected = near_duplicates(thumbnails.array[rows])
+    monkeypatch.setattr(duplicates, "near_duplicates", lambda *_: pytest.fail("searched again"))
+    assert np.array_equal(find_twins(dataset, thumbnails), twins)
+    assert np.array_equal(find_twins(fewer, thumbnails), expected)

@@ -1,0 +1,122 @@
+"""Figures from stored predictions are those of the network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.split_data import split_data
+from covidxr.errors import DatasetError
+from covidxr.evaluation.stored import (
+    check_dataset,
+    compare_stored,
+    evaluate_model,
+    evaluate_stored,
+    predict_splits,
+    stored_predictions,
+)
+from covidxr.metrics.calibration import apply_temperature
+from covidxr.models import store
+from covidxr.prediction.loading import load_model
+
+pytestmark = pytest.mark.usefixtures("phantom_models")
+
+
+def test_stored_predictions_and_a_fresh_look_give_the_same_figures(phantoms: Path) -> None:
+    stored = evaluate_model("phantom-cnn")
+    fresh = evaluate_model("phantom-cnn", phantoms)
+    card = load_model("phantom-cnn").card
+    assert stored["confusion_matrix"] == fresh["confusion_matrix"]
+    for name in ("accuracy", "macro_f1", "ece", "brier"):
+        assert stored[name] == asdict(card.metrics[name])
+        assert fresh[name]["estimate"] == pytest.approx(stored[name]["estimate"], abs=1e-4)
+    assert stored["n"] == sum(map(sum, stored["confusion_matrix"])) == 24
+
+
+def test_a_dataset_that_may_hold_training_images_is_refused(tmp_path: Path) -> None:
+    from covidxr.datasets.phantoms import write_phantoms
+
+    other = write_phantoms(tmp_path / "other", per_class=20, size=128, seed=9)
+    with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was trained on"):
+        evaluate_model("phantom-cnn", other)
+
+
+def test_an_evaluation_holds_all_that_the_page_shows() -> None:
+    card, predictions = stored_predictions("phantom-cnn")
+    found = evaluate_stored(card, predictions)
+    raw = evaluate_stored(replace(card, temperature=1.0), predictions)
+    assert found.uncalibrated == {
+        "nll": raw.figures.nll,
+        "brier": raw.figures.brier,
+        "ece": raw.figures.ece,
+    }
+    assert {name: figures.n for name, figures in found.sources.items()} == {"phantom": 24}
+    assert found.sources["phantom"].accuracy == found.figures.accuracy
+    part = predictions.take("test")
+    score = apply_temperature(part.y_score, card.temperature)
+    for k, (name, rules) in enumerate(found.operating_points.items()):
+        for rule, point in rules.items():
+            threshold = card.operating_points[name][rule].threshold
+            if point is not None and point.sensitivity is not None and threshold is not None:
+                assert point.sensitivity.estimate == pytest.approx(
+                    (score[part.y_true == k, k] >= threshold).mean()
+                )
+    result = evaluate_model("phantom-cnn")
+    assert result["sources"]["phantom"]["n"] == 24
+    assert result["shortcuts"] == [asdict(check) for check in card.shortcuts]
+
+
+def test_only_the_dataset_that_a_model_was_judged_on_is_taken(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    from covidxr.datasets.phantoms import write_phantoms
+
+    card, _ = stored_predictions("phantom-cnn")
+    check_dataset(card, open_dataset(phantoms))
+    other = open_dataset(write_phantoms(tmp_path / "other", per_class=4, size=64))
+    with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was judged on"):
+        check_dataset(card, other)
+
+
+def test_a_comparison_is_of_the_aurocs_that_the_evaluation_shows(
+    two_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(two_models))
+    card = two_models / "twin" / "card.json"
+    text = card.read_text("utf-8")
+    temperature = store.read_card(two_models / "twin").temperature
+    card.write_text(text.replace(f'"temperature": {temperature!r}', '"temperature": 9.0'), "utf-8")
+    try:
+        (pair,) = compare_stored(["phantom-cnn", "twin"]).pairs
+        shown = [
+            evaluate_stored(*stored_predictions(name)).figures for name in ("phantom-cnn", "twin")
+        ]
+    finally:
+        card.write_text(text, "utf-8")
+    assert shown[1].temperature == 9.0
+    for name, area in pair.auroc.items():
+        expected = [figures.per_class[name].auroc for figures in shown]
+        assert [area.auroc_a, area.auroc_b] == pytest.approx([x.estimate for x in expected if x])
+
+
+def test_a_prevalence_reaches_the_figures() -> None:
+    part = stored_predictions("phantom-cnn")[1].take("test")
+    name = part.class_names[part.y_pred[0]]  # one that is called at all
+    found = evaluate_model("phantom-cnn", prevalence={name: 0.02})["per_class"][name]
+    sensitivity, specificity = (found[key]["estimate"] for key in ("sensitivity", "specificity"))
+    called = sensitivity * 0.02 + (1 - specificity) * 0.98
+    assert found["prevalence"] == 0.02
+    assert found["ppv_at_prevalence"]["estimate"] == pytest.approx(sensitivity * 0.02 / called)
+
+
+def test_groups_are_told_only_where_the_split_keeps_them_together(phantoms: Path) -> None:
+    from covidxr.records import SplitPlan
+
+    model = load_model("phantom-cnn")
+    for protocol, bound in (("grouped", True), ("stratified", False)):
+        data = split_data(phantoms, SplitPlan(protocol))
+        predictions = predict_splits(model.network, model.card.preprocessing, data, ("test",))
+        assert (predictions.groups is not None) == bound

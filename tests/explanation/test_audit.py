@@ -1,0 +1,191 @@
+"""Heat maps put to the test, on phantoms."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from covidxr.cards import METHOD_TITLES, MapSettings
+from covidxr.cli import app
+from covidxr.datasets.boxes import BOXES_FILE
+from covidxr.errors import Cancelled, ConfigError, DatasetError
+from covidxr.explanation import audit as room
+from covidxr.explanation.audit import map_settings
+from covidxr.explanation.localization import best_localisation
+from covidxr.images.radiograph import fit_to_square
+from covidxr.lungs import views
+from covidxr.models import store
+from covidxr.prediction.cases import explain_case, sample_phantom
+from covidxr.prediction.loading import load_model
+
+pytestmark = pytest.mark.usefixtures("phantom_models")
+
+
+@pytest.fixture
+def weights(phantom_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the phantom model, whose card may be written."""
+    shutil.copytree(phantom_model_folder, tmp_path / "weights")
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "weights"))
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def boxed(phantoms: Path, weights: Path, tmp_path: Path) -> Path:
+    """The phantoms, with a box in the lower half of each of the class that the model is best at on val and test."""
+    predictions = store.read_predictions(weights / "phantom-cnn")
+    right = np.bincount(predictions.y_true[predictions.y_true == predictions.y_pred], minlength=4)
+    name = predictions.class_names[int(right.argmax())]
+    folder = tmp_path / "boxed"
+    shutil.copytree(phantoms, folder)
+    files = sorted((folder / name / "images").iterdir())
+    rows = "".join(f"{name}/images/{file.name},0.1,0.5,0.8,0.5\n" for file in files)
+    (folder / BOXES_FILE).write_text("file,x,y,width,height\n" + rows)
+    return folder
+
+
+def test_pointing_is_measured_on_held_out_pictures_called_right(weights: Path, boxed: Path) -> None:
+    before = store.read_card(weights / "phantom-cnn")
+    kinds = (
+        MapSettings("gradcam", "relu2"),
+        MapSettings("hirescam", "relu2"),
+        MapSettings("hirescam", "relu2", smoothing=0.1),
+    )
+    card = room.measure_localisation("phantom-cnn", boxed, kinds)
+    assert card == store.read_card(weights / "phantom-cnn")
+    assert card.weights_sha256 == before.weights_sha256
+    rivals = {one.rival: one for one in card.localisation if one.rival}
+    assert set(rivals) == {"constant", "noise", "centre"}  # no segmenter, no lungs
+    assert [one.settings for one in card.localisation if one.settings] == list(kinds)
+    predictions = store.read_predictions(weights / "phantom-cnn")
+    target = card.class_names.index(card.localisation[0].target)
+    right = (predictions.y_true == target) & (predictions.y_pred == target)
+    for one in card.localisation:
+        assert one.both.n == one.val.n + one.test.n == right.sum()
+        assert one.both.gain.estimate == pytest.approx(
+            one.both.hits.estimate - rivals["constant"].both.hits.estimate
+        )
+    # all boxes are the same, so their mean is the box itself, and everything of it lies inside
+    assert rivals["constant"].both.hits.estimate == rivals["constant"].both.inside.estimate == 1.0
+    assert rivals["noise"].both.inside.estimate == pytest.approx(0.4, abs=0.15)
+    maps = {one.settings: one.both.inside.estimate for one in card.localisation if one.settings}
+    assert len(set(maps.values())) == 3  # smoothing does not leak from one kind to the next
+    best = best_localisation(card)
+    assert best is not None
+    assert map_settings(card) == best.settings
+
+
+def test_costly_methods_see_fewer_pictures_and_are_paired_with_the_same(
+    weights: Path, boxed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "COSTLY", 1)
+    card = room.measure_localisation("phantom-cnn", boxed, (MapSettings("occlusion", window=0.4),))
+    one = card.localisation[-1]
+    assert (one.val.n, one.test.n, one.both.n) == (1, 1, 2)
+    assert one.both.gain.estimate == pytest.approx(one.both.hits.estimate - 1.0)
+
+
+def test_another_dataset_and_one_without_boxes(weights: Path, phantoms: Path, boxed: Path) -> None:
+    assert room.measure_localisation("phantom-cnn", phantoms).localisation == ()
+    next((boxed / "COVID" / "images").iterdir()).unlink()
+    with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was judged on"):
+        room.measure_localisation("phantom-cnn", boxed)
+
+
+@pytest.mark.slow
+def test_the_audit_fills_the_card_and_the_command_prints_it(
+    weights: Path, boxed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "COSTLY", 2)
+    monkeypatch.setattr(room, "SAMPLE", 8)
+    monkeypatch.setattr(room, "PERTURBED", 2)
+    monkeypatch.setattr(room, "PERTURBED_COSTLY", 1)
+    kinds = tuple(
+        map_settings(store.read_card(weights / "phantom-cnn"), method) for method in METHOD_TITLES
+    )
+    monkeypatch.setattr("covidxr.explanation.settings.candidates", lambda name: kinds)
+    words = ["explain-audit", "phantom-cnn", "--data", str(boxed), "--json"]
+    found = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    assert len(found["localisation"]) == 3 + len(METHOD_TITLES)
+    assert [one["settings"]["method"] for one in found["faithfulness"]] == list(METHOD_TITLES)
+    card = store.read_card(weights / "phantom-cnn")
+    for one in card.faithfulness:
+        assert one.n == (2 if one.settings.method not in ("gradcam", "hirescam") else 8)
+        assert {
+            len(c) for c in (one.deletion, one.insertion, one.random_deletion, one.random_insertion)
+        } == {21}
+        assert one.deletion[0] == one.random_deletion[0] == one.insertion[-1]  # the whole picture
+        assert one.deletion[-1] == one.random_deletion[-1]  # nothing left
+        trapezes = np.trapezoid(one.deletion, dx=1 / 20)
+        assert one.deletion_area.estimate == pytest.approx(trapezes, abs=1e-3)
+        assert one.deletion_gain.estimate == pytest.approx(
+            trapezes - np.trapezoid(one.random_deletion, dx=1 / 20), abs=1e-3
+        )
+    text = CliRunner().invoke(app, words[:-1], catch_exceptions=False).stdout
+    assert "Occlusion" in text
+    assert "(constant)" in text
+
+
+@pytest.mark.usefixtures("weights")
+def test_each_method_explains_a_case_and_can_be_cancelled() -> None:
+    model, image = load_model("phantom-cnn"), sample_phantom("COVID", 3)
+    for method in METHOD_TITLES:
+        found = explain_case(model, image, "COVID", method)
+        assert (found.method, found.target, found.heat.shape) == (method, "COVID", (128, 128))
+        assert np.abs(found.heat).max() == pytest.approx(1) or not found.heat.any()
+
+        def stop(done: int, total: int) -> None:
+            raise Cancelled
+
+        with pytest.raises(Cancelled):
+            explain_case(model, image, "COVID", method, stop)
+    assert explain_case(model, image, "COVID").method == "gradcam"
+    with pytest.raises(
+        ConfigError, match="there is no heat map 'crystal-ball'; there are gradcam, hirescam"
+    ):
+        explain_case(model, image, "COVID", "crystal-ball")
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_map_of_part_of_the_picture_is_put_back_where_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, image = load_model("phantom-cnn"), sample_phantom("COVID", 3)
+    pixels = fit_to_square(image, 128)
+    whole = explain_case(model, image, "COVID", "occlusion").heat
+    monkeypatch.setattr(
+        views, "view_of", lambda model, image: views.View(pixels, (0.25, 0.5, 0.75, 1.0))
+    )
+    part = explain_case(model, image, "COVID", "occlusion").heat
+    inside = np.zeros((128, 128), dtype=bool)
+    inside[64:, 32:96] = True
+    assert not part[~inside].any()
+    assert np.corrcoef(part[64:, 32:96].ravel(), whole[::2, ::2].ravel())[0, 1] > 0.9
+
+
+def test_the_command_writes_a_map(weights: Path, boxed: Path, tmp_path: Path) -> None:
+    file = next((boxed / "COVID" / "images").iterdir())
+    words = [
+        "explain",
+        "phantom-cnn",
+        str(file),
+        "--out",
+        str(tmp_path / "map.png"),
+        "--method",
+        "hirescam",
+        "--target",
+        "Normal",
+    ]
+    found = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
+    assert (found["method"], found["target"], found["settings"]["layer"]) == (
+        "hirescam",
+        "Normal",
+        "relu2",
+    )
+    assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
+    said = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert "has not been measured" in " ".join(said.split())

@@ -1,0 +1,63 @@
+"""Planted names are found at every size; a clean picture is not suspected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from covidxr.datasets.phantoms import render_phantom
+from covidxr.images.burned_in_text import has_writing
+from covidxr.images.radiograph import read_image
+from covidxr.records import GreyImage
+
+FONT = (
+    Path(__file__).resolve().parents[2]
+    / "covidxr"
+    / "reports"
+    / "fonts"
+    / "DejaVuSansCondensed.ttf"
+)
+
+
+@pytest.fixture(scope="module")
+def film() -> GreyImage:
+    """A phantom of the size of a real film, with its noise."""
+    small = Image.fromarray(render_phantom("COVID", np.random.default_rng(0))[0])
+    large = np.asarray(small.resize((2000, 2000), Image.Resampling.BICUBIC), dtype=np.float64)
+    return np.clip(large + np.random.default_rng(0).normal(0, 8, large.shape), 0, 255).astype(
+        np.uint8
+    )
+
+
+def named(image: GreyImage, pixels: int, place: tuple[int, int]) -> GreyImage:
+    """In white on a black box, as machines write it."""
+    picture, font = Image.fromarray(image), ImageFont.truetype(FONT, pixels)
+    canvas = ImageDraw.Draw(picture)
+    canvas.rectangle(canvas.textbbox(place, "DOE JANE 1961", font), 0)
+    canvas.text(place, "DOE JANE 1961", 255, font)
+    return np.asarray(picture)
+
+
+@pytest.mark.parametrize("pixels", [20, 40, 80])
+@pytest.mark.parametrize("place", [(30, 30), (1180, 1880)])
+def test_a_planted_name_is_found_at_the_size_of_a_film(
+    film: GreyImage, pixels: int, place: tuple[int, int]
+) -> None:
+    assert has_writing(named(film, pixels, place))
+
+
+def test_a_clean_film_is_not_suspected(film: GreyImage) -> None:
+    assert not has_writing(film)
+    assert not has_writing(film[:300])  # a stripe
+    assert not has_writing(np.zeros((40, 3000), dtype=np.uint8))
+
+
+@pytest.mark.data
+def test_a_real_radiograph_with_no_more_than_a_side_marker_is_not_suspected(database: Path) -> None:
+    content = (database.parent / "dicom" / "chest-cr-monochrome2.dcm").read_bytes()
+    image = read_image(content, "x")
+    assert not has_writing(image)
+    assert has_writing(named(image, 16, (20, 20)))

@@ -1,0 +1,174 @@
+"""2,000 damaged files: each is answered or refused, soon, in little memory, without a traceback or the end of the process.
+
+libtiff writes what it thinks of a file on stderr, past Pillow; what decodes DICOM speaks in a process of its own, unheard.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DICOM = ("CT_small", "MR_small_RLE", "image_dfl")
+DICOM_NATIVE = (
+    "MR_small_jpeg_ls_lossless",
+    "MR_small_jp2klossless",
+    "SC_rgb_jpeg_gdcm",
+    "SC_rgb_jpeg_dcmtk",
+    "JPGExtended",
+)
+MUTANTS = {"PNG": 400, "JPEG": 400, "TIFF": 350, "ZIP": 350, "DICOM": 250, "DICOM_NATIVE": 250}
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Small sound files of every kind."""
+    from pydicom.data import get_testdata_file
+
+    random = np.random.default_rng(0)
+    grey = np.add.outer(np.arange(48), np.arange(64)).astype(np.uint8) + random.integers(
+        0, 40, (48, 64), dtype=np.uint8
+    )
+    deep, colour = (
+        Image.fromarray(grey.astype(np.uint16) * 200),
+        Image.fromarray(grey).convert("RGB"),
+    )
+    made: dict[str, list[bytes]] = {"PNG": [], "JPEG": [], "TIFF": []}
+    for kind, pictures, options in (
+        ("PNG", (Image.fromarray(grey), deep, colour.quantize(16)), ({},)),
+        ("JPEG", (Image.fromarray(grey), colour), ({}, {"progressive": True})),
+        (
+            "TIFF",
+            (Image.fromarray(grey), deep),
+            ({}, {"compression": "tiff_lzw"}, {"compression": "tiff_adobe_deflate"}),
+        ),
+    ):
+        for picture in pictures:
+            for option in options:
+                content = io.BytesIO()
+                picture.save(content, kind, **option)
+                made[kind].append(content.getvalue())
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, content in (
+            ("a.png", made["PNG"][0]),
+            ("deep/b.jpg", made["JPEG"][0]),
+            ("c.txt", b"hello " * 40),
+        ):
+            opened.writestr(name, content)
+    made["ZIP"] = [archive.getvalue()]
+    for kind, names in (("DICOM", DICOM), ("DICOM_NATIVE", DICOM_NATIVE)):
+        made[kind] = [
+            Path(str(get_testdata_file(f"{name}.dcm", download=False))).read_bytes()
+            for name in names
+        ]
+    return made
+
+
+def mutate(content: bytes, random: np.random.Generator) -> bytes:
+    """Change some bytes, half of the time in the header; sometimes cut, repeat or insert."""
+    changed = bytearray(content)
+    first = 128 if content[128:132] == b"DICM" else 0
+    end = min(len(changed), first + 600) if random.random() < 0.5 else len(changed)
+    for place in random.integers(first, end, random.integers(1, 12)):
+        changed[place] = random.choice([0, 1, 127, 128, 255, random.integers(0, 256)])
+    how, here = random.random(), int(random.integers(first, len(changed)))
+    if how < 0.15:
+        return bytes(changed[:here])
+    if how < 0.25:
+        return bytes(changed[:here] + changed[first:here][-50:] + changed[here:])
+    if how < 0.3:
+        return bytes(changed[:here] + random.bytes(20) + changed[here:])
+    return bytes(changed)
+
+
+def read(content: bytes) -> None:
+    """Read a file as a worklist would, but without a model."""
+    from contextlib import ExitStack
+
+    from covidxr.errors import CovidxrError
+    from covidxr.images.radiograph import read_radiograph
+    from covidxr.prediction.worklist import list_pictures
+
+    with ExitStack() as stack:
+        for picture in list_pictures([("upload", content)], stack):
+            try:
+                found = read_radiograph(picture.read(), picture.name)
+            except CovidxrError:
+                continue
+            assert found.image.dtype == np.uint8
+            assert found.image.ndim == 2
+
+
+def fuzz() -> dict[str, object]:
+    """Read every mutant in this process; what is raised but a CovidxrError ends it."""
+    import resource
+
+    from covidxr.errors import CovidxrError
+
+    made, random = seeds(), np.random.default_rng(7)
+    for sound in made.values():  # libraries are loaded once, and that is no file's fault
+        for content in sound:
+            read(content)
+    slowest, read_n, refused = dict.fromkeys(MUTANTS, 0.0), 0, 0
+    for kind, n in MUTANTS.items():
+        for i in range(n):
+            content = mutate(made[kind][i % len(made[kind])], random)
+            # A busy machine is no file's fault; where another process decodes, only the clock on the wall can tell.
+            clock = time.monotonic if kind == "DICOM_NATIVE" else time.thread_time
+            started = clock()
+            try:
+                read(content)
+                read_n += 1
+            except CovidxrError:
+                refused += 1
+            slowest[kind] = max(slowest[kind], clock() - started)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    own = int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii"))[0])
+    return {"n": read_n + refused, "slowest": slowest, "kilobytes": max(own, children)}
+
+
+@pytest.mark.slow
+def test_damaged_files_are_answered_or_refused_never_more() -> None:
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        __file__,
+    ]  # pydicom and Pillow say at length what they forgive
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    # libtiff's lines: the name of its function or file, a colon, a sentence.
+    assert all(re.match(r"[\w.]+: \S", line) for line in done.stderr.splitlines()), done.stderr[
+        -2000:
+    ]
+    told = json.loads(done.stdout)
+    assert told["n"] == 2000
+    native = told["slowest"].pop("DICOM_NATIVE")
+    assert max(told["slowest"].values()) < 2, told
+    assert native < 20, (
+        told
+    )  # a second for the file, and what a busy machine takes to start a process after a crash
+    assert told["kilobytes"] < 1_000_000
+
+
+if __name__ == "__main__":
+    print(json.dumps(fuzz()))

@@ -1,0 +1,89 @@
+"""Masks of lungs, worked out by hand."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covidxr.errors import ImageError
+from covidxr.lungs.masks import (
+    LEAST_SHARE,
+    MASK_SIZE,
+    WHOLE,
+    lung_box,
+    only_lungs,
+    read_mask,
+    resize_mask,
+    tidy_mask,
+)
+
+
+def block(*spans: tuple[int, int, int, int], size: int = MASK_SIZE) -> np.ndarray:
+    """True in rectangles (top, bottom, left, right)."""
+    mask = np.zeros((size, size), dtype=bool)
+    for top, bottom, left, right in spans:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+def test_the_two_largest_patches_are_kept_and_their_holes_filled() -> None:
+    lungs = block((50, 200, 30, 100), (50, 200, 150, 220))
+    said = lungs.copy()
+    said[100:110, 60:70] = False  # a hole
+    said[230:240, 10:20] = True  # a speck
+    assert np.array_equal(tidy_mask(said.astype(np.float32)), lungs)
+
+
+def test_a_speck_is_no_second_lung_and_too_little_is_no_lungs_at_all() -> None:
+    one = block((50, 200, 30, 100))
+    assert np.array_equal(tidy_mask((one | block((230, 240, 230, 240))).astype(np.float32)), one)
+    edge = int((LEAST_SHARE * MASK_SIZE**2) ** 0.5)
+    assert not tidy_mask(block((0, edge, 0, edge)).astype(np.float32)).any()
+    assert tidy_mask(block((0, edge + 1, 0, edge + 1)).astype(np.float32)).any()
+
+
+def test_probabilities_count_from_a_half_and_are_enlarged_smoothly() -> None:
+    probability = np.full((128, 128), 0.49, dtype=np.float32)
+    probability[20:100, 20:100] = 0.51
+    mask = tidy_mask(probability)
+    assert mask.shape == (MASK_SIZE, MASK_SIZE)
+    assert mask[50:190, 50:190].all()
+    assert not mask[:38].any()
+
+
+def test_the_box_is_a_square_about_the_lungs_that_stays_in_the_picture() -> None:
+    # rows 100 to 149 and columns 10 to 109: 100 wide, 8 pixels (3 % of 256) on each side make 116
+    left, top, right, bottom = (
+        round(edge * MASK_SIZE) for edge in lung_box(block((100, 150, 10, 110)))
+    )
+    assert (right - left, bottom - top) == (116, 116)
+    assert (left, right) == (2, 118)
+    assert (top, bottom) == (67, 183)
+    assert lung_box(block((100, 150, 0, 100)))[0] == 0.0  # pushed back in, not cut
+    assert lung_box(np.zeros((MASK_SIZE, MASK_SIZE), dtype=bool)) == WHOLE
+
+
+def test_only_the_lungs_are_left_and_they_fill_the_picture() -> None:
+    image = np.full((512, 512), 200, dtype=np.uint8)
+    mask = block((64, 192, 64, 192))
+    left, box = only_lungs(image, mask, 72)
+    # the box is 144 wide: at 72 pixels its margin of 8 is 4
+    assert box == (56 / 256, 56 / 256, 200 / 256, 200 / 256)
+    assert (left[6:-6, 6:-6] == 200).all()
+    assert (left[:2] == 0).all()
+    assert (left[:, -2:] == 0).all()
+
+
+def test_a_mask_is_read_at_any_size_and_damage_is_named() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(block((0, 64, 0, 128), size=128).astype(np.uint8) * 255).convert("RGB").save(
+        buffer, format="PNG"
+    )
+    mask = read_mask(buffer.getvalue(), "m.png")
+    assert np.array_equal(mask, block((0, 128, 0, 256)))
+    assert np.array_equal(resize_mask(mask, 128), block((0, 64, 0, 128), size=128))
+    with pytest.raises(ImageError, match=r"cannot read the mask m\.png"):
+        read_mask(buffer.getvalue()[:40], "m.png")

@@ -1,0 +1,121 @@
+"""The gate of a model of phantoms: phantoms pass, foreign pictures do not, and only the card's own gate is opened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from covidxr.datasets.phantoms import render_phantom, write_phantoms
+from covidxr.errors import DatasetError, ModelError
+from covidxr.models import store
+from covidxr.models.inference import penultimate_features, predict_scores, scores_and_features
+from covidxr.ood.fitting import fit_gate
+from covidxr.prediction.cases import predict_case
+from covidxr.prediction.loading import load_model
+
+pytestmark = pytest.mark.slow
+
+
+def without_gate(folder: Path) -> None:
+    card = json.loads((folder / "card.json").read_text("utf-8"))
+    (folder / "card.json").write_text(json.dumps({**card, "gate": None}), "utf-8")
+
+
+def test_phantoms_pass_and_noise_and_negatives_do_not(
+    phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(phantom_model_folder))
+    model = load_model("phantom-cnn")
+    assert model.card.gate is not None
+    fresh = [
+        render_phantom("Normal", np.random.default_rng(seed), 128)[0] for seed in range(100, 130)
+    ]
+    assert sum(not predict_case(model, image).refusals for image in fresh) == 30
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
+    assert any("grain" in why for why in predict_case(model, noise).refusals)
+    assert any("inverted" in why for why in predict_case(model, 255 - fresh[0]).refusals)
+    gate = model.card.gate
+    assert sum(n for n, _ in gate.foreign.values()) > 75
+    assert "phantom" not in gate.foreign  # to a model of phantoms
+    assert gate.altered["inverted"][1].estimate > 0.9
+    assert gate.auroc.estimate > 0.95
+
+
+def test_a_model_without_a_gate_refuses_nothing_and_the_audit_gives_it_the_same_again(
+    phantom_model_folder: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(phantom_model_folder, tmp_path / "w")
+    before = store.read_card(tmp_path / "w" / "phantom-cnn").gate
+    without_gate(tmp_path / "w" / "phantom-cnn")
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "w"))
+    model = load_model("phantom-cnn")
+    assert model.gate is None
+    assert predict_case(model, np.zeros((64, 64), np.uint8)).refusals == ()
+    gate = fit_gate("phantom-cnn", phantoms).gate
+    assert before is not None
+    halved = {space: limit / 2 for space, limit in before.thresholds.items()}
+    assert gate == replace(before, thresholds=halved)  # the fixture's limits are wide
+
+
+def test_a_gate_that_is_not_the_card_s_is_refused_and_the_audit_mends_it(
+    phantom_model_folder: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(phantom_model_folder, tmp_path / "w")
+    file = tmp_path / "w" / "phantom-cnn" / "gate.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match="not the one its card was written for"):
+        store.load_model(file.parent)
+    file.unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        store.load_model(file.parent)
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "w"))
+    fit_gate("phantom-cnn", phantoms)
+    assert store.load_model(file.parent).gate is not None
+
+
+def test_what_is_no_number_is_far(phantom_model_folder: Path) -> None:
+    model = store.load_model(phantom_model_folder / "phantom-cnn")
+    assert model.gate is not None
+    broken = replace(model.gate.texture, centre=np.full_like(model.gate.texture.centre, np.nan))
+    image = render_phantom("Normal", np.random.default_rng(0), 128)[0]
+    found = predict_case(replace(model, gate=replace(model.gate, texture=broken)), image)
+    assert any("grain" in why for why in found.refusals)
+
+
+def test_a_gate_is_fitted_on_the_model_s_own_dataset_alone(
+    phantom_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(phantom_model_folder))
+    with pytest.raises(DatasetError, match="is not the dataset"):
+        fit_gate("phantom-cnn", write_phantoms(tmp_path / "p", per_class=10, size=128, seed=9))
+
+
+def test_one_pass_gives_what_two_would(phantom_model_folder: Path) -> None:
+    model = store.load_model(phantom_model_folder / "phantom-cnn")
+    card, pixels = (
+        model.card,
+        np.random.default_rng(0).integers(0, 256, (3, 128, 128), dtype=np.uint8),
+    )
+    rows = np.array([2, 0])
+    scores, features = scores_and_features(
+        model.network, "fc3.", pixels, rows, card.preprocessing, 1.7
+    )
+    assert np.array_equal(
+        scores, predict_scores(model.network, pixels, rows, card.preprocessing, 1.7)
+    )
+    assert np.array_equal(
+        features, penultimate_features(model.network, "fc3.", pixels, rows, card.preprocessing)
+    )
+
+
+def test_a_model_that_sees_only_lungs_has_a_gate_too(lungs_folder: Path) -> None:
+    model = store.load_model(lungs_folder / "lungs-cnn")
+    assert model.card.gate is not None
+    assert model.card.gate.foreign["white noise"][1].estimate == 1

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covidxr.datasets.audit.facts import measure_detail, measure_file, measure_layout
+from covidxr.datasets.phantoms import render_phantom
+from covidxr.ood.foreign_images import foreign_pictures
+from covidxr.ood.image_stats import look_of, measure_looks, measure_textures, plain_faults
+from covidxr.records import CLASS_NAMES
+
+PHANTOMS = [render_phantom(name, np.random.default_rng(i))[0] for i, name in enumerate(CLASS_NAMES)]
+USUAL = np.mean([measure_layout(image) for image in PHANTOMS], axis=0)
+USUAL /= np.linalg.norm(USUAL)
+
+
+def faults(image: np.ndarray) -> tuple[str, ...]:
+    look = look_of(image)
+    return plain_faults(look, measure_looks([look])[0][0], USUAL, unusual=True)
+
+
+def test_a_grating_has_its_power_at_its_cycles_whatever_its_contrast() -> None:
+    y, x = np.mgrid[:128, :128] / 128
+    for cycles, angle in ((5, 0.0), (20, 0.7), (40, 1.5)):
+        wave = np.sin(2 * np.pi * cycles * (x * np.cos(angle) + y * np.sin(angle)))
+        strong, weak = (np.rint(128 + contrast * wave).astype(np.uint8) for contrast in (100, 30))
+        assert abs(int(measure_textures(strong[None])[0].argmax()) + 1 - cycles) <= 1
+        assert measure_textures(weak[None])[0][cycles - 1] == pytest.approx(
+            measure_textures(strong[None])[0][cycles - 1], abs=0.05
+        )
+
+
+def test_the_texture_is_the_rotational_average_of_scipy() -> None:
+    from scipy import fft, ndimage
+    from scipy.signal.windows import hann
+
+    square = np.random.default_rng(0).integers(0, 256, (128, 128), dtype=np.uint8)
+    power = (
+        np.abs(fft.fft2((square - square.mean()) / square.std() * np.outer(hann(128), hann(128))))
+        ** 2
+    )
+    cycles = np.floor(
+        np.hypot(*np.meshgrid(fft.fftfreq(128, 1 / 128), fft.fftfreq(128, 1 / 128)))
+    ).astype(int)
+    assert measure_textures(square[None])[0] == pytest.approx(
+        np.log(ndimage.mean(power, cycles, np.arange(1, 64)) + 1e-3)
+    )
+
+
+def test_a_picture_that_is_wider_looks_much_as_it_did() -> None:
+    square, wide = (render_phantom("Normal", np.random.default_rng(0))[0] for _ in range(2))
+    wide = np.asarray(Image.fromarray(wide).resize((320, 256)))
+    (one, other), _ = measure_looks([look_of(wide), look_of(square)])
+    assert one @ other > 0.99
+    assert look_of(wide).shape == (256, 320)
+
+
+def test_many_at_once_are_each_as_alone() -> None:
+    looks = [look_of(image) for image in PHANTOMS]
+    alone = [measure_looks([look]) for look in looks]
+    for together, each in zip(measure_looks(looks), zip(*alone, strict=True), strict=True):
+        assert together == pytest.approx(np.concatenate(each), abs=1e-5)
+
+
+@pytest.mark.parametrize("image", PHANTOMS)
+def test_phantoms_pass_and_their_negatives_do_not(image: np.ndarray) -> None:
+    assert faults(image) == ()
+    assert "inverted" in faults(255 - image)[0]
+
+
+def test_each_fault_is_named() -> None:
+    image = PHANTOMS[0]
+    assert "256 x 100 pixels" in faults(image[:100])[0]
+    assert faults(image // 20) == ("It is almost black.",)
+    assert faults(255 - image // 20) == ("It is almost white.",)
+    assert "blank in the middle" in faults(np.full((256, 256), 128, np.uint8))[0]
+
+
+def test_detail_and_layout_are_those_of_the_audit() -> None:
+    content = io.BytesIO()
+    Image.fromarray(PHANTOMS[1]).save(content, "PNG")
+    facts = measure_file(content.getvalue(), "x.png")
+    assert measure_detail(PHANTOMS[1]) == facts["detail"]
+    assert measure_layout(PHANTOMS[1]) == pytest.approx(facts["layout"])
+
+
+@pytest.mark.slow
+def test_foreign_pictures_are_many_of_nine_kinds_and_always_the_same() -> None:
+    first, again = list(foreign_pictures()), list(foreign_pictures())
+    assert len(first) > 75
+    assert len({kind for kind, _ in first}) == 9
+    assert all(image.dtype == np.uint8 and image.ndim == 2 for _, image in first)
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(first, again, strict=True))
+    assert len({image.tobytes() for _, image in first}) == len(first)

@@ -1,0 +1,145 @@
+"""Single pictures."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covidxr.errors import ImageError, ModelError
+from covidxr.figures import heat_overlay
+from covidxr.images.radiograph import fit_to_square
+from covidxr.models.inference import predict_scores
+from covidxr.prediction.cases import (
+    explain_case,
+    padding_sentence,
+    predict_case,
+    predict_paths,
+    sample_phantom,
+    stability_of_case,
+)
+from covidxr.prediction.loading import load_model
+from covidxr.prediction.report import report_file
+
+pytestmark = pytest.mark.usefixtures("phantom_models")
+
+
+def test_one_case_is_judged_as_in_a_batch_and_calibrated() -> None:
+    model = load_model("phantom-cnn")
+    image = sample_phantom("COVID", 3)
+    case = predict_case(model, image)
+    pixels = fit_to_square(image, 128)[None]
+    expected = predict_scores(
+        model.network, pixels, np.array([0]), model.card.preprocessing, model.card.temperature
+    )[0]
+    assert list(case.probabilities.values()) == pytest.approx(expected.tolist())
+    assert tuple(case.probabilities) == model.card.class_names
+
+
+def test_the_answer_to_six_versions_of_a_picture_is_that_to_each_alone() -> None:
+    model = load_model("phantom-cnn")
+    image = sample_phantom("COVID", 3)
+    found = stability_of_case(model, image)
+    seen = Image.fromarray(fit_to_square(image, 128))
+    mirrored = Image.fromarray(np.asarray(seen)[:, ::-1].copy())
+    each = [
+        predict_case(model, np.asarray(one.rotate(angle, Image.Resampling.BICUBIC)))
+        for one in (seen, mirrored)
+        for angle in (0, -5, 5)
+    ]
+    assert found.called == tuple(case.predicted for case in each)
+    for name, (low, high) in found.ranges.items():
+        own = [case.probabilities[name] for case in each]
+        assert (low, high) == pytest.approx((min(own), max(own)))
+    assert found.kept == sum(case.predicted == each[0].predicted for case in each)
+
+
+def test_an_explanation_names_its_class_and_refuses_others() -> None:
+    model = load_model("phantom-cnn")
+    image = sample_phantom("COVID", 3)
+    assert explain_case(model, image, "Normal").target == "Normal"
+    with pytest.raises(ModelError, match="knows no class 'Flu'"):
+        explain_case(model, image, "Flu")
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((100, 100), None),
+        ((100, 80), "left and right, 20 % of"),
+        ((75, 100), "above and below, 25 % of"),
+    ],
+)
+def test_padding_is_told(shape: tuple[int, int], sentence: str | None) -> None:
+    told = padding_sentence(np.zeros(shape, dtype=np.uint8))
+    assert told is None if sentence is None else sentence in str(told)
+
+
+def test_files_folders_and_zips_are_predicted_and_a_bad_one_is_a_row(tmp_path: Path) -> None:
+    folder = tmp_path / "scans" / "deep"
+    folder.mkdir(parents=True)
+    image = sample_phantom("Normal", 1)
+    Image.fromarray(image).save(folder / "a.png")
+    (folder / "bad.png").write_bytes(b"no picture")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(folder / "a.png", "x/a.png")
+    rows = predict_paths(
+        "phantom-cnn", [folder.parent, tmp_path / "more.zip"], explain=tmp_path / "maps"
+    )
+    assert len(rows) == 3
+    thresholds = load_model("phantom-cnn").card.prediction_sets.thresholds
+    assert rows[0]["prediction_set"] == [
+        name for name, p in rows[0]["probabilities"].items() if p >= thresholds[name]
+    ]
+    assert rows[0]["predicted"] == max(rows[0]["probabilities"], key=rows[0]["probabilities"].get)
+    assert "not a PNG" in rows[1]["error"]
+    assert rows[2]["probabilities"] == rows[0]["probabilities"]
+    model = load_model("phantom-cnn")
+    heat = explain_case(model, image, rows[0]["predicted"]).heat
+    drawn = np.asarray(Image.open(rows[0]["heat_map"]))
+    assert np.array_equal(drawn, heat_overlay(image, heat, 0.6))
+    assert {p.parent for p in tmp_path.rglob("*-a-*.png")} == {tmp_path / "maps"}
+
+
+def test_sources_that_hold_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="there is no file or folder"):
+        predict_paths("phantom-cnn", [tmp_path / "absent"])
+    with pytest.raises(ImageError, match="holds no PNG, JPEG, TIFF or DICOM files"):
+        predict_paths("phantom-cnn", [tmp_path])
+
+
+def test_a_damaged_member_of_a_zip_is_a_row_too(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    Image.fromarray(sample_phantom("Normal", 1)).save(content, "PNG")
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.png", "b.png"):
+            archive.writestr(name, content.getvalue())
+        start = archive.getinfo("a.png").header_offset + 30 + len("a.png")
+    damaged = bytearray((tmp_path / "scans.zip").read_bytes())
+    damaged[start : start + 40] = b"\xff" * 40
+    (tmp_path / "scans.zip").write_bytes(damaged)
+    first, second = predict_paths("phantom-cnn", [tmp_path / "scans.zip"])
+    assert "cannot read a.png from the zip" in first["error"]
+    assert "predicted" in second
+
+
+def test_a_picture_that_the_model_may_not_judge_is_refused_by_the_command_and_gets_no_numbers(
+    tmp_path: Path,
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    rows = predict_paths(
+        "phantom-cnn", [tmp_path], explain=tmp_path / "maps", table=tmp_path / "rows.csv"
+    )
+    assert [row["verdict"] for row in rows] == ["unreadable", "refused"]
+    assert "grain" in rows[1]["error"]
+    assert "probabilities" not in rows[1]
+    assert not (tmp_path / "maps").exists()
+    assert ",refused,,,,,,,," in (tmp_path / "rows.csv").read_text("utf-8")
+    with pytest.raises(ImageError, match="is not judged"):
+        report_file("phantom-cnn", tmp_path / "noise.png", tmp_path / "report.pdf")

@@ -1,0 +1,52 @@
+"""Many readers at once: all share one model, and each must get what one alone would."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from covidxr.models.store import LoadedModel
+from covidxr.prediction.cases import explain_case, predict_case, sample_phantom, stability_of_case
+from covidxr.prediction.loading import load_model
+from covidxr.records import CLASS_NAMES, GreyImage
+
+pytestmark = pytest.mark.usefixtures("phantom_models")
+
+SESSIONS, SECONDS = 8, 10
+METHODS = ("gradcam", "hirescam", "integrated-gradients")
+
+
+def answers(model: LoadedModel, image: GreyImage, method: str) -> tuple[object, ...]:
+    case = predict_case(model, image)
+    steady = stability_of_case(model, image)
+    heat = explain_case(model, image, case.predicted, method).heat
+    return dict(case.probabilities), case.refusals, steady, heat.tobytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_id", ["phantom-cnn", "lungs-cnn"])
+def test_eight_sessions_at_once_get_what_each_would_alone(
+    model_id: str, lungs_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))
+    model = load_model(model_id)
+    noise = np.random.default_rng(0).integers(0, 256, (80, 90), dtype=np.uint8)
+    images = [sample_phantom(name, seed) for seed in range(2) for name in CLASS_NAMES] + [noise]
+    asked = [(image, method) for image in images for method in METHODS]
+    alone = [answers(model, *question) for question in asked]
+    deadline = time.monotonic() + SECONDS
+
+    def session(number: int) -> int:
+        done = 0
+        while time.monotonic() < deadline:
+            i = (number * 7 + done) % len(asked)
+            assert answers(model, *asked[i]) == alone[i]
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(SESSIONS) as pool:
+        assert min(pool.map(session, range(SESSIONS))) > 0
