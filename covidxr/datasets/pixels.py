@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from covidxr.datasets.dataset import Dataset
 from covidxr.errors import DatasetError, ImageError
-from covidxr.images.radiograph import fit_to_square, read_image
+from covidxr.images.radiograph import fit_to_square
+from covidxr.images.reading import read_image
 from covidxr.records import GreyImage
 from covidxr.storage import new_folder, to_json, write_text
 

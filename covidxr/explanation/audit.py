@@ -33,7 +33,7 @@ from covidxr.explanation.localization import (
     shares_inside,
 )
 from covidxr.explanation.removal import areas
-from covidxr.images.radiograph import read_image
+from covidxr.images.reading import read_image
 from covidxr.lungs.crops import load_segmenter, lung_mask
 from covidxr.lungs.masks import resize_mask
 from covidxr.metrics.intervals import mean_interval

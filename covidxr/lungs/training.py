@@ -19,7 +19,7 @@ from covidxr.cards import CARD_SCHEMA_VERSION, SegmenterCard, SegmenterRecipe
 from covidxr.datasets.pixels import decode
 from covidxr.datasets.split_data import split_data
 from covidxr.errors import DatasetError
-from covidxr.images.radiograph import read_image
+from covidxr.images.reading import read_image
 from covidxr.lungs.masks import read_mask, resize_mask
 from covidxr.metrics.intervals import mean_interval
 from covidxr.models import store

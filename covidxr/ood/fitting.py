@@ -16,7 +16,7 @@ from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.split_data import SplitData, split_data
 from covidxr.errors import ConfigError, ImageError
 from covidxr.evaluation.stored import check_dataset
-from covidxr.images.radiograph import read_image
+from covidxr.images.reading import read_image
 from covidxr.lungs.crops import seen_pixels
 from covidxr.metrics.intervals import proportion_interval
 from covidxr.metrics.shortcuts import ranking_interval

@@ -20,7 +20,8 @@ from covidxr.datasets.pixels import Pixels, cache_folder, decode
 from covidxr.datasets.split_data import SplitData, split_data
 from covidxr.errors import DatasetError
 from covidxr.evaluation.stored import check_dataset
-from covidxr.images.radiograph import fit_to_square, read_image
+from covidxr.images.radiograph import fit_to_square
+from covidxr.images.reading import read_image
 from covidxr.lungs.crops import seen_pixels
 from covidxr.models.store import LoadedModel
 from covidxr.records import GreyImage
