@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from covidxr.config import cache_folder
 from covidxr.datasets.dataset import Dataset, Sample, digests, natural
 from covidxr.datasets.phantoms import MARKER
-from covidxr.datasets.pixels import cache_folder
 from covidxr.errors import ConfigError, DatasetError
 from covidxr.images.containers import open_files
 from covidxr.images.reading import SUFFIXES

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from covidxr.cards import GateFigures, ModelCard
+from covidxr.config import weights_folder
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.split_data import SplitData, split_data
 from covidxr.errors import ConfigError, ImageError
@@ -25,7 +26,7 @@ from covidxr.models.store import LoadedModel
 from covidxr.ood.feature_space import ACCEPTED, distances, fit_space
 from covidxr.ood.foreign_images import PHANTOM, foreign_pictures
 from covidxr.ood.image_stats import Look, look_of, measure_looks, plain_faults
-from covidxr.prediction.loading import load_model, weights_folder
+from covidxr.prediction.loading import load_model
 from covidxr.records import GreyImage, Interval, Scores
 
 if TYPE_CHECKING:

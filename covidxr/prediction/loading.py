@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import covidxr
+from covidxr.config import weights_folder
 from covidxr.models import store
 from covidxr.models.store import LoadedModel, ModelEntry
-
-
-def weights_folder() -> Path:
-    """Return where the models lie: COVIDXR_WEIGHTS, else `weights/` beside the package."""
-    return Path(
-        os.environ.get("COVIDXR_WEIGHTS") or Path(covidxr.__file__).resolve().parents[1] / "weights"
-    )
 
 
 def list_models() -> tuple[ModelEntry, ...]:

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from covidxr.cards import ModelCard
+from covidxr.config import cache_folder
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.duplicates import THUMBNAIL, near_duplicates
 from covidxr.datasets.neighbors import Neighbours, index_points
-from covidxr.datasets.pixels import Pixels, cache_folder, decode
+from covidxr.datasets.pixels import Pixels, decode
 from covidxr.datasets.split_data import SplitData, split_data
 from covidxr.errors import DatasetError
 from covidxr.evaluation.stored import check_dataset

@@ -18,8 +18,8 @@ from filelock import FileLock
 from PIL import Image
 from tqdm import tqdm
 
+from covidxr.config import cache_folder
 from covidxr.datasets.dataset import Dataset
-from covidxr.datasets.pixels import cache_folder
 from covidxr.errors import DatasetError, ImageError
 from covidxr.images.burned_in_text import count_letters
 from covidxr.images.quality import (
