@@ -160,9 +160,13 @@ def evaluate(
                     f"{name} at a prevalence of {own['prevalence']:.1%}: PPV {ppv}, NPV {npv}",
                     markup=False,
                 )
-        losses = {"nll": number, "brier": number, "ece": percent}
+        losses = {"nll": decimal, "brier": decimal, "ece": percent}
         before = [
-            [name, write(result["uncalibrated"][name]), write(result[name])]
+            [
+                name,
+                write(interval(result["uncalibrated"][name]), brief=True),
+                write(interval(result[name]), brief=True),
+            ]
             for name, write in losses.items()
         ]
         console.print(
