@@ -12,7 +12,7 @@ from PIL import Image
 
 from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
 from covidxr.config import weights_folder
-from covidxr.errors import ImageError
+from covidxr.errors import ImageError, ModelError
 from covidxr.explanation.settings import map_settings
 from covidxr.figures import MODEL_COLOURS, fit_screen
 from covidxr.images.metadata import LeftOut
@@ -128,12 +128,16 @@ def explain(card: ModelCard, picture: Picture, target: str, method: str = "") ->
     return kept[key]
 
 
-def lungs(picture: Picture) -> LungMask:
-    """Return the lungs of a picture, (256, 256) bool on its square, all false when none are found.
+def lungs_of(picture: Picture) -> LungMask | None:
+    """Return the lungs of an image, (256, 256) bool on its square; None without a segmenter.
 
-    Raises ImageError, and ModelError when no segmenter is stored.
+    All false where no lungs are found. Raises ImageError.
     """
-    return _lungs(read_segmenter_card(weights_folder()).weights_sha256, picture.sha256, picture)
+    try:
+        sha256 = read_segmenter_card(weights_folder()).weights_sha256
+        return _lungs(sha256, picture.sha256, picture)
+    except ModelError:
+        return None
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

@@ -10,12 +10,11 @@ import numpy as np
 import streamlit as st
 
 from covidxr.app import numbers
-from covidxr.app.cache import Case, Picture, explain, judge
-from covidxr.app.evaluate.sections import choose_class, draw_curves
+from covidxr.app.cache import Case, Picture, explain, judge, lungs_of
+from covidxr.app.curves import choose_class, draw_curves
 from covidxr.app.frame import literal, show_error
+from covidxr.app.input_check import rejected
 from covidxr.app.notice import accepted
-from covidxr.app.predict.answer import refused
-from covidxr.app.predict.heat import lungs_of
 from covidxr.app.viewer import gallery, read_sample
 from covidxr.app.widgets import SUFFIXES, chart, ink, no_models, stored_models
 from covidxr.cards import METHOD_TITLES, ModelCard
@@ -355,7 +354,7 @@ def one_picture(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
             continue
         with place:
             st.markdown(f"**{literal(card.model_id)}**")
-            if refused(card, picture, case):
+            if rejected(card, picture, case):
                 continue
             st.markdown(literal(verdict(case.prediction)))
             attribution = explain(card, picture, target, method)

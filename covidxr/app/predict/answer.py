@@ -6,6 +6,7 @@ import streamlit as st
 
 from covidxr.app.cache import Case, Picture
 from covidxr.app.frame import literal
+from covidxr.app.input_check import rejected
 from covidxr.app.predict.exports import exports
 from covidxr.app.predict.heat import heat_panel
 from covidxr.app.predict.left_out import left_out
@@ -79,7 +80,7 @@ def _shown_anyway(card: ModelCard, picture: Picture, case: Case) -> bool:
     """Show the picture and why the model may not judge it; true where the reader wants to see the answer all the same."""
     left, right = st.columns([2, 5], gap="medium")
     with left:
-        hidden = refused(card, picture, case)
+        hidden = rejected(card, picture, case)
         if hidden:
             for warning in case.warnings:
                 st.warning(literal(warning))
@@ -114,17 +115,3 @@ def _sentences(card: ModelCard, case: Case) -> None:
     for said in sentences:
         if said:
             st.markdown(literal(said[0]).replace(" \\%", "\u00a0%"), help=literal(said[1]))
-
-
-def refused(card: ModelCard, picture: Picture, case: Case) -> bool:
-    """Say why the model may not judge a picture, if it may not; false where it may, or the reader wants to see the answer."""
-    if not case.prediction.refusals:
-        return False
-    sentence, worth = gate_sentence(card, case.prediction)
-    st.warning(literal(sentence), icon=":material/block:")
-    if card.gate:
-        st.caption(literal(worth))
-    key = f"show anyway {card.model_id} {picture.sha256}"
-    return not st.toggle(
-        "Show anyway", key=key, help="What a model says of such a picture deserves no belief."
-    )

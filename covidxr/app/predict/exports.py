@@ -14,8 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import covidxr
-from covidxr.app.cache import Case, Picture
-from covidxr.app.predict.heat import lungs_of
+from covidxr.app.cache import Case, Picture, lungs_of
 from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.figures import heat_overlay
 from covidxr.prediction.report import report_case

@@ -6,11 +6,10 @@ import hashlib
 
 import streamlit as st
 
-from covidxr.app.cache import Case, Picture, explain, lungs
+from covidxr.app.cache import Case, Picture, explain, lungs_of
 from covidxr.app.frame import literal
 from covidxr.app.lightbox import Pane, Sheet, lightbox, png, sheet
 from covidxr.cards import METHOD_TITLES, ModelCard
-from covidxr.errors import ModelError
 from covidxr.explanation.localization import map_facts
 from covidxr.explanation.settings import map_settings
 from covidxr.figures import contour_layer, heat_layer, layer_size, on_native_grid, outline_layer
@@ -135,14 +134,6 @@ def _layers(
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _outline(lungs_sha256: str, shape: tuple[int, int], _lungs: LungMask) -> bytes:
     return png(outline_layer(_lungs, *layer_size(*shape)))
-
-
-def lungs_of(picture: Picture) -> LungMask | None:
-    """Return the lungs of a picture; None where no segmenter is stored."""
-    try:
-        return lungs(picture)
-    except ModelError:
-        return None
 
 
 def _say_where(attribution: Attribution, found: LungMask | None, named: bool) -> None:
