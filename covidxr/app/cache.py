@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,8 @@ from PIL import Image
 
 from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
 from covidxr.config import weights_folder
+from covidxr.datasets.dataset import Dataset
+from covidxr.datasets.splits import SplitData
 from covidxr.errors import ImageError, ModelError
 from covidxr.explanation.settings import map_settings
 from covidxr.figures import MODEL_COLOURS, fit_screen
@@ -32,6 +35,29 @@ if TYPE_CHECKING:
 QUICK_METHODS = ("gradcam", "hirescam")
 """Those that pass the network once; the others do so dozens of times."""
 _SLOW_MAPS = 16
+
+
+def _dataset_identity(dataset: Dataset) -> tuple[str, str, int]:
+    return str(dataset.path), dataset.state, len(dataset.samples)
+
+
+HASH_FUNCS: dict[str | type[Any], Callable[[Any], Any]] = {
+    Dataset: _dataset_identity,
+    SplitData: lambda data: (_dataset_identity(data.dataset), data.split.plan),
+    # By name, since pages without an audit need not import it.
+    "covidxr.datasets.audit.dataset_audit.Audit": lambda audit: _dataset_identity(audit.dataset),
+    ModelCard: lambda card: (
+        card.model_id,
+        card.weights_sha256,
+        card.created,
+        card.external,
+        card.dataset_fingerprint,
+    ),
+}
+"""What identifies a parameter of a cached function, for its `hash_funcs`.
+
+A card is identified by the weights and predictions that it was stored with.
+"""
 
 
 @dataclass(frozen=True, slots=True)

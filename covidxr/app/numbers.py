@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
+from covidxr.app.cache import HASH_FUNCS
 from covidxr.cards import ModelCard, ThresholdFigures
 from covidxr.evaluation.results import ModelEvaluation, evaluate_stored, evaluation_json
 from covidxr.evaluation.stored import compare_stored, stored_predictions
@@ -28,24 +28,8 @@ from covidxr.metrics.curves import Points, precision_recall_points, roc_points
 from covidxr.records import Interval, Predictions
 from covidxr.storage import defused
 
-F = TypeVar("F", bound=Callable[..., object])
 
-
-def _kept(entries: int, spinner: str | bool = False) -> Callable[[F], F]:
-    """Keep a function's results; a card stands for the weights and predictions that it was stored with."""
-    identity: dict[str | type, Callable[[Any], Any]] = {
-        ModelCard: lambda card: (
-            card.model_id,
-            card.weights_sha256,
-            card.created,
-            card.external,
-            card.dataset_fingerprint,
-        )
-    }
-    return st.cache_resource(max_entries=entries, show_spinner=spinner, hash_funcs=identity)  # type: ignore[return-value]
-
-
-@_kept(8)
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=HASH_FUNCS)
 def _test_samples(card: ModelCard) -> tuple[Predictions, Predictions]:
     """What a model said of its test samples, before and after temperature scaling."""
     raw = stored_predictions(card.model_id, card.external)[1].take("test")
@@ -57,7 +41,7 @@ def test_predictions(card: ModelCard) -> Predictions:
     return _test_samples(card)[1]
 
 
-@_kept(8)
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=HASH_FUNCS)
 def rows(card: ModelCard) -> dict[str, int]:
     """Return the row of each test sample."""
     return {sample: row for row, sample in enumerate(test_predictions(card).samples)}
@@ -81,13 +65,21 @@ def scores_of(card: ModelCard, sample: str) -> npt.NDArray[np.float64]:
     return scores
 
 
-@_kept(8, "Working out the figures and their intervals: a second or two, once…")
+@st.cache_resource(
+    max_entries=8,
+    show_spinner="Computing metrics…",
+    hash_funcs=HASH_FUNCS,
+)
 def evaluation(card: ModelCard) -> ModelEvaluation:
     """Return all figures of a model on its test split."""
     return evaluate_stored(*stored_predictions(card.model_id, card.external))
 
 
-@_kept(8, "Testing every pair of models: a few seconds, once…")
+@st.cache_resource(
+    max_entries=8,
+    show_spinner="Testing every pair of models: a few seconds, once…",
+    hash_funcs=HASH_FUNCS,
+)
 def comparison(cards: Sequence[ModelCard], intersect: bool) -> Comparison:
     """Return the paired tests between models. Raises ConfigError when their test samples differ and `intersect` is false."""
     return compare_stored(
@@ -95,7 +87,7 @@ def comparison(cards: Sequence[ModelCard], intersect: bool) -> Comparison:
     )
 
 
-@_kept(32)
+@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=HASH_FUNCS)
 def reliability(card: ModelCard, class_index: int) -> tuple[ReliabilityCurve, ReliabilityCurve]:
     """Return one class's reliability on test before and after temperature scaling."""
     before, after = (
@@ -105,14 +97,14 @@ def reliability(card: ModelCard, class_index: int) -> tuple[ReliabilityCurve, Re
     return before, after
 
 
-@_kept(32)
+@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=HASH_FUNCS)
 def roc(card: ModelCard, class_index: int) -> Points:
     """Return one class's ROC curve on test."""
     part = test_predictions(card)
     return roc_points(part.y_true, part.y_score, class_index)
 
 
-@_kept(32)
+@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=HASH_FUNCS)
 def precision_recall(card: ModelCard, class_index: int) -> Points:
     """Return one class's precision-recall curve on test."""
     part = test_predictions(card)

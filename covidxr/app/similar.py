@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
 import streamlit as st
 
-from covidxr.app.cache import Picture, load
+from covidxr.app.cache import HASH_FUNCS, Picture, load
 from covidxr.app.frame import literal, show_error
 from covidxr.app.viewer import read_sample
+from covidxr.app.widgets import progress
 from covidxr.cards import ModelCard
 from covidxr.datasets.dataset import Dataset
 from covidxr.errors import CovidxrError
@@ -27,9 +25,6 @@ from covidxr.prediction.similar import (
 from covidxr.records import display_name
 
 _TILE_EDGE = 512
-_BY_STATE: dict[str | type[Any], Callable[[Any], Any]] = {
-    Dataset: lambda dataset: (str(dataset.path), dataset.state)
-}
 
 
 def similar_section(card: ModelCard, picture: Picture, dataset: Dataset | None) -> None:
@@ -101,17 +96,8 @@ def distance_caption(known: TrainingFeatures) -> str:
 
 
 def _prepare(card: ModelCard, dataset: Dataset) -> None:
-    """Work the features out, with a progress bar."""
-    bar, started = st.progress(0.0, "Opening the training pictures…"), time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        left = (time.monotonic() - started) / done * (total - done)
-        how_long = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
-        bar.progress(
-            done / total, f"{done:,} of {total:,} training pictures seen, about {how_long} left"
-        )
-
-    features_of(load(card.model_id, card.weights_sha256), dataset, show)
+    with progress("Computing embeddings of the training images") as watch:
+        features_of(load(card.model_id, card.weights_sha256), dataset, watch)
 
 
 def _summary(cases: tuple[SimilarCase, ...]) -> str:
@@ -148,13 +134,13 @@ def _tile(dataset: Dataset, case: SimilarCase) -> None:
 @st.cache_resource(
     max_entries=2,
     show_spinner="Opening the training pictures: a few seconds, once…",
-    hash_funcs=_BY_STATE,
+    hash_funcs=HASH_FUNCS,
 )
 def _features(model_id: str, weights_sha256: str, dataset: Dataset) -> TrainingFeatures:
     return features_of(load(model_id, weights_sha256), dataset)
 
 
-@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=_BY_STATE)
+@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=HASH_FUNCS)
 def _cases_of_picture(
     model_id: str, weights_sha256: str, dataset: Dataset, picture_sha256: str, _picture: Picture
 ) -> tuple[SimilarCase, ...]:
@@ -164,7 +150,7 @@ def _cases_of_picture(
     )
 
 
-@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=_BY_STATE)
+@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=HASH_FUNCS)
 def _cases_of_file(
     model_id: str, weights_sha256: str, dataset: Dataset, file: str
 ) -> tuple[SimilarCase, ...]:

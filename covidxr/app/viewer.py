@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from covidxr.app import numbers
-from covidxr.app.cache import Picture, explain
+from covidxr.app.cache import HASH_FUNCS, Picture, explain
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
 from covidxr.config import variable
@@ -66,7 +66,7 @@ def opened_dataset(path: str) -> Dataset:
 @st.cache_resource(
     max_entries=256,
     show_spinner=False,
-    hash_funcs={Dataset: lambda dataset: (str(dataset.path), dataset.state)},
+    hash_funcs=HASH_FUNCS,
 )
 def read_sample(dataset: Dataset, file: str) -> Picture:
     """Return a dataset's picture as if it had been dropped on the page."""

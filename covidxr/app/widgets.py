@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import streamlit as st
 
@@ -10,7 +12,7 @@ from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
 from covidxr.config import weights_folder
 from covidxr.evaluation.stored import external_tests, stored_predictions
-from covidxr.formatting import percent, whole_percent
+from covidxr.formatting import duration, percent, whole_percent
 from covidxr.models.architectures import architecture_title
 from covidxr.models.store import ModelEntry
 from covidxr.prediction.loading import list_models
@@ -18,6 +20,9 @@ from covidxr.reports.sentences import gate_worth
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
 """Names of files that the pages take; what is in them decides whether they are read."""
+
+_REDRAWN = 0.2
+"""Seconds between two updates of a progress bar."""
 
 
 def ink() -> str:
@@ -29,6 +34,33 @@ def chart(name: str) -> dict[str, object]:
     """Leave a chart one button: the picture as a file of that name."""
     file = {"format": "svg", "filename": name}
     return {"displaylogo": False, "modeBarButtons": [["toImage"]], "toImageButtonOptions": file}
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar with the time left; it is removed at the end.
+
+    Args:
+        title: What is done, such as `Analyzing images`.
+
+    Yields:
+        A function to be told how many of how many steps are done, as often as one likes.
+    """
+    bar, started = st.empty(), time.monotonic()
+    bar.progress(0.0, f"{title}…")
+    drawn = started
+
+    def watch(done: int, total: int) -> None:
+        nonlocal drawn
+        now = time.monotonic()
+        if done and now - drawn > _REDRAWN:
+            drawn, left = now, duration((now - started) / done * (total - done))
+            bar.progress(done / total, f"{title}: {done:,} of {total:,}, about {left} left")
+
+    try:
+        yield watch
+    finally:
+        bar.empty()
 
 
 def stored_models() -> tuple[ModelEntry, ...]:
