@@ -1,4 +1,4 @@
-"""Home: the models that are here, and what to do when there are none."""
+"""Home: the stored models, and what to do without any."""
 
 import pytest
 
@@ -6,7 +6,7 @@ import pytest
 def test_without_models_it_says_how_to_get_one(open_page, tmp_path, texts):
     app = open_page("pages/home.py", tmp_path / "none")
     assert not app.exception
-    assert "no model" in texts(app)
+    assert "No model available" in texts(app)
     assert app.code[0].value.startswith("python -m covidxr train")
     assert not app.dataframe
 

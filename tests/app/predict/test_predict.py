@@ -1,4 +1,4 @@
-"""Predict: what a reader gets for good, bad and hostile files."""
+"""Predict: good, bad and hostile files."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def upload(app, *files):
 def test_without_models_it_says_how_to_get_one(open_page, tmp_path, texts):
     app = open_page(PAGE, tmp_path / "none")
     assert not app.exception
-    assert "no model" in texts(app)
+    assert "No model available" in texts(app)
     assert not app.file_uploader
 
 
@@ -50,18 +50,18 @@ def test_an_empty_page_offers_phantoms(open_page, phantom_model_folder):
 
 
 @pytest.mark.slow
-def test_a_radiograph_gets_verdict_overlay_and_warning(open_page, phantom_model_folder, png):
+def test_a_radiograph_gets_prediction_heat_map_and_warning(open_page, phantom_model_folder, png):
     app = upload(open_page(PAGE, phantom_model_folder), ("case.png", png("COVID")))
     assert not app.exception
     assert "%" in app.subheader[0].value
     assert app.markdown[1].value.startswith("At 90\u00a0% coverage\\: ")
     assert "synthetic phantoms" in app.warning[0].value
-    picture, overlay = panes(app)
-    assert picture["caption"] == "case.png"
+    image, overlay = panes(app)
+    assert image["caption"] == "case.png"
     assert "11 x 11 grid: each cell covers 1/121 of what the model sees" in overlay["caption"]
     of = {widget.label: widget for widget in app.selectbox}
-    other = next(name for name in CLASS_NAMES if name != of["Why"].value)
-    of["Why"].set_value(other).run()
+    other = next(name for name in CLASS_NAMES if name != of["Explain class"].value)
+    of["Explain class"].set_value(other).run()
     assert display_name(other) in panes(app)[1]["caption"]
     assert any("has not been measured" in text.value for text in app.markdown)
     assert any("No lung segmenter is stored" in text.value for text in app.caption)
@@ -91,7 +91,7 @@ def test_the_prediction_set_is_one_plain_sentence():
 
 
 @pytest.mark.slow
-def test_a_picture_that_is_not_square_says_what_was_added(open_page, phantom_model_folder, png):
+def test_an_image_that_is_not_square_reports_its_padding(open_page, phantom_model_folder, png):
     app = upload(open_page(PAGE, phantom_model_folder), ("wide.png", png("Normal", (400, 300))))
     assert "not square" in panes(app)[0]["caption"]
 
@@ -113,9 +113,9 @@ def test_one_bad_file_is_not_the_end_of_the_rest(open_page, phantom_model_folder
     app = upload(open_page(PAGE, phantom_model_folder), *files)
     assert not app.exception
     table = app.dataframe[0].value
-    assert list(table["Picture"]) == ["one.png", "two.png", "bad.png"]
-    assert table["Verdict"][2] == "Cannot be read"
-    assert "it is not a PNG" in table["Note"][2]
+    assert list(table["Image"]) == ["one.png", "two.png", "bad.png"]
+    assert table["Prediction"][2] == "Unreadable"
+    assert "it is not a PNG" in table["Remarks"][2]
     assert table["Probability"].isna().tolist() == [False, False, True]
     assert len(panes(app)) == 2
 
@@ -131,7 +131,7 @@ def test_a_hostile_name_stays_text(open_page, phantom_model_folder, png):
 
 
 @pytest.mark.slow
-def test_a_foreign_picture_is_not_judged_unless_asked(open_page, phantom_model_folder, png):
+def test_an_ood_image_is_not_analyzed_unless_asked(open_page, phantom_model_folder, png):
     content = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)).save(
         content, "PNG"
@@ -146,7 +146,7 @@ def test_a_foreign_picture_is_not_judged_unless_asked(open_page, phantom_model_f
 
 
 @pytest.mark.slow
-def test_a_gate_that_the_audit_fits_meanwhile_is_asked_at_once(
+def test_a_detector_that_an_audit_fits_meanwhile_is_used_at_once(
     open_page, phantom_model_folder, png, tmp_path
 ):
     shutil.copytree(phantom_model_folder, tmp_path / "weights")
