@@ -27,8 +27,7 @@ from covidxr.prediction.loading import load_model
 from covidxr.prediction.log import log_use
 from covidxr.prediction.worklist import WorklistRow, list_pictures, score_pictures, worklist_csv
 from covidxr.records import Attribution, CasePrediction, GreyImage, Stability
-from covidxr.reports.heat_maps import trust_sentences
-from covidxr.reports.sentences import prediction_set
+from covidxr.reports.sentences import prediction_set, trust_sentences
 from covidxr.storage import write_bytes, write_text
 
 read_picture = read_image
