@@ -219,9 +219,9 @@ class _Paper(FPDF):
         )
         data = "synthetic phantoms, not radiographs" if card.synthetic else card.dataset_name
         n_train = sum(card.class_counts.get("train", {}).values())
-        self._heading("The model")
+        self._heading("Model")
         facts = {
-            "Model": card.model_id,
+            "Model ID": card.model_id,
             "Network": f"{report.network}, input {size} x {size} px",
             "Trained on": f"{data}, {n_train:,} images",
             "Test set": f"{measured}, n = {n:,}" if measured else "not evaluated",
@@ -246,7 +246,9 @@ class _Paper(FPDF):
 
     def _legible(self, text: str) -> str:
         """The text with characters that the font lacks replaced, and control characters removed."""
-        return "".join(_letter(one, self._known) for one in unicodedata.normalize("NFC", text))
+        text = "".join(_letter(one, self._known) for one in unicodedata.normalize("NFC", text))
+        # Keeps `n = 66` on one line.
+        return text.replace(" = ", "\u00a0=\u00a0")
 
     def _heading(self, text: str) -> None:
         self.ln(1.2)
