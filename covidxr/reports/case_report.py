@@ -176,8 +176,8 @@ class _Paper(FPDF):
             top = self.get_y()
             self._style(9 if row > 4 else 7, bold=name == report.prediction.predicted)
             self.cell(_NAMES, row, self._fitting(display_name(name), _NAMES - 3))
-            for share, colour in ((1.0, _TRACK), (p, CLASS_COLOURS.get(name, OTHER_CLASS))):
-                self.set_fill_color(colour)
+            for share, color in ((1.0, _TRACK), (p, CLASS_COLOURS.get(name, OTHER_CLASS))):
+                self.set_fill_color(color)
                 self.rect(_MARGIN + _NAMES, top + row * 0.18, track * share, row * 0.64, style="F")
             self.set_x(_MARGIN + _NAMES + track)
             self.cell(
@@ -234,11 +234,9 @@ class _Paper(FPDF):
         for key, text in facts.items():
             self._fact(key, text if key == "Limitations" else _cut(text))
 
-    def _paragraph(
-        self, text: str, size: float = 9, colour: str = _INK, bold: bool = False
-    ) -> None:
+    def _paragraph(self, text: str, size: float = 9, color: str = _INK, bold: bool = False) -> None:
         """Write a text over as many lines as it needs."""
-        self._style(size, colour, bold)
+        self._style(size, color, bold)
         self.multi_cell(
             _WIDTH, size * 0.49, self._legible(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT
         )
@@ -294,9 +292,9 @@ class _Paper(FPDF):
             text = text[:-1]
         return text + "…"
 
-    def _style(self, size: float, colour: str = _INK, bold: bool = False) -> None:
+    def _style(self, size: float, color: str = _INK, bold: bool = False) -> None:
         self.set_font(_FONT, "B" if bold else "", size)
-        self.set_text_color(colour)
+        self.set_text_color(color)
 
 
 def _letter(letter: str, known: Collection[int]) -> str:

@@ -54,12 +54,12 @@ def case_report_dicom(report: CaseReport) -> dict[str, bytes]:
             'pip install "covidxr[dicom]" and try again'
         )
     study = _new_uid()
-    picture = _picture(report, study)
-    files = {PICTURE: picture, FINDINGS: _findings(report, picture), PAGE: _page(report, picture)}
+    image = _image(report, study)
+    files = {PICTURE: image, FINDINGS: _findings(report, image), PAGE: _page(report, image)}
     return {name: _bytes(dataset, report.created) for name, dataset in files.items()}
 
 
-def _picture(report: CaseReport, study: str) -> Dataset:
+def _image(report: CaseReport, study: str) -> Dataset:
     from highdicom.sc import SCImage
 
     dataset = SCImage(
@@ -79,7 +79,7 @@ def _picture(report: CaseReport, study: str) -> Dataset:
     return dataset
 
 
-def _findings(report: CaseReport, picture: Dataset) -> Dataset:
+def _findings(report: CaseReport, image: Dataset) -> Dataset:
     from highdicom import sr
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
@@ -112,15 +112,13 @@ def _findings(report: CaseReport, picture: Dataset) -> Dataset:
             )
             for name, p in report.prediction.probabilities.items()
         ],
-        source_images=[
-            sr.SourceImageForMeasurementGroup(picture.SOPClassUID, picture.SOPInstanceUID)
-        ],
+        source_images=[sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)],
     )
     content = sr.MeasurementReport(
         sr.ObservationContext(observer_device_context=sr.ObserverContext(codes.DCM.Device, device)),
         codes.SCT.ChestImaging,
         [group],
-        referenced_images=[picture],
+        referenced_images=[image],
     )
     found = set_sentence(card, report.prediction)
     texts = [
@@ -137,10 +135,10 @@ def _findings(report: CaseReport, picture: Dataset) -> Dataset:
         sr.TextContentItem(name, _encodable(text), "CONTAINS") for name, text in texts
     )
     common = _common(report, "Structured report")
-    return sr.ComprehensiveSR([picture], content, series_number=2, is_complete=True, **common)
+    return sr.ComprehensiveSR([image], content, series_number=2, is_complete=True, **common)
 
 
-def _page(report: CaseReport, picture: Dataset) -> Dataset:
+def _page(report: CaseReport, image: Dataset) -> Dataset:
     from highdicom.base import SOPClass
     from pydicom import Dataset
     from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
@@ -149,11 +147,11 @@ def _page(report: CaseReport, picture: Dataset) -> Dataset:
 
     pdf, source = case_report_pdf(report), Dataset()
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = (
-        picture.SOPClassUID,
-        picture.SOPInstanceUID,
+        image.SOPClassUID,
+        image.SOPInstanceUID,
     )
     dataset = SOPClass(
-        study_instance_uid=picture.StudyInstanceUID,
+        study_instance_uid=image.StudyInstanceUID,
         series_number=3,
         sop_class_uid=EncapsulatedPDFStorage,
         modality="DOC",

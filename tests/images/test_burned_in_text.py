@@ -34,11 +34,11 @@ def large() -> GreyImage:
 
 def named(image: GreyImage, pixels: int, place: tuple[int, int]) -> GreyImage:
     """White text on a black box, as devices write it."""
-    picture, font = Image.fromarray(image), ImageFont.truetype(FONT, pixels)
-    canvas = ImageDraw.Draw(picture)
+    drawn, font = Image.fromarray(image), ImageFont.truetype(FONT, pixels)
+    canvas = ImageDraw.Draw(drawn)
     canvas.rectangle(canvas.textbbox(place, "DOE JANE 1961", font), 0)
     canvas.text(place, "DOE JANE 1961", 255, font)
-    return np.asarray(picture)
+    return np.asarray(drawn)
 
 
 @pytest.mark.parametrize("pixels", [20, 40, 80])

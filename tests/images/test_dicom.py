@@ -174,9 +174,9 @@ def test_deep_images_are_scaled_without_their_padding() -> None:
 
 
 def test_color_becomes_its_luminance() -> None:
-    colour = np.zeros((40, 40, 3), dtype=np.uint8)
-    colour[..., 0] = 255
-    assert (read_image(dicom(colour, 8), "x") == 76).all()  # ITU-R 601: 0.299 * 255
+    color = np.zeros((40, 40, 3), dtype=np.uint8)
+    color[..., 0] = 255
+    assert (read_image(dicom(color, 8), "x") == 76).all()  # ITU-R 601: 0.299 * 255
 
 
 @pytest.mark.parametrize(
@@ -215,14 +215,14 @@ def test_transfer_syntaxes_give_the_same_image() -> None:
     assert plain.std() > 10
     for name in ("implicit", "bigendian", "RLE", "jpeg_ls_lossless", "jp2klossless"):
         assert np.array_equal(read_image(package_file(f"MR_small_{name}.dcm"), name), plain)
-    colours = read_image(package_file("SC_rgb_rle.dcm"), "x").astype(int)
+    colors = read_image(package_file("SC_rgb_rle.dcm"), "x").astype(int)
     # Lossy.
     for name in (
         "SC_rgb_jpeg_dcmtk.dcm",
         "SC_rgb_dcmtk_+eb+cy+s2.dcm",
         "SC_ybr_full_422_uncompressed.dcm",
     ):
-        assert np.abs(read_image(package_file(name), name) - colours).mean() < 2
+        assert np.abs(read_image(package_file(name), name) - colors).mean() < 2
 
 
 @pytest.mark.parametrize(
@@ -276,12 +276,12 @@ def test_compression_by_pydicom_keeps_the_image(syntax: UID) -> None:
 )
 @settings(max_examples=40, deadline=None)
 def test_windows_agree_with_pydicom(
-    seed: int, slope: float, intercept: int, centre: float, width: float, form: str, signed: bool
+    seed: int, slope: float, intercept: int, center: float, width: float, form: str, signed: bool
 ) -> None:
     low, high = (-2000, 2000) if signed else (0, 4000)
     stored = np.random.default_rng(seed).integers(low, high, (32, 32))
     tags = {"RescaleSlope": f"{slope:.6f}", "RescaleIntercept": intercept, "VOILUTFunction": form}
-    tags |= {"WindowCenter": f"{centre:.4f}", "WindowWidth": f"{width:.4f}"}
+    tags |= {"WindowCenter": f"{center:.4f}", "WindowWidth": f"{width:.4f}"}
     content = dicom(stored, PixelRepresentation=int(signed), **tags)
     dataset = dcmread(io.BytesIO(content))
     modality = apply_modality_lut(dataset.pixel_array, dataset)
@@ -325,9 +325,9 @@ def test_the_header_can_reject_an_image_or_add_a_warning(
 
 
 def test_burned_in_annotation_is_not_trusted() -> None:
-    picture = Image.new("L", (300, 300), 90)
-    ImageDraw.Draw(picture).text((20, 20), "DOE JANE 1961", fill=255)
-    found = read_radiograph(dicom(np.asarray(picture), 8, BurnedInAnnotation="NO"), "x").warnings
+    image = Image.new("L", (300, 300), 90)
+    ImageDraw.Draw(image).text((20, 20), "DOE JANE 1961", fill=255)
+    found = read_radiograph(dicom(np.asarray(image), 8, BurnedInAnnotation="NO"), "x").warnings
     assert any("burned-in text" in sentence for sentence in found)
 
 

@@ -38,24 +38,24 @@ def seeds() -> dict[str, list[bytes]]:
     grey = np.add.outer(np.arange(48), np.arange(64)).astype(np.uint8) + random.integers(
         0, 40, (48, 64), dtype=np.uint8
     )
-    deep, colour = (
+    deep, color = (
         Image.fromarray(grey.astype(np.uint16) * 200),
         Image.fromarray(grey).convert("RGB"),
     )
     made: dict[str, list[bytes]] = {"PNG": [], "JPEG": [], "TIFF": []}
-    for kind, pictures, options in (
-        ("PNG", (Image.fromarray(grey), deep, colour.quantize(16)), ({},)),
-        ("JPEG", (Image.fromarray(grey), colour), ({}, {"progressive": True})),
+    for kind, images, options in (
+        ("PNG", (Image.fromarray(grey), deep, color.quantize(16)), ({},)),
+        ("JPEG", (Image.fromarray(grey), color), ({}, {"progressive": True})),
         (
             "TIFF",
             (Image.fromarray(grey), deep),
             ({}, {"compression": "tiff_lzw"}, {"compression": "tiff_adobe_deflate"}),
         ),
     ):
-        for picture in pictures:
+        for image in images:
             for option in options:
                 content = io.BytesIO()
-                picture.save(content, kind, **option)
+                image.save(content, kind, **option)
                 made[kind].append(content.getvalue())
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
@@ -100,9 +100,9 @@ def read(content: bytes) -> None:
     from covidxr.prediction.worklist import list_pictures
 
     with ExitStack() as stack:
-        for picture in list_pictures([("upload", content)], stack):
+        for image in list_pictures([("upload", content)], stack):
             try:
-                found = read_radiograph(picture.read(), picture.name)
+                found = read_radiograph(image.read(), image.name)
             except CovidxrError:
                 continue
             assert found.image.dtype == np.uint8

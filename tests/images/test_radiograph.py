@@ -17,9 +17,9 @@ RAMP = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8) * 2
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 60)).astype(np.uint8)
 
 
-def encode(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format=kind, **options)
+    image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
 
@@ -50,9 +50,9 @@ def test_color_with_equal_channels_is_their_gray_value() -> None:
 
 
 def test_a_palette_image_becomes_its_luminance() -> None:
-    picture = Image.fromarray((RAMP > 80).astype(np.uint8), mode="P")
-    picture.putpalette([255, 0, 0, 255, 255, 255] + [0] * 762)
-    grey = read_image(encode(picture), "x")
+    image = Image.fromarray((RAMP > 80).astype(np.uint8), mode="P")
+    image.putpalette([255, 0, 0, 255, 255, 255] + [0] * 762)
+    grey = read_image(encode(image), "x")
     assert set(np.unique(grey)) == {76, 255}  # ITU-R 601: 0.299 * 255 = 76
 
 
@@ -141,8 +141,8 @@ def test_padding_is_centered(height: int, width: int, expected: tuple[int, int, 
 
 
 def test_fit_to_square_keeps_the_aspect_ratio_and_crops_nothing() -> None:
-    picture = np.full((100, 200), 255, dtype=np.uint8)
-    square = fit_to_square(picture, 64)
+    image = np.full((100, 200), 255, dtype=np.uint8)
+    square = fit_to_square(image, 64)
     assert square.shape == (64, 64)
     rows = square[:, 32]
     # 100 of 200 rows are image: 32 of 64, between rows 16 and 48.
@@ -153,8 +153,8 @@ def test_fit_to_square_keeps_the_aspect_ratio_and_crops_nothing() -> None:
 
 
 def test_a_square_of_the_right_size_is_unchanged() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
-    assert np.array_equal(fit_to_square(picture, 64), picture)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    assert np.array_equal(fit_to_square(image, 64), image)
 
 
 def test_reduction_is_antialiased() -> None:
@@ -165,7 +165,7 @@ def test_reduction_is_antialiased() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "kind", "bits"),
+    ("image", "kind", "bits"),
     [
         (Image.fromarray(RAMP), "JPEG", 8),
         (Image.fromarray(RAMP.astype(np.uint16) * 9), "PNG", 16),
@@ -173,8 +173,8 @@ def test_reduction_is_antialiased() -> None:
         (Image.fromarray(RAMP > 50), "PNG", 1),
     ],
 )
-def test_format_and_bit_depth_are_reported(picture: Image.Image, kind: str, bits: int) -> None:
-    found = read_radiograph(encode(picture, kind), "x")
+def test_format_and_bit_depth_are_reported(image: Image.Image, kind: str, bits: int) -> None:
+    found = read_radiograph(encode(image, kind), "x")
     assert (found.format, found.bits, found.refusals, found.dropped) == (kind, bits, (), ())
 
 

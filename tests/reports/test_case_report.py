@@ -210,15 +210,15 @@ def test_bars_are_as_long_as_the_probabilities() -> None:
     assert _width(page, "#D55E00") / track == pytest.approx(0.7449, abs=0.01)
 
 
-def _width(page: np.ndarray, colour: str) -> int:
+def _width(page: np.ndarray, color: str) -> int:
     """Pixels of a color in the middle row of the orange bar."""
     orange = np.flatnonzero((np.abs(page - _rgb("#D55E00")).max(axis=2) < 4).sum(axis=1) > 100)
     row = page[(orange[0] + orange[-1]) // 2]
-    return int((np.abs(row - _rgb(colour)).max(axis=1) < 4).sum())
+    return int((np.abs(row - _rgb(color)).max(axis=1) < 4).sum())
 
 
-def _rgb(colour: str) -> np.ndarray:
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+def _rgb(color: str) -> np.ndarray:
+    return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
 
 
 @pytest.mark.parametrize("shape", [(300, 100), (100, 300), (2000, 1500)])

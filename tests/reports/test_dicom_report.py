@@ -119,7 +119,7 @@ def test_the_report_contains_the_prediction_and_is_unverified(
 
 
 def test_the_files_form_a_new_study(files: dict[str, Dataset]) -> None:
-    picture, found, page = files[PICTURE], files[FINDINGS], files[PAGE]
+    image, found, page = files[PICTURE], files[FINDINGS], files[PAGE]
     assert len({one.StudyInstanceUID for one in files.values()}) == 1
     assert (
         len(
@@ -128,7 +128,7 @@ def test_the_files_form_a_new_study(files: dict[str, Dataset]) -> None:
         )
         == 6
     )
-    own = picture.SOPInstanceUID
+    own = image.SOPInstanceUID
     assert {
         item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
         for item in items(found)
@@ -141,16 +141,16 @@ def test_the_files_form_a_new_study(files: dict[str, Dataset]) -> None:
     )
     assert [one.ReferencedSOPInstanceUID for one in evidence] == [own]
     assert page.SourceInstanceSequence[0].ReferencedSOPInstanceUID == own
-    assert written(case())[PICTURE].StudyInstanceUID != picture.StudyInstanceUID
+    assert written(case())[PICTURE].StudyInstanceUID != image.StudyInstanceUID
 
 
 def test_image_and_page_are_stored_unchanged(files: dict[str, Dataset], report: CaseReport) -> None:
-    picture, page = files[PICTURE], files[PAGE]
-    assert (picture.SOPClassUID, page.SOPClassUID) == (
+    image, page = files[PICTURE], files[PAGE]
+    assert (image.SOPClassUID, page.SOPClassUID) == (
         SecondaryCaptureImageStorage,
         EncapsulatedPDFStorage,
     )
-    assert np.array_equal(picture.pixel_array, report.image)
+    assert np.array_equal(image.pixel_array, report.image)
     content = case_report_dicom(report)[PICTURE]
     assert np.array_equal(read_radiograph(content, PICTURE).image, report.image)
     pdf = page.EncapsulatedDocument[: page.EncapsulatedDocumentLength]
