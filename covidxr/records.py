@@ -83,7 +83,7 @@ class SplitFractions:
 class SplitPlan:
     """How the samples are split: protocol, seed and fractions.
 
-    The protocol given ignores seed and fractions.
+    `given` is the dataset's own split and ignores seed and fractions.
     """
 
     protocol: Protocol = "grouped"
@@ -209,7 +209,7 @@ class Recipe:
     )
     frozen_stages: int = _setting(
         "Frozen stages",
-        "Freezes the weights and batch statistics of the first stages: faster, less adaptable.",
+        "Number of first stages with frozen weights and batch statistics: faster, less adaptable.",
         0,
     )
     augmentation: Augmentation = field(default_factory=Augmentation)
