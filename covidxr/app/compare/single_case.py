@@ -20,8 +20,7 @@ from covidxr.explanation.localization import map_facts
 from covidxr.figures import fit_screen, heat_overlay, probability_bars
 from covidxr.lungs.masks import LungMask, resize_mask
 from covidxr.records import display_name
-from covidxr.reports.heat_maps import heat_caption, map_sentence
-from covidxr.reports.sentences import verdict
+from covidxr.reports.sentences import heat_caption, map_sentence, verdict
 
 Analyses = Mapping[str, Analysis | ImageError]
 """By model id."""

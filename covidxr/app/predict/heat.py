@@ -15,7 +15,7 @@ from covidxr.explanation.settings import map_settings
 from covidxr.figures import contour_layer, heat_layer, layer_size, on_native_grid, outline_layer
 from covidxr.lungs.masks import LungMask, resize_mask
 from covidxr.records import Attribution, display_name
-from covidxr.reports.heat_maps import heat_caption, map_sentence, trust_sentences
+from covidxr.reports.sentences import heat_caption, map_sentence, trust_sentences
 
 OVERLAYS = {
     "Color": "color overlay",
