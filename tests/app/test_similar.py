@@ -52,7 +52,10 @@ def test_a_training_image_finds_itself_and_is_reported_as_a_near_duplicate(
     assert not app.exception
     said = texts(app).replace("\\", "")
     assert "True class of the 6 nearest" in said
-    assert any("near-duplicate of this image is in the training set" in warning.value for warning in app.warning)
+    assert any(
+        "near-duplicate of this image is in the training set" in warning.value
+        for warning in app.warning
+    )
     assert f"{Path(file).stem}, phantom, near-duplicate, distance 0.00" in said
     assert "It is not known whether they show the same patient." in said
     assert len(app.image) == 6

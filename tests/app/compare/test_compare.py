@@ -1,5 +1,6 @@
 """Compare: metrics, paired tests, sections, and models that cannot be compared."""
 
+import re
 import shutil
 
 import pytest
@@ -33,8 +34,8 @@ def test_the_table_and_the_sentence_agree_with_the_predictions(open_page, two_mo
         assert accuracy.startswith(f"{(24 - wrong) / 24 * 100:.1f}% (")
     better, worse = sorted(errors, key=errors.get)
     fewer = errors[worse] - errors[better]
-    count = "1 error fewer" if fewer == 1 else f"{fewer} fewer errors"
-    assert f"{better} makes {count} than {worse}" in texts(app).replace("\\", "")
+    sentence = rf"{better} makes {fewer} .*than {worse}"
+    assert re.search(sentence, texts(app).replace("\\", ""))
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -76,7 +77,7 @@ def test_all_models_analyze_one_case(open_page, two_models, png):
     assert len(app.image) == 3, "the image, and a heat map of each model"
     app.file_uploader[0].set_value([("case.png", b"no image", "image/png")])
     app.run()
-    assert "not a PNG" in app.error[0].value
+    assert "not a valid PNG" in app.error[0].value
 
 
 def test_models_of_other_samples_are_compared_only_when_asked(

@@ -20,7 +20,9 @@ def upload(app, name, content):
     return app.run()
 
 
-def test_elements_are_listed_by_category_and_no_value_is_shown(open_page, phantom_model_folder, texts):
+def test_elements_are_listed_by_category_and_no_value_is_shown(
+    open_page, phantom_model_folder, texts
+):
     content = dicom(
         np.asarray(sample_phantom("COVID")),
         8,

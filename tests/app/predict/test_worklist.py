@@ -73,7 +73,7 @@ def test_several_files_are_sorted_by_suspicion_and_uncertainty(
         assert table["Probability"][i] == pytest.approx(100 * max(said[name].values()), abs=1e-3)
         assert table["P(abnormal)"][i] == pytest.approx(100 - 100 * said[name]["Normal"], abs=1e-3)
     assert list(table["Prediction"][4:]) == ["Unreadable"] * 2
-    assert table["Remarks"][4].startswith("it is not a PNG")
+    assert table["Remarks"][4].startswith("it is not a valid PNG")
     assert "cannot open bad.zip" in table["Remarks"][5]
     assert table["Probability"].isna().tolist() == [False] * 4 + [True] * 2
     assert panes(app)[0]["caption"] == suspicious[0]
@@ -116,7 +116,10 @@ def test_only_new_images_are_analyzed_and_removed_ones_forgotten(
     (entry,) = list_models()
     first, second, third = ({(name, 0): Picture(name, lambda: png("COVID"))} for name in "abc")
     assert list(worklist._analyzed(entry.card, first | second)) == [("a", 0), ("b", 0)]
-    assert [row.name for row in worklist._analyzed(entry.card, third | first).values()] == ["c", "a"]
+    assert [row.name for row in worklist._analyzed(entry.card, third | first).values()] == [
+        "c",
+        "a",
+    ]
     worklist._analyzed(entry.card, first | second)
     assert counted == [2, 1, 1]
 
@@ -131,7 +134,9 @@ def test_a_zip_of_bad_files_is_a_table_and_a_sentence(open_page, phantom_model_f
     assert r"cannot open ward\.zip" in app.error[0].value.lower()
 
 
-def test_the_download_holds_all_rows_in_upload_order(open_page, phantom_model_folder, png, monkeypatch):
+def test_the_download_holds_all_rows_in_upload_order(
+    open_page, phantom_model_folder, png, monkeypatch
+):
     offered = {}
     monkeypatch.setattr(
         st, "download_button", lambda label, data, name, **_: offered.update({name: data})
