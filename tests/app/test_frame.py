@@ -1,4 +1,4 @@
-"""What a reader sees of names and errors that are not ours."""
+"""Escaping of names and errors."""
 
 import pytest
 

@@ -26,8 +26,7 @@ from covidxr.datasets.pixels import Pixels, decode
 from covidxr.datasets.splits import SplitData
 from covidxr.errors import CovidxrError
 from covidxr.figures import fit_screen
-from covidxr.formatting import count, data_size, whole_percent
-from covidxr.images.reading import read_image
+from covidxr.formatting import count, whole_percent
 from covidxr.records import GreyImage, display_name
 
 PAGE_SIZE = 21
@@ -137,11 +136,10 @@ def _details(data: SplitData, i: int) -> None:
 
 
 def _image(dataset: Dataset, i: int) -> str:
-    """Show an image as large as its column; return its size in words."""
+    """Show an image as large as its column; return its size in pixels."""
     sample = dataset.samples[i]
     try:
-        content = read_sample(dataset, sample.file).content
-        image = read_image(content, sample.file)
+        image = read_sample(dataset, sample.file).image
     except CovidxrError as error:
         show_error(str(error))
         return "unreadable"
@@ -152,7 +150,7 @@ def _image(dataset: Dataset, i: int) -> str:
         output_format="PNG",
         alt=f"{sample.file}: {display_name(dataset.class_names[sample.label])}",
     )
-    return f"{image.shape[1]} x {image.shape[0]} px, {data_size(len(content))}"
+    return f"{image.shape[1]} x {image.shape[0]} px"
 
 
 def _facts(data: SplitData, i: int, size: str) -> None:
@@ -162,7 +160,7 @@ def _facts(data: SplitData, i: int, size: str) -> None:
         "Split": SPLIT_TITLES[str(data.split.names[i])],
         "Source": sample.source or "unknown",
         "Patient": sample.patient_id or "unknown",
-        "File": size,
+        "Size": size,
     }
     st.markdown("  \n".join(f"**{title}:** {literal(value)}" for title, value in facts.items()))
     group = index(data).group_of.get(i)

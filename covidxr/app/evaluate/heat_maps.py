@@ -17,10 +17,9 @@ from covidxr.errors import CovidxrError
 from covidxr.explanation.localization import best_localisation, pointing_hits
 from covidxr.figures import cascade_figure, fit_screen, heat_overlay, opacity_boxes, removal_figure
 from covidxr.formatting import NO_VALUE, count, percent, points
-from covidxr.images.reading import read_image
 from covidxr.prediction.cases import explain_randomized
 from covidxr.records import display_name
-from covidxr.reports.heat_maps import heat_caption, trust_sentences
+from covidxr.reports.sentences import heat_caption, trust_sentences
 
 _BASELINES = {
     "constant": "Fixed location (mean of the training boxes)",
@@ -161,9 +160,9 @@ def _find_examples(card: ModelCard, dataset: Dataset) -> tuple[list[str], list[s
     misses: list[str] = []
     for i in np.random.default_rng(0).permutation(len(correct))[:_SEARCHED]:
         file = correct[i]
-        picture = read_sample(dataset, file)
-        heat = explain(card, picture, card.class_names[target]).heat
-        height, width = read_image(picture.content, file).shape
+        case = read_sample(dataset, file)
+        heat = explain(card, case, card.class_names[target]).heat
+        height, width = case.image.shape
         mask = box_mask(boxes[file], (height, width), len(heat))
         (hits if pointing_hits(heat[None], mask[None])[0] else misses).append(file)
         if min(len(hits), len(misses)) >= _EXAMPLES:
@@ -172,9 +171,9 @@ def _find_examples(card: ModelCard, dataset: Dataset) -> tuple[list[str], list[s
 
 
 def _example(card: ModelCard, dataset: Dataset, file: str) -> None:
-    picture = read_sample(dataset, file)
-    attribution = explain(card, picture, card.localisation[0].target)
-    image = fit_screen(read_image(picture.content, file), TILE_EDGE)
+    case = read_sample(dataset, file)
+    attribution = explain(card, case, card.localisation[0].target)
+    image = fit_screen(case.image, TILE_EDGE)
     name = file.rpartition("/")[2].rpartition(".")[0]
     st.image(
         opacity_boxes(heat_overlay(image, attribution.heat, _OPACITY), read_boxes(dataset)[file]),
@@ -265,17 +264,16 @@ def _randomized_example(card: ModelCard, dataset: Dataset | None, method: str) -
     """Show on one image how the heat map changes as the network is randomized."""
     if not st.toggle("Show an example of the randomization", key=f"randomized {card.model_id}"):
         return
-    picture = phantom(card.class_names[-1], 0)
+    case = phantom(card.class_names[-1], 0)
     if dataset is not None:
         part, last = numbers.test_predictions(card), len(card.class_names) - 1
         correct = np.flatnonzero((part.y_true == last) & (part.y_pred == last))
         if len(correct):
-            picture = read_sample(dataset, part.samples[int(correct[0])])
+            case = read_sample(dataset, part.samples[int(correct[0])])
     with st.spinner("Randomizing the network layer by layer…", show_time=True):
-        image = read_image(picture.content, picture.name)
         model = load(card.model_id, card.weights_sha256)
-        maps = explain_randomized(model, image, card.class_names[-1], method)
-    shown = fit_screen(image, TILE_EDGE)
+        maps = explain_randomized(model, case.image, card.class_names[-1], method)
+    shown = fit_screen(case.image, TILE_EDGE)
     with st.grid(min_column_width=120):
         for name, heat in maps:
             title = f"Randomized through {name}" if name else "Trained"

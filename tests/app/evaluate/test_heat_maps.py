@@ -7,7 +7,7 @@ from covidxr.cards import MapSettings
 from covidxr.explanation.localization import best_localisation
 from covidxr.formatting import percent
 from covidxr.models import store
-from covidxr.reports.heat_maps import trust_sentences
+from covidxr.reports.sentences import trust_sentences
 
 
 @pytest.fixture
