@@ -37,8 +37,6 @@ with page("pages/home.py", "covidxr", PURPOSE):
         st.dataframe(
             {
                 "Model": [card.model_id for card in cards],
-                "Network": [architecture_title(card.architecture) for card in cards],
-                "Training data": [training_data(card) for card in cards],
                 "Test accuracy": [
                     percent(card.metrics["accuracy"], test_size(card), brief=True) for card in cards
                 ],
@@ -48,6 +46,8 @@ with page("pages/home.py", "covidxr", PURPOSE):
                     else NO_VALUE
                     for card in cards
                 ],
+                "Network": [architecture_title(card.architecture) for card in cards],
+                "Training data": [training_data(card) for card in cards],
             },
             hide_index=True,
             alt="Models with their network, training data and metrics on the test set",
@@ -85,7 +85,7 @@ with page("pages/home.py", "covidxr", PURPOSE):
     about.markdown(
         "- Train, compare, explain and stress-test chest X-ray classifiers\n"
         "- Every metric with a confidence interval, every model with its limitations\n"
-        "- Images never leave the machine that runs it"
+        "- Images never leave the machine that runs the app"
     )
     limitations.subheader("Limitations", anchor=False)
     limitations.markdown(

@@ -175,7 +175,7 @@ def _class_means(audit: Audit) -> None:
             title = display_name(one.class_name)
             st.image(
                 _grey(one.mean, 255),
-                caption=f"{title}, mean (n = {one.n:,})",
+                caption=f"{title}: mean of {one.n:,}",
                 width="stretch",
                 alt=f"Mean image of {title}",
             )
@@ -184,11 +184,11 @@ def _class_means(audit: Audit) -> None:
             title = display_name(one.class_name)
             st.image(
                 _grey(one.std, largest),
-                caption=f"{title}, standard deviation",
+                caption=f"{title}: SD",
                 width="stretch",
                 alt=f"Standard deviation of {title}",
             )
-    st.caption("Standard deviation of each pixel, on the same scale for all classes.")
+    st.caption("SD: standard deviation of each pixel, on the same scale for all classes.")
 
 
 def _grey(values: Numbers, white: float) -> GreyImage:

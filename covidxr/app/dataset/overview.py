@@ -91,7 +91,7 @@ def _totals(data: SplitData) -> None:
         "Lung masks": (sum(sample.mask is not None for sample in samples), None),
         "Unreadable": (len(data.dataset.skipped), "Images that cannot be decoded."),
     }
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for title, (number, explanation) in totals.items():
             st.metric(title, f"{number:,}", width="content", help=explanation)
 
@@ -199,6 +199,7 @@ def _formats(dataset: Dataset) -> None:
     st.dataframe(
         dict(zip(("Size (px)", "Format", "Color mode", "Images"), columns, strict=True)),
         hide_index=True,
+        column_config={"Images": st.column_config.NumberColumn(format="localized")},
         alt="Sizes, formats and color modes of the images",
     )
     if len(counts) > _FORMATS:

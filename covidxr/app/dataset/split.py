@@ -57,6 +57,9 @@ def split_table(data: SplitData) -> None:
     st.dataframe(
         {"Split": list(SPLIT_TITLES.values()), **columns, "Total": total},
         hide_index=True,
+        column_config={
+            name: st.column_config.NumberColumn(format="localized") for name in (*columns, "Total")
+        },
         alt="Images by split and class",
     )
 

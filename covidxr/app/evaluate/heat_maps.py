@@ -101,19 +101,20 @@ def _localization_table(card: ModelCard) -> None:
         },
         hide_index=True,
         column_config={
-            "Configuration": st.column_config.TextColumn(width="large"),
+            "Configuration": st.column_config.TextColumn(width=310),
             "n": st.column_config.NumberColumn(
                 width=50, help="Correctly classified test images with boxes."
             ),
             "Pointing-game hit rate": st.column_config.TextColumn(
-                help="Images in which the maximum of the heat map is inside a radiologist's box."
+                help="Images in which the maximum of the heat map is inside a radiologist's box.",
+                width=150,
             ),
             "Difference from fixed location": st.column_config.TextColumn(
                 help="Hit rate minus that of the fixed location on the same images.",
-                width="large",
+                width=280,
             ),
             "Energy in boxes": st.column_config.TextColumn(
-                help="Share of the positive evidence that is inside the boxes."
+                help="Share of the positive evidence that is inside the boxes.", width=130
             ),
         },
         alt="Pointing-game hit rate of each heat-map configuration and baseline",

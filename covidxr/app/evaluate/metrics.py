@@ -72,13 +72,14 @@ def show_metric(place: DeltaGenerator, title: str, written: str, explanation: st
 def table(columns: Mapping[str, Sequence[str | int]], alt: str) -> None:
     """Show metrics as a table, each column with its definition."""
     config = {
-        name: st.column_config.Column(help=text, width=116)
+        name: st.column_config.Column(help=text, width=124 if name in ("AUROC", "AUPRC") else 114)
         for name, text in DEFINITIONS.items()
         if name in columns
     }
     config |= {
         "Class": st.column_config.Column(width=112),
-        "n": st.column_config.NumberColumn(width=50),
+        "n": st.column_config.NumberColumn(width=50, format="localized"),
+        "Images": st.column_config.NumberColumn(format="localized"),
     }
     st.dataframe(dict(columns), hide_index=True, column_config=config, alt=alt)
 

@@ -116,6 +116,7 @@ def _choose_threshold(card: ModelCard, name: str) -> float:
         100.0,
         start,
         0.1,
+        format="%.1f",
         key=f"cut {card.model_id} {name} {rule}",
         help="An image is positive if its probability of the class is at least the threshold.",
     )
@@ -132,6 +133,7 @@ def _choose_prevalence(card: ModelCard, k: int) -> float:
         100.0,
         round(share, 1),
         1.0,
+        format="%.1f",
         key=f"prevalence {card.model_id} {card.class_names[k]}",
         help="Proportion of patients who have the class where the model is used. "
         f"Test set: {share:.1f}%.",

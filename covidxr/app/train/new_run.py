@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -145,16 +145,17 @@ def _contents(dataset: Dataset) -> str:
 
 
 def _controls(
-    record: type[Any], names: Iterable[str], recipe: Recipe, columns: int
+    record: type[Any], names: Sequence[str], recipe: Recipe, columns: int
 ) -> dict[str, Any]:
-    """Draw one control for each field of a record, in columns; return the values by name."""
+    """Draw one control for each field of a record, row by row; return the values by name."""
     by_name, hints = {field.name: field for field in fields(record)}, get_type_hints(record)
-    places = st.columns(columns, vertical_alignment="bottom")
+    holder = recipe if record is Recipe else recipe.augmentation
     values = {}
-    for number, name in enumerate(names):
-        with places[number % columns]:
-            holder = recipe if record is Recipe else recipe.augmentation
-            values[name] = _control(by_name[name], hints[name], getattr(holder, name), recipe)
+    for start in range(0, len(names), columns):
+        places = st.columns(columns, vertical_alignment="bottom")
+        for place, name in zip(places, names[start : start + columns], strict=False):
+            with place:
+                values[name] = _control(by_name[name], hints[name], getattr(holder, name), recipe)
     return values
 
 

@@ -121,7 +121,7 @@ def _best_epoch(run: Snapshot) -> None:
         "Elapsed": duration(run.seconds) if run.seconds else NO_VALUE,
         "Images/s": f"{speed:,.0f}" if speed else NO_VALUE,
     }
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for title, value in values.items():
             st.metric(title, value, width="content")
 
