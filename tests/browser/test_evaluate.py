@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from covidxr.app.compare.sections import SECTIONS
 from covidxr.models import store
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -91,13 +92,7 @@ def test_compare_opens_every_section(server, tab, sideways, errors, width):
     tab.set_viewport_size({"width": width, "height": 900})
     tab.goto(f"{server}/compare")
     tab.get_by_text(re.compile("fewer")).first.wait_for()
-    for section in (
-        "Curves",
-        "Training",
-        "Disagreements",
-        "One X-ray through all",
-        "Confusion matrices",
-    ):
+    for section in reversed(SECTIONS):
         tab.get_by_role("radio", name=section, exact=True).click()
         tab.wait_for_timeout(1500)
         assert sideways() == 0, section

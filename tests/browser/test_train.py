@@ -52,7 +52,7 @@ def test_start_follow_restart_cancel_resume_and_publish(
         tab.goto(f"{address}/train")
         tab.get_by_role("heading", name="Train", exact=True).wait_for()
         fill(tab, "Epochs", 0)
-        tab.get_by_text(re.compile("epochs must be .*got 0")).wait_for()
+        tab.get_by_text(re.compile("epochs must be .*got 0", re.IGNORECASE)).wait_for()
         fill(tab, "Epochs", 5000)
         tab.get_by_text("--epochs 5000").wait_for()
         tab.get_by_text("More settings").click()

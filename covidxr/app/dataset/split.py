@@ -6,7 +6,6 @@ import streamlit as st
 
 from covidxr.app.frame import literal
 from covidxr.app.splits import (
-    PROTOCOL_TITLES,
     SPLIT_TITLES,
     current_plan,
     keep_plan,
@@ -17,7 +16,9 @@ from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.splits import SplitData, leaked_samples, split_csv
 from covidxr.evaluation.protocols import protocol_effect
 from covidxr.formatting import percent
-from covidxr.records import SPLITS, SplitFractions, SplitPlan, display_name
+from covidxr.records import SPLITS, Protocol, SplitFractions, SplitPlan, display_name
+
+_TEST_SETS: dict[Protocol, str] = {"grouped": "Grouped split", "stratified": "Random split"}
 
 
 def split_section(dataset: Dataset) -> None:
@@ -94,7 +95,7 @@ def _leakage_table(dataset: Dataset, plan: SplitPlan) -> None:
     """Show how many test images are leaked under each protocol."""
     st.subheader("Leakage by split method", anchor=False)
     sizes, leaks = [], []
-    for protocol in PROTOCOL_TITLES:
+    for protocol in _TEST_SETS:
         split = split_dataset(dataset, SplitPlan(protocol, plan.seed, plan.fractions)).split
         test = split.rows("test")
         leaked = leaked_samples(split)[test]
@@ -102,9 +103,9 @@ def _leakage_table(dataset: Dataset, plan: SplitPlan) -> None:
         leaks.append(f"{int(leaked.sum()):,} ({leaked.mean():.1%})")
     st.dataframe(
         {
-            "Split method": list(PROTOCOL_TITLES.values()),
-            "Test images": sizes,
-            "Leaked test images": leaks,
+            "Test set": list(_TEST_SETS.values()),
+            "Leaked images": leaks,
+            "Images": sizes,
         },
         hide_index=True,
         alt="Leaked test images by split method",
@@ -122,16 +123,19 @@ def _protocol_effect() -> None:
     st.subheader("Effect of the split on measured accuracy", anchor=False)
     st.markdown(literal(effect.sentence))
     results = {
-        "Grouped split": effect.grouped,
-        "Random split": effect.stratified,
-        "Random split, leaked images": effect.leaked,
-        "Random split, images that are not leaked": effect.clean,
+        _TEST_SETS["grouped"]: effect.grouped,
+        _TEST_SETS["stratified"]: effect.stratified,
+        "Random split, leaked": effect.leaked,
+        "Random split, not leaked": effect.clean,
     }
     st.dataframe(
         {
             "Test set": list(results),
-            "Accuracy": [percent(result.accuracy, result.n) for result in results.values()],
+            "Accuracy": [
+                percent(result.accuracy, result.n, brief=True) for result in results.values()
+            ],
         },
         hide_index=True,
         alt="Measured accuracy under both split methods",
     )
+    st.caption("95% CI in parentheses, n: test images.")

@@ -24,7 +24,7 @@ def test_a_random_split_is_shown_with_its_leakage_and_used_for_training(
     split = split_data(open_dataset(phantoms), SplitPlan("stratified")).split
     leaked = int(leaked_samples(split)[split.rows("test")].sum())
     assert leaked > 0
-    assert list(leakage["Leaked test images"]) == ["0 (0.0%)", f"{leaked} ({leaked / 24:.1%})"]
+    assert list(leakage["Leaked images"]) == ["0 (0.0%)", f"{leaked} ({leaked / 24:.1%})"]
 
     before = list(app.dataframe[0].value["Total"])
     app.slider[0].set_value(65).run()
