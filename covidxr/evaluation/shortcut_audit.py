@@ -121,7 +121,6 @@ def _probe_sources(
             else "no class comes from more than one source"
         )
         return (ShortcutCheck("source-from-features", "any class", 0, {}, why),)
-    pixels, head = (
         input_pixels(card.preprocessing, model.segmenter, data.dataset, skip_unreadable=True),
         architecture(card.architecture).head,
     )
