@@ -1,4 +1,4 @@
-"""Make the pictures of the documentation anew: `python docs/screenshots.py ADDRESS [PAGE...]` of a running app.
+"""Make the pictures of the documentation anew: `python tools/screenshots.py ADDRESS [PAGE...]` of a running app.
 
 All but home and heat-maps need models and a dataset of phantoms: no radiograph of a patient may stand in a picture. Those two show
 the models in weights/, and no pictures.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 
 
 def main(address: str, stems: list[str]) -> None:

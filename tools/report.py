@@ -1,4 +1,4 @@
-"""Make the picture of a report anew, of a phantom: `python docs/report.py`. No radiograph of a patient may stand in it."""
+"""Make the picture of a report anew, of a phantom: `python tools/report.py`. No radiograph of a patient may stand in it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from PIL import Image
 
 from covidxr.prediction.cases import sample_phantom
 from covidxr.prediction.report import report_file
+
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
@@ -28,4 +30,4 @@ if __name__ == "__main__":
         )
         with pypdfium2.PdfDocument(io.BytesIO(out.read_bytes())) as document:
             print(len(document), "page, ", out.stat().st_size, "bytes")
-            document[0].render(scale=150 / 72).to_pil().save(Path(__file__).with_suffix(".png"))
+            document[0].render(scale=150 / 72).to_pil().save(IMAGES / "report.png")

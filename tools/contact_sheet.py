@@ -1,6 +1,6 @@
 """Draw the lungs that are found in pictures of classes without masks: outlines alone, since the radiographs are not ours to show.
 
-Run: python docs/contact_sheet.py COVID-19_Radiography_Dataset
+Run: python tools/contact_sheet.py COVID-19_Radiography_Dataset
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from covidxr.figures import lung_outline
 from covidxr.lungs.crops import load_segmenter, lung_masks
 
 CLASSES = ("COVID", "Viral Pneumonia")
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 COLUMNS, EDGE, GAP, HEAD = 12, 96, 6, 26
 
 
@@ -33,7 +34,7 @@ def row(masks: np.ndarray, title: str) -> Image.Image:
 
 
 def main(data: str) -> None:
-    """Write docs/lungs.png: of each class 24 pictures drawn at random, and the 12 whose lungs are smallest."""
+    """Write docs/images/lungs.png: of each class 24 pictures drawn at random, and the 12 whose lungs are smallest."""
     dataset = open_dataset(data)
     segmenter, rows = load_segmenter(), []
     for name in CLASSES:
@@ -50,7 +51,7 @@ def main(data: str) -> None:
     for part in rows:
         sheet.paste(part, (0, top))
         top += part.height
-    sheet.save(Path(__file__).with_name("lungs.png"), optimize=True)
+    sheet.save(IMAGES / "lungs.png", optimize=True)
 
 
 if __name__ == "__main__":
