@@ -1,3 +1,3 @@
 """covidxr: an open workbench for chest-X-ray classifiers. Research and teaching only, not a medical device."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
