@@ -30,10 +30,11 @@ import numpy as np
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
+from covidxr.config import weights_folder
 from covidxr.figures import fit_screen, heat_overlay
 from covidxr.models.store import LoadedModel
 from covidxr.prediction.cases import explain_case, predict_case, read_picture
-from covidxr.prediction.loading import load_model, weights_folder
+from covidxr.prediction.loading import load_model
 from covidxr.prediction.worklist import list_pictures
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -11,8 +11,8 @@ import argparse
 import json
 from dataclasses import asdict
 
+from covidxr.config import weights_folder
 from covidxr.evaluation.protocols import FILE, measure_protocols
-from covidxr.prediction.loading import weights_folder
 from covidxr.storage import to_json, write_text
 
 

@@ -11,7 +11,7 @@ from covidxr.app.widgets import (
     test_size,
     training_data,
 )
-from covidxr.figures import percent
+from covidxr.formatting import percent
 
 PURPOSE = "An open workbench for models that tell Normal, COVID, Viral Pneumonia and Lung opacity apart on chest radiographs."
 

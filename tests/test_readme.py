@@ -8,7 +8,7 @@ import pytest
 
 from covidxr.cards import METHOD_TITLES
 from covidxr.explanation.localization import best_localisation
-from covidxr.figures import percent, points
+from covidxr.formatting import percent, points
 from covidxr.models import store
 from covidxr.models.recipes import RECIPES, STUDY_ACCURACY
 from covidxr.records import display_name

@@ -14,7 +14,7 @@ from covidxr.datasets.split_data import split_data
 from covidxr.evaluation.stored import evaluate_model
 from covidxr.explanation.audit import map_settings
 from covidxr.explanation.localization import best_localisation
-from covidxr.images.radiograph import read_image
+from covidxr.images.reading import read_image
 from covidxr.lungs.views import view_of
 from covidxr.models import store
 from covidxr.models.inference import predict_scores

@@ -15,7 +15,7 @@ from covidxr.errors import ImageError
 from covidxr.explanation.audit import map_settings
 from covidxr.figures import MODEL_COLOURS, fit_screen
 from covidxr.images.metadata import LeftOut
-from covidxr.images.radiograph import read_radiograph
+from covidxr.images.reading import read_radiograph
 from covidxr.lungs.crops import load_segmenter, lung_mask, segmenter_card
 from covidxr.lungs.masks import LungMask
 from covidxr.models.store import LoadedModel

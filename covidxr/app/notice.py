@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from covidxr.prediction.log import logs_uses
+from covidxr.config import logs_uses
 
 _ACCEPTED = "notice accepted"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,12 +11,14 @@ from covidxr.app import numbers
 from covidxr.app.cache import Picture, explain
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
+from covidxr.config import variable
 from covidxr.datasets.custom import list_imports
 from covidxr.datasets.dataset import Dataset, open_dataset
 from covidxr.datasets.split_data import default_dataset
 from covidxr.errors import CovidxrError, DatasetError
 from covidxr.evaluation.stored import check_dataset
-from covidxr.figures import fit_screen, heat_overlay, whole_percent
+from covidxr.figures import fit_screen, heat_overlay
+from covidxr.formatting import whole_percent
 from covidxr.prediction.cases import read_picture
 from covidxr.records import display_name
 from covidxr.reports.heat_maps import heat_caption
@@ -31,7 +32,7 @@ def choose_dataset(card: ModelCard) -> Dataset | None:
     """Let the reader say, in the sidebar and for all pages, where a model's pictures lie; None until they are found there."""
     named = st.sidebar.text_input(
         "Dataset folder or zip",
-        os.environ.get("COVIDXR_DATASET", ""),
+        variable("COVIDXR_DATASET"),
         key="dataset",
         persist_state="session",
         placeholder="COVID-19_Radiography_Dataset",

@@ -8,11 +8,12 @@ import streamlit as st
 
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
+from covidxr.config import weights_folder
 from covidxr.evaluation.external import external_tests, stored_external
-from covidxr.figures import percent, whole_percent
+from covidxr.formatting import percent, whole_percent
 from covidxr.models.recipes import ARCHITECTURE_TITLES
 from covidxr.models.store import ModelEntry
-from covidxr.prediction.loading import list_models, weights_folder
+from covidxr.prediction.loading import list_models
 from covidxr.reports.sentences import gate_worth
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]

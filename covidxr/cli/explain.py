@@ -11,7 +11,8 @@ from rich.console import Console
 from tqdm import tqdm
 
 from covidxr.cards import METHOD_TITLES, Localisation, MapSettings, Pointing
-from covidxr.cli.output import Json, make_table, percent, print_result
+from covidxr.cli.output import Json, make_table, print_result
+from covidxr.formatting import percent
 from covidxr.records import RESEARCH_ONLY
 
 
@@ -84,8 +85,8 @@ def explain_audit(
                 share.target,
                 _write(share.settings),
                 str(share.n),
-                percent(asdict(share.inside)),
-                percent(asdict(share.lungs)),
+                percent(share.inside, brief=True),
+                percent(share.lungs, brief=True),
             ]
             for share in card.lung_shares
         ]
@@ -100,8 +101,8 @@ def explain_audit(
             [
                 _write(one.settings),
                 str(one.n),
-                percent(asdict(one.deletion_gain)),
-                percent(asdict(one.insertion_gain)),
+                percent(one.deletion_gain, brief=True),
+                percent(one.insertion_gain, brief=True),
             ]
             for one in card.faithfulness
         ]
@@ -132,4 +133,4 @@ def _write(settings: MapSettings) -> str:
 
 
 def _row(part: Pointing) -> list[str]:
-    return [str(part.n), percent(asdict(part.hits)), percent(asdict(part.gain))]
+    return [str(part.n), percent(part.hits, brief=True), percent(part.gain, brief=True)]

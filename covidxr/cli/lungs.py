@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from covidxr.cards import SegmenterRecipe
-from covidxr.cli.output import Data, Json, Protocol, Seed, make_table, percent, print_result
+from covidxr.cli.output import Data, Json, Protocol, Seed, make_table, print_result
+from covidxr.formatting import percent
 from covidxr.records import SplitPlan
 
 
@@ -33,7 +34,7 @@ def train_lungs(
     card = train_lungs_(data or default_dataset(), recipe, plan)
 
     def show(console: Console) -> None:
-        rows = [[name, percent(asdict(figure))] for name, figure in card.metrics.items()]
+        rows = [[name, percent(figure, brief=True)] for name, figure in card.metrics.items()]
         n = sum(card.mask_counts["test"].values())
         console.print(
             make_table(f"{card.model_id} on {n:,} test pictures", ["figure", "value"], rows)

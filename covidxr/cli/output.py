@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from covidxr.records import Interval
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Data = Annotated[
     Path | None, typer.Option(help="Folder or zip of the database; without it, synthetic phantoms.")
@@ -56,14 +58,6 @@ def make_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     return table
 
 
-def percent(interval: dict[str, float] | None) -> str:
-    """Write a share with its interval: `95.2 % (94.3-96.0)`."""
-    if interval is None:
-        return "-"
-    estimate, low, high = (interval[key] * 100 for key in ("estimate", "low", "high"))
-    return f"{estimate:.1f} % ({low:.1f}-{high:.1f})"
-
-
-def number(interval: dict[str, float]) -> str:
-    """Write a figure that is no share with its interval: `0.46 (0.43-0.49)`."""
-    return f"{interval['estimate']:.2f} ({interval['low']:.2f}-{interval['high']:.2f})"
+def interval(found: dict[str, float] | None) -> Interval | None:
+    """Read an interval of a command's result."""
+    return None if found is None else Interval(**found)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from covidxr.cli.output import Data, Json, Protocol, Seed, Skip, make_table, percent, print_result
+from covidxr.cli.output import Data, Json, Protocol, Seed, Skip, interval, make_table, print_result
 from covidxr.errors import ConfigError
+from covidxr.formatting import percent
 from covidxr.models.store import new_model_folder
 from covidxr.records import Augmentation, Recipe, SplitFractions, SplitPlan
 
@@ -104,15 +105,14 @@ def train(
 
     Example: covidxr train --data COVID-19_Radiography_Dataset --recipe poster-cnn --epochs 3
     """
+    from covidxr.config import runs_folder, weights_folder
     from covidxr.datasets.dataset import find_dataset
     from covidxr.datasets.exclusions import read_exclusions
     from covidxr.datasets.split_data import default_dataset
     from covidxr.models.recipes import recipe as named
-    from covidxr.prediction.loading import weights_folder
     from covidxr.runs.estimate import estimate as estimate_
     from covidxr.runs.journal import RunConfig
     from covidxr.runs.launcher import new_run
-    from covidxr.runs.train import runs_folder
     from covidxr.runs.train import train as train_
 
     given = {k: v for k, v in changes.items() if v is not None}
@@ -157,7 +157,7 @@ def resume(
 
     Example: covidxr resume runs/poster-cnn-20261122-191048
     """
-    from covidxr.prediction.loading import weights_folder
+    from covidxr.config import weights_folder
     from covidxr.runs.train import resume as resume_
 
     if make_model:
@@ -176,7 +176,7 @@ def _read_fractions(text: str) -> SplitFractions:
 
 
 def _print_estimate(estimate: Estimate, as_json: bool) -> None:
-    from covidxr.figures import data_size, duration
+    from covidxr.formatting import data_size, duration
 
     result = {**asdict(estimate), "seconds": estimate.seconds, "fits": estimate.fits}
 
@@ -229,7 +229,9 @@ def _store(run_dir: Path, model_id: str | None) -> dict[str, Any]:
 
 
 def _show_model(result: dict[str, Any], console: Console) -> None:
-    accuracy, macro_f1 = (percent(result["metrics"][key]) for key in ("accuracy", "macro_f1"))
+    accuracy, macro_f1 = (
+        percent(interval(result["metrics"][key]), brief=True) for key in ("accuracy", "macro_f1")
+    )
     console.print(
         f"model {result['model_id']}: accuracy on test {accuracy}, macro-F1 {macro_f1}",
         markup=False,
@@ -264,10 +266,10 @@ def runs(
 
     Example: covidxr runs --tensorboard events
     """
+    from covidxr.config import runs_folder
     from covidxr.runs import launcher, snapshot
     from covidxr.runs.export import export_tensorboard
     from covidxr.runs.journal import RunFolder
-    from covidxr.runs.train import runs_folder
 
     folders = (
         [RunFolder(path) for path in run_dir] if run_dir else launcher.list_runs(runs_folder())
@@ -374,8 +376,8 @@ def reproduce(
             [
                 row["recipe"],
                 f"{row['study_accuracy']:.1%}",
-                percent(row["accuracy"]),
-                percent(row["macro_f1"]),
+                percent(interval(row["accuracy"]), brief=True),
+                percent(interval(row["macro_f1"]), brief=True),
                 str(row["best_epoch"]),
             ]
             for row in result["models"]

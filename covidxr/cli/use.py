@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from covidxr.cli.output import Json, make_table, number, percent, print_result
+from covidxr.cli.output import Json, interval, make_table, print_result
 from covidxr.errors import ConfigError
+from covidxr.formatting import decimal, percent
 from covidxr.models.store import LUNGS, LUNGS_ARCHITECTURE
 from covidxr.records import RESEARCH_ONLY
 
@@ -40,7 +41,8 @@ def models(
 
     Example: covidxr models verify
     """
-    from covidxr.prediction.loading import list_models, verify_models, weights_folder
+    from covidxr.config import weights_folder
+    from covidxr.prediction.loading import list_models, verify_models
 
     if action == "fetch":
         _fetch(weights_folder(), model or [], force, as_json)
@@ -76,7 +78,7 @@ def models(
             [
                 e.model_id,
                 e.card.architecture if e.card else "-",
-                percent(asdict(e.card.metrics["accuracy"]) if e.card else None),
+                percent(e.card.metrics["accuracy"] if e.card else None, brief=True),
                 errors[e.model_id] or "ok",
             ]
             for e in entries
@@ -154,10 +156,10 @@ def evaluate(
 
     Example: covidxr evaluate covidxr-resnet18 --json
     """
+    from covidxr.config import weights_folder
     from covidxr.evaluation.external import evaluate_external
     from covidxr.evaluation.stored import evaluate_model
     from covidxr.models.store import model_folder, read_card
-    from covidxr.prediction.loading import weights_folder
     from covidxr.reports.model_card import shortcut_sentences
 
     shares = dict(_class_share(text) for text in prevalence or ())
@@ -186,18 +188,22 @@ def evaluate(
         # Two tables, since one would be cut off on a terminal of 80 columns.
         for keys in (("sensitivity", "specificity", "ppv", "npv"), ("f1", "auroc", "auprc")):
             rows = [
-                [name, f"{c['support']:,}", *(percent(c[k]) for k in keys)]
+                [name, f"{c['support']:,}", *(percent(interval(c[k]), brief=True) for k in keys)]
                 for name, c in result["per_class"].items()
             ]
             console.print(make_table("By class", ["class", "n", *keys], rows))
         rows = [
-            [name, percent(result[name])] for name in ("accuracy", "balanced_accuracy", "macro_f1")
+            [name, percent(interval(result[name]), brief=True)]
+            for name in ("accuracy", "balanced_accuracy", "macro_f1")
         ]
-        rows += [[name, number(result[name])] for name in ("kappa", "mcc") if result[name]]
+        rows += [[name, decimal(result[name])] for name in ("kappa", "mcc") if result[name]]
         console.print(make_table("Over all", ["figure", "value"], rows))
         for name, own in result["per_class"].items():
             if own["prevalence"] is not None:
-                ppv, npv = percent(own["ppv_at_prevalence"]), percent(own["npv_at_prevalence"])
+                ppv, npv = (
+                    percent(interval(own["ppv_at_prevalence"]), brief=True),
+                    percent(interval(own["npv_at_prevalence"]), brief=True),
+                )
                 console.print(
                     f"{name} at a prevalence of {own['prevalence']:.1%}: PPV {ppv}, NPV {npv}",
                     markup=False,
@@ -219,8 +225,8 @@ def evaluate(
                 name,
                 rule,
                 f"{point['threshold']:.1%}",
-                percent(point["sensitivity"]),
-                percent(point["specificity"]),
+                percent(interval(point["sensitivity"]), brief=True),
+                percent(interval(point["specificity"]), brief=True),
             ]
             for name, rules in result["operating_points"].items()
             for rule, point in rules.items()
@@ -229,7 +235,7 @@ def evaluate(
         columns = ["class", "rule", "threshold", "sensitivity", "specificity"]
         console.print(make_table("Operating points, chosen on val", columns, points))
         sources = [
-            [name, f"{own['n']:,}", percent(own["accuracy"])]
+            [name, f"{own['n']:,}", percent(interval(own["accuracy"]), brief=True)]
             for name, own in result["sources"].items()
         ]
         if sources:
@@ -265,8 +271,7 @@ def compare(
     Example: covidxr compare poster-resnet18-pretrained covidxr-resnet18
     """
     from covidxr.evaluation.stored import compare_stored
-    from covidxr.figures import points
-    from covidxr.metrics.comparison import write_p
+    from covidxr.formatting import p_value, points
 
     result = compare_stored(model, split, intersect)
 
@@ -274,13 +279,13 @@ def compare(
         console.print(f"{split}, n = {result.n:,}", markup=False)
         for pair in result.pairs:
             console.print(pair.sentence, markup=False)
-            p = write_p(pair.macro_f1_p_holm)
+            p = p_value(pair.macro_f1_p_holm)
             console.print(
                 f"  macro-F1 of {pair.a} less {pair.b}: {points(pair.macro_f1_difference)}, {p}",
                 markup=False,
             )
             for name, area in pair.auroc.items():
-                tail = f", {write_p(area.p_holm)}" if area.p_holm is not None else f" ({area.note})"
+                tail = f", {p_value(area.p_holm)}" if area.p_holm is not None else f" ({area.note})"
                 console.print(f"  AUROC of {name}: {points(area.difference)}{tail}", markup=False)
         for note in result.notes:
             console.print(note, markup=False)

@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from covidxr.config import cache_folder
 from covidxr.datasets.dataset import Dataset, Sample, digests, natural
 from covidxr.datasets.phantoms import MARKER
-from covidxr.datasets.pixels import cache_folder
 from covidxr.errors import ConfigError, DatasetError
 from covidxr.images.containers import open_files
-from covidxr.images.radiograph import SUFFIXES
+from covidxr.images.reading import SUFFIXES
 from covidxr.records import CLASS_NAMES
 from covidxr.storage import from_json, new_folder, to_json, write_text
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from covidxr.datasets.phantoms import MARKER
 from covidxr.errors import DatasetError
 from covidxr.images.containers import MAX_DEPTH, FolderFiles, ZipFiles, open_files
-from covidxr.images.radiograph import SUFFIXES
+from covidxr.images.reading import SUFFIXES
 from covidxr.records import CLASS_NAMES
 
 Origin = tuple[str | None, str | None, str | None]

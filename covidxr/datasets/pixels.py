@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 from filelock import FileLock
 from tqdm import tqdm
 
+from covidxr.config import cache_folder
 from covidxr.datasets.dataset import Dataset
 from covidxr.errors import DatasetError, ImageError
-from covidxr.images.radiograph import fit_to_square, read_image
+from covidxr.images.radiograph import fit_to_square
+from covidxr.images.reading import read_image
 from covidxr.records import GreyImage
 from covidxr.storage import new_folder, to_json, write_text
 
@@ -45,11 +46,6 @@ class Pixels:
                 f"{len(missing)} files are not among the decoded images, the first is {missing[0]}"
             )
         return np.array([position[file] for file in files], dtype=np.int64)
-
-
-def cache_folder() -> Path:
-    """Return the folder for decoded pixels: COVIDXR_CACHE, else the user's cache folder."""
-    return Path(os.environ.get("COVIDXR_CACHE") or platformdirs.user_cache_dir("covidxr"))
 
 
 def cached_at(dataset: Dataset, size: int) -> Path:

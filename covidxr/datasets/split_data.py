@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import covidxr
+from covidxr.config import cache_folder
 from covidxr.datasets.dataset import Dataset, open_dataset
 from covidxr.datasets.duplicates import THUMBNAIL, find_twins
 from covidxr.datasets.phantoms import write_phantoms
-from covidxr.datasets.pixels import cache_folder, decode
+from covidxr.datasets.pixels import decode
 from covidxr.datasets.splits import Split, group_samples, split_dataset
 from covidxr.errors import DatasetError
 from covidxr.records import SplitPlan

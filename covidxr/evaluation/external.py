@@ -13,6 +13,7 @@ import numpy as np
 
 import covidxr
 from covidxr.cards import ModelCard
+from covidxr.config import weights_folder
 from covidxr.datasets.dataset import Dataset, open_dataset
 from covidxr.datasets.duplicates import THUMBNAIL, find_twins
 from covidxr.datasets.pixels import decode
@@ -22,7 +23,7 @@ from covidxr.errors import DatasetError, ModelError
 from covidxr.evaluation import external_store
 from covidxr.evaluation.stored import evaluation_json, predict_splits, split_metrics
 from covidxr.models import store
-from covidxr.prediction.loading import load_model, weights_folder
+from covidxr.prediction.loading import load_model
 from covidxr.records import Predictions, SplitPlan
 
 

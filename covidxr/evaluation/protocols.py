@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from covidxr.cards import ModelCard
+from covidxr.config import weights_folder
 from covidxr.datasets.split_data import split_data
 from covidxr.datasets.splits import straddlers
 from covidxr.errors import ConfigError
-from covidxr.figures import percent
+from covidxr.formatting import percent
 from covidxr.metrics.intervals import proportion_interval
 from covidxr.models import store
-from covidxr.prediction.loading import weights_folder
 from covidxr.records import Interval, Predictions, SplitPlan
 from covidxr.storage import from_json
 

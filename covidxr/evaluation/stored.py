@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from covidxr.cards import ModelCard, ThresholdFigures
+from covidxr.config import weights_folder
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.split_data import SplitData, split_data
 from covidxr.errors import DatasetError
@@ -19,7 +20,7 @@ from covidxr.metrics.classification import Evaluation, evaluate
 from covidxr.metrics.comparison import Comparison, compare
 from covidxr.metrics.sources import SourceFigures, figures_by_source
 from covidxr.models import store
-from covidxr.prediction.loading import load_model, weights_folder
+from covidxr.prediction.loading import load_model
 from covidxr.records import Interval, Predictions, Preprocessing
 
 if TYPE_CHECKING:

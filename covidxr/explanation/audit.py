@@ -21,6 +21,7 @@ from covidxr.cards import (
     ModelCard,
     Pointing,
 )
+from covidxr.config import weights_folder
 from covidxr.datasets.boxes import box_mask, read_boxes
 from covidxr.datasets.dataset import Dataset, open_dataset
 from covidxr.errors import DatasetError, ImageError
@@ -33,13 +34,13 @@ from covidxr.explanation.localization import (
     shares_inside,
 )
 from covidxr.explanation.removal import areas
-from covidxr.images.radiograph import read_image
+from covidxr.images.reading import read_image
 from covidxr.lungs.crops import load_segmenter, lung_mask
 from covidxr.lungs.masks import resize_mask
 from covidxr.metrics.intervals import mean_interval
 from covidxr.models import store
 from covidxr.models.store import LoadedModel
-from covidxr.prediction.loading import load_model, weights_folder
+from covidxr.prediction.loading import load_model
 from covidxr.records import GreyImage, Labels, Predictions
 
 if TYPE_CHECKING:

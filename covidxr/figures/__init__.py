@@ -30,11 +30,6 @@ from covidxr.figures.style import (
     MODEL_COLOURS,
     MODEL_DASHES,
     OTHER_CLASS,
-    data_size,
-    duration,
-    percent,
-    points,
-    whole_percent,
 )
 
 __all__ = [
@@ -53,9 +48,7 @@ __all__ = [
     "confusion_grid",
     "contour_layer",
     "count_bars",
-    "data_size",
     "difference_figure",
-    "duration",
     "fit_screen",
     "heat_layer",
     "heat_overlay",
@@ -66,13 +59,10 @@ __all__ = [
     "on_native_grid",
     "opacity_boxes",
     "outline_layer",
-    "percent",
-    "points",
     "precision_recall_figure",
     "probability_bars",
     "reliability_figure",
     "removal_figure",
     "roc_figure",
     "threshold_figure",
-    "whole_percent",
 ]

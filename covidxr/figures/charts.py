@@ -21,12 +21,10 @@ from covidxr.figures.style import (
     check_shares,
     diagonal,
     drawn,
-    percent,
     percent_axis,
-    pictures,
     square,
-    whole_percent,
 )
+from covidxr.formatting import count, percent, whole_percent
 from covidxr.records import display_name
 
 if TYPE_CHECKING:
@@ -249,7 +247,7 @@ def threshold_figure(
         counts = np.histogram(100 * np.clip(scores, 0, 1), edges)[0]
         shares = 100 * counts / max(1, len(scores))
         says = [
-            f"{share:.1f} % of the {pictures(len(scores))} {group[0].lower()}{group[1:]}:<br>probability {low:g} to {high:g} %"
+            f"{share:.1f} % of the {count(len(scores))} {group[0].lower()}{group[1:]}:<br>probability {low:g} to {high:g} %"
             for share, low, high in zip(shares, edges, edges[1:], strict=False)
         ]
         look = {"shape": pattern, "size": 5, "solidity": 0.2, "fillmode": "overlay"}

@@ -18,11 +18,11 @@ from covidxr.figures.style import (
     drawn,
     luminance,
     mixed,
-    pictures,
     rgb,
     two_lines,
     wrapped,
 )
+from covidxr.formatting import count
 from covidxr.records import display_name
 
 Share = Literal["counts", "row", "column"]
@@ -328,7 +328,7 @@ def _signed(value: float, digits: int) -> str:
     text = f"{abs(value):,.{digits}f}"
     if float(text.replace(",", "")) == 0:
         return text
-    return f"{'+' if value > 0 else '−'}{text}"  # noqa: RUF001  a minus as wide as the plus
+    return f"{'+' if value > 0 else '−'}{text}"
 
 
 def _sentence(
@@ -342,7 +342,7 @@ def _sentence(
     truth, called = display_name(class_names[i]), display_name(class_names[j])
     whole = truth if by == "row" else f"those called {called}"
     share = "" if np.isnan(shares[i, j]) else f"<br>({shares[i, j]:.1f} % of {whole})"
-    return f"{pictures(counts[i, j])} of {truth}<br>called {called}{share}"
+    return f"{count(counts[i, j])} of {truth}<br>called {called}{share}"
 
 
 def _difference(

@@ -48,7 +48,7 @@ def roc_figure(curves: Sequence[Curve], ink: str) -> go.Figure:
         "False alarms: 100 − specificity (%)",
         "Sensitivity: cases found (%)",
         zooms=True,
-    )  # noqa: RUF001
+    )
     return figure
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from covidxr.figures.style import CLASS_COLOURS, MODEL_COLOURS, OTHER_CLASS, axis, drawn, pictures
+from covidxr.figures.style import CLASS_COLOURS, MODEL_COLOURS, OTHER_CLASS, axis, drawn
+from covidxr.formatting import count
 from covidxr.records import display_name
 
 _PATTERNS = ("", "/", ".", "x", "\\")
@@ -42,7 +43,7 @@ def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool)
                 },
                 "line": {"width": 0},
             },
-            customdata=[pictures(row.get(part, 0)) for row in counts.values()],
+            customdata=[count(row.get(part, 0)) for row in counts.values()],
             hovertemplate=f"%{{y}}, {display_name(part)}: %{{customdata}}<extra></extra>",
             text=None if stacked else [f"{row.get(part, 0):,}" for row in counts.values()],
             textposition="outside",

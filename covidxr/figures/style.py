@@ -10,7 +10,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
-from covidxr.records import Interval, display_name
+from covidxr.records import display_name
 
 CLASS_COLOURS = {
     "Normal": "#56B4E9",
@@ -38,24 +38,6 @@ Colour = npt.NDArray[np.float64]
 """(3,) red, green and blue in 0..255."""
 
 
-def percent(interval: Interval, n: int | None = None) -> str:
-    """Write a share with its interval, and the number of samples behind it: `95.2 % (94.3-96.0), n = 2,433`."""
-    text = f"{interval.estimate * 100:.1f} % ({interval.low * 100:.1f}-{interval.high * 100:.1f})"
-    return text if n is None else f"{text}, n = {n:,}"
-
-
-def points(difference: Interval) -> str:
-    """Write a difference of two shares in percentage points: `+1.2 (-0.3 to +2.7)`."""
-    return f"{difference.estimate * 100:+.1f} ({difference.low * 100:+.1f} to {difference.high * 100:+.1f})"
-
-
-def whole_percent(probability: float) -> str:
-    """Write a probability in [0, 1] without claiming certainty: `93 %`, `<1 %`, `>99 %`."""
-    if probability > 0.99:
-        return ">99 %"
-    return "<1 %" if probability < 0.01 else f"{probability * 100:.0f} %"
-
-
 def two_lines(class_name: str) -> str:
     """Write a class over as many lines as it has words, for the ticks of narrow cells."""
     return display_name(class_name).replace(" ", "<br>")
@@ -69,29 +51,6 @@ def wrapped(name: str, width: int) -> str:
             lines.append("")
         lines[-1] += part
     return "<br>".join(lines)
-
-
-def pictures(count: float) -> str:
-    """Write a count of pictures: `1 picture`, `1,204 pictures`."""
-    return "1 picture" if count == 1 else f"{count:,.0f} pictures"
-
-
-def duration(seconds: float) -> str:
-    """Write a length of time as people say it: `40 s`, `12 min`, `3 h 05 min`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def data_size(size: float) -> str:
-    """Write a number of bytes: `340 kB`, `268 MB`, `79 GB`."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if size >= scale:
-            return (
-                f"{size / scale:.1f} {unit}" if size < 10 * scale else f"{size / scale:,.0f} {unit}"
-            )
-    return f"{size / 1e3:.0f} kB"
 
 
 def luminance(colour: Colour) -> float:

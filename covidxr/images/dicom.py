@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from PIL import Image
 
 from covidxr.errors import ImageError
 from covidxr.images import dicom_header
+from covidxr.images.burned_in_text import BURNED_IN_TEXT, MIN_LETTERS, count_letters
 from covidxr.images.dicom_decoder import decode_pixels
 from covidxr.images.levels import Levels, fitting, of_greys
 from covidxr.images.limits import MAX_FILE_BYTES
@@ -22,7 +23,6 @@ from covidxr.records import GreyImage
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-T = TypeVar("T")
 Values = npt.NDArray[np.float64]
 """Pixel values; float64 holds all integers of a DICOM file exactly."""
 
@@ -38,16 +38,6 @@ def read_dicom(content: bytes, name: str) -> Radiograph:
     window, pictures of 8 bits stay as they are and deeper ones are spread linearly from their darkest to their brightest value.
     Padding is black and has no say in the spread. Colour becomes its grey. Raises ImageError, naming `name`, for all else.
     """
-    return _opened(content, name, _radiograph)
-
-
-def read_dicom_levels(content: bytes, name: str) -> Levels:
-    """Decode a DICOM file as `read_dicom` does, but keep its depth. Raises ImageError, naming `name`, where that does."""
-    return _opened(content, name, _levels)
-
-
-def _opened(content: bytes, name: str, use: Callable[[Dataset, npt.NDArray[Any], str], T]) -> T:
-    """Open and decode a file, and return what is made of its header and its stored values."""
     from pydicom import (
         dcmread,  # imported late: it costs a third of a second and most datasets hold no DICOM
     )
@@ -58,7 +48,7 @@ def _opened(content: bytes, name: str, use: Callable[[Dataset, npt.NDArray[Any],
             _check_inflation(content, name)
         dataset = dcmread(io.BytesIO(content))
         _check(dataset, name)
-        return use(dataset, _stored(dataset, content, name), name)
+        return _radiograph(dataset, _stored(dataset, content, name), name)
     except ImageError:
         raise
     except InvalidDicomError:
@@ -74,9 +64,11 @@ def _opened(content: bytes, name: str, use: Callable[[Dataset, npt.NDArray[Any],
 
 
 def _radiograph(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Radiograph:
-    grey = _grey(dataset, stored, name)
+    levels = _levels(dataset, stored, name)
+    grey = levels.greys[levels.values]
     return Radiograph(
         grey,
+        levels,
         "DICOM",
         int(dataset.get("BitsStored") or stored.dtype.itemsize * 8),
         dicom_header.warnings(dataset) + _writing(grey),
@@ -112,13 +104,7 @@ def _levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Levels:
 
 
 def _writing(grey: GreyImage) -> tuple[str, ...]:
-    from covidxr.datasets.audit.facts import count_letters
-    from covidxr.datasets.audit.findings import (
-        MIN_LETTERS,  # here, since these files need this one's neighbour
-    )
-    from covidxr.images.burned_in_text import WRITING
-
-    return (WRITING,) if count_letters(grey) >= MIN_LETTERS else ()
+    return (BURNED_IN_TEXT,) if count_letters(grey) >= MIN_LETTERS else ()
 
 
 def _check_inflation(content: bytes, name: str) -> None:

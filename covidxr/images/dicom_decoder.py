@@ -126,7 +126,6 @@ def _answer(content: bytes) -> bytes:
 
 
 def _serve() -> None:
-    import pydicom.pixels.decoders  # noqa: F401  (loaded before the first file comes, which it would cost its time)
 
     try:
         import resource

@@ -86,7 +86,7 @@ def dropped(dataset: Dataset) -> tuple[LeftOut, ...]:
     from pydicom.datadict import dictionary_description, dictionary_has_tag, keyword_for_tag
 
     found = {}  # a set in the header's order
-    meta = [tag for tag in dataset.file_meta.keys() if keyword_for_tag(tag) not in _FILE_NEEDS]  # noqa: SIM118
+    meta = [tag for tag in dataset.file_meta.keys() if keyword_for_tag(tag) not in _FILE_NEEDS]
     for tag in [*meta, *dataset.keys()]:  # values are not even parsed
         if tag.is_private:
             found[LeftOut("Private elements", "The maker's own")] = True

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 
-from covidxr.images.radiograph import FORMATS, read_radiograph, spread
 from covidxr.records import GreyImage
 
 
@@ -35,34 +32,6 @@ class Levels:
     intercept: float = 0.0
     padded: tuple[int, int] | None = None
     """First and last level that only fill the rectangle, and stay black."""
-
-
-def read_levels(content: bytes, name: str) -> Levels:
-    """Decode a file as `read_radiograph` does, but keep its depth up to 16 bits; deeper, and colour, become 8 bits.
-
-    Raises ImageError, naming `name`, where `read_radiograph` does.
-    """
-    if content[128:132] == b"DICM":
-        from covidxr.images.dicom import read_dicom_levels  # here, since that file needs this one
-
-        return read_dicom_levels(content, name)
-    radiograph = read_radiograph(content, name)
-    if radiograph.bits > 8:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            ImageOps.exif_transpose(picture, in_place=True)
-            stored = np.asarray(picture)
-        low, high = int(stored.min()), int(stored.max())
-        if stored.dtype.kind in "iu" and high - low < 2**16:
-            greys = spread(np.arange(low, high + 1, dtype=np.float64), name)
-            ends = float(low), float(high)
-            return Levels(
-                fitting(stored.astype(np.int64) - low, len(greys)),
-                greys,
-                *ends,
-                ends,
-                intercept=float(low),
-            )
-    return of_greys(radiograph.image)
 
 
 def of_greys(image: GreyImage) -> Levels:

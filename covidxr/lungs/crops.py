@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from covidxr.cards import SegmenterCard
+from covidxr.config import weights_folder
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.pixels import Pixels, decode, derive, place_of
 from covidxr.errors import ModelError
 from covidxr.lungs.masks import MASK_SIZE, LungMask, only_lungs
 from covidxr.models import store
-from covidxr.prediction.loading import weights_folder
 from covidxr.records import GreyImage, Preprocessing, Recipe
 
 if TYPE_CHECKING:

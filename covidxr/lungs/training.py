@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 import covidxr
 from covidxr.cards import CARD_SCHEMA_VERSION, SegmenterCard, SegmenterRecipe
+from covidxr.config import weights_folder
 from covidxr.datasets.pixels import decode
 from covidxr.datasets.split_data import split_data
 from covidxr.errors import DatasetError
-from covidxr.images.radiograph import read_image
+from covidxr.images.reading import read_image
 from covidxr.lungs.masks import read_mask, resize_mask
 from covidxr.metrics.intervals import mean_interval
 from covidxr.models import store
-from covidxr.prediction.loading import weights_folder
 from covidxr.records import RESEARCH_ONLY, SPLITS, Interval, SplitPlan, display_name
 
 _WORST = 10

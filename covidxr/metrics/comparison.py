@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from covidxr.errors import ConfigError
+from covidxr.formatting import p_value
 from covidxr.metrics.classification import confusion_figures, weighted_confusion
 from covidxr.metrics.intervals import Z, number_groups, percentile_interval, resampling_weights
 from covidxr.records import Interval, Labels, Predictions, Scores
@@ -20,11 +21,6 @@ Truth = npt.NDArray[np.bool_]
 """(N,) whether each sample is of the class."""
 Column = npt.NDArray[np.float64]
 """(N,) one figure a sample."""
-
-
-def write_p(p: float) -> str:
-    """Write a p value to three digits; below 0.001 more would say nothing."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ class PairComparison:
     def sentence(self) -> str:
         """Say which model makes fewer errors and whether the difference is real."""
         fewer = self.a_right_b_wrong - self.a_wrong_b_right
-        p = write_p(self.p_holm)
+        p = p_value(self.p_holm)
         if fewer == 0:
             return f"{self.a} and {self.b} make the same number of errors ({p})"
         better, worse = (self.a, self.b) if fewer > 0 else (self.b, self.a)

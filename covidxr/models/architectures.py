@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import EfficientNet_B0_Weights, ResNet18_Weights, WeightsEnum
 
+from covidxr.config import variable
 from covidxr.errors import ConfigError, ModelError
 
 StateDict = dict[str, torch.Tensor]
-PRETRAINED_VARIABLE = "COVIDXR_PRETRAINED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +123,8 @@ def load_imagenet(network: nn.Module, name: str, file: Path | None) -> str:
     Residual blocks that a file lacks start as the identity. Raises ConfigError or ModelError when no fitting weights are to be had.
     """
     row = architecture(name)
-    chosen = file or (
-        Path(os.environ[PRETRAINED_VARIABLE]) if os.environ.get(PRETRAINED_VARIABLE) else None
-    )
+    named = variable("COVIDXR_PRETRAINED")
+    chosen = file or (Path(named) if named else None)
     if chosen is not None:
         weights, origin = (
             _read_weights(chosen),
@@ -165,7 +163,7 @@ def _read_weights(file: Path) -> StateDict:
         return load_file(file)
     except FileNotFoundError:
         raise ModelError(
-            f"there is no weights file {file}; give a file of them by --init or {PRETRAINED_VARIABLE}"
+            f"there is no weights file {file}; give a file of them by --init or COVIDXR_PRETRAINED"
         ) from None
     except (SafetensorError, OSError) as error:
         raise ModelError(
@@ -180,5 +178,5 @@ def _download(row: Architecture) -> StateDict:
         return dict(row.imagenet.get_state_dict(check_hash=True, progress=False, weights_only=True))
     except (URLError, OSError, RuntimeError) as error:
         raise ConfigError(
-            f"cannot download the ImageNet weights of {row.name} ({error}); give a file of them by --init or {PRETRAINED_VARIABLE}"
+            f"cannot download the ImageNet weights of {row.name} ({error}); give a file of them by --init or COVIDXR_PRETRAINED"
         ) from error

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
-import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,20 +13,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from covidxr.config import models_url
 from covidxr.errors import ConfigError, ModelError
 from covidxr.storage import from_json, new_folder
 
 MANIFEST = Path(__file__).with_name("manifest.json")
-URL_VARIABLE = "COVIDXR_MODELS_URL"
 TIMEOUT = 60.0
 """Seconds without an answer after which a download is given up."""
 _SCHEMES = ("http", "https")
 _CHUNK = 1 << 20
-
-
-def models_url() -> str:
-    """Return the address below which models are fetched: COVIDXR_MODELS_URL, or nothing where it is not set."""
-    return os.environ.get(URL_VARIABLE, "").strip()
 
 
 @dataclass(frozen=True)
@@ -162,12 +155,12 @@ def _checked(url: str) -> str:
     """Return an address without the slash at its end. Raises ConfigError unless it is http or https."""
     if not url:
         raise ConfigError(
-            f"there is no address to fetch models from: set {URL_VARIABLE} to the http(s) address of a folder that "
+            f"there is no address to fetch models from: set COVIDXR_MODELS_URL to the http(s) address of a folder that "
             "holds MODEL/FILE, such as a copy of the repository's weights/"
         )
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.netloc:
-        raise ConfigError(f"{URL_VARIABLE} must be an http or https address, got {url!r}")
+        raise ConfigError(f"COVIDXR_MODELS_URL must be an http or https address, got {url!r}")
     return url.rstrip("/")
 
 
@@ -218,29 +211,3 @@ def _download(
             f"{url} is not the released file: its sha256 is {digest.hexdigest()[:12]}…, expected {file.sha256[:12]}…; "
             "nothing was stored"
         )
-
-
-def unpack_bundled(bundle: Path, root: Path, version: str) -> None:
-    """Copy the models of an installed wheel into a weights folder, once per version.
-
-    A model of the same id that is there already stays as it is, and one that was deleted comes back with the next version only.
-    """
-    from filelock import FileLock
-
-    mark = root / f".bundled-{version}"
-    if mark.exists():
-        return
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".bundled.lock"):
-        if mark.exists():
-            return
-        for source in sorted(bundle.iterdir()):
-            target = root / source.name
-            if target.exists():
-                continue
-            if source.is_dir():
-                with new_folder(target) as folder:
-                    shutil.copytree(source, folder, dirs_exist_ok=True)
-            else:
-                shutil.copyfile(source, target)
-        mark.touch()

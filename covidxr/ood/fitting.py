@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from covidxr.cards import GateFigures, ModelCard
+from covidxr.config import weights_folder
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.split_data import SplitData, split_data
 from covidxr.errors import ConfigError, ImageError
 from covidxr.evaluation.stored import check_dataset
-from covidxr.images.radiograph import read_image
+from covidxr.images.reading import read_image
 from covidxr.lungs.crops import seen_pixels
 from covidxr.metrics.intervals import proportion_interval
 from covidxr.metrics.shortcuts import ranking_interval
@@ -25,7 +26,7 @@ from covidxr.models.store import LoadedModel
 from covidxr.ood.feature_space import ACCEPTED, distances, fit_space
 from covidxr.ood.foreign_images import PHANTOM, foreign_pictures
 from covidxr.ood.image_stats import Look, look_of, measure_looks, plain_faults
-from covidxr.prediction.loading import load_model, weights_folder
+from covidxr.prediction.loading import load_model
 from covidxr.records import GreyImage, Interval, Scores
 
 if TYPE_CHECKING:

@@ -12,13 +12,15 @@ from PIL import Image
 from scipy.fft import fftfreq, rfft2, rfftfreq
 from scipy.sparse import csr_array
 
-from covidxr.datasets.audit.facts import Numbers, measure_detail, measure_layout
-from covidxr.datasets.audit.findings import (
+from covidxr.images.quality import (
     INVERTED,
     MAX_ASPECT,
     MIN_DETAIL,
     NEARLY_BLACK,
     NEARLY_WHITE,
+    Numbers,
+    detail,
+    layout,
 )
 from covidxr.records import GreyImage
 
@@ -47,7 +49,7 @@ def look_of(image: GreyImage) -> Look:
 def measure_looks(looks: Sequence[Look]) -> tuple[Numbers, Numbers]:
     """Return of N pictures the layouts (N, 256) of length 1, where they are bright and where dark, and the textures (N, 63)."""
     squares = np.stack([look.square for look in looks])
-    return np.stack([measure_layout(square) for square in squares]), measure_textures(squares)
+    return np.stack([layout(square) for square in squares]), measure_textures(squares)
 
 
 def measure_textures(squares: GreyImage) -> Numbers:
@@ -95,7 +97,7 @@ def plain_faults(
         faults.append(f"It is {width} x {height} pixels: more than twice as long as wide.")
     if not NEARLY_BLACK <= brightness <= NEARLY_WHITE:
         faults.append(f"It is almost {'black' if brightness < NEARLY_BLACK else 'white'}.")
-    elif unusual and measure_detail(look.square) < MIN_DETAIL:
+    elif unusual and detail(look.square) < MIN_DETAIL:
         faults.append("It is blank in the middle, where the chest should be.")
     elif float(layout @ usual) < INVERTED * max(float(np.linalg.norm(usual)), 1e-12):
         faults.append("It is inverted: bone should be bright and lung dark.")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from covidxr.config import weights_folder
 from covidxr.errors import ConfigError, CovidxrError, DatasetError, ImageError, RunError
 from covidxr.images.limits import MAX_FILE_BYTES
 from covidxr.models import store
@@ -35,7 +36,6 @@ from covidxr.prediction.archive_listing import (
     open_archive,
     read_manifest,
 )
-from covidxr.prediction.loading import weights_folder
 from covidxr.prediction.worklist import Picture, WorklistRow, is_picture, score_pictures
 from covidxr.records import RESEARCH_ONLY
 from covidxr.reports.sentences import prediction_set

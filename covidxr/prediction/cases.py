@@ -18,8 +18,9 @@ from covidxr.datasets.phantoms import render_phantom
 from covidxr.errors import ImageError, ModelError
 from covidxr.explanation.audit import map_settings
 from covidxr.figures import heat_overlay
-from covidxr.images.burned_in_text import WRITING, has_writing
-from covidxr.images.radiograph import Radiograph, padding, read_image, read_radiograph
+from covidxr.images.burned_in_text import BURNED_IN_TEXT, has_burned_in_text
+from covidxr.images.radiograph import Radiograph, padding
+from covidxr.images.reading import read_image, read_radiograph
 from covidxr.models.store import LoadedModel
 from covidxr.ood.image_stats import look_of
 from covidxr.prediction.loading import load_model
@@ -168,9 +169,9 @@ def padding_sentence(image: GreyImage) -> str | None:
 
 def reading_warnings(radiograph: Radiograph) -> tuple[str, ...]:
     """Return a picture file's warnings, and that there may be writing in it, looked for more thoroughly than many at once allow."""
-    if WRITING in radiograph.warnings or not has_writing(radiograph.image):
+    if BURNED_IN_TEXT in radiograph.warnings or not has_burned_in_text(radiograph.image):
         return radiograph.warnings
-    return (*radiograph.warnings, WRITING)
+    return (*radiograph.warnings, BURNED_IN_TEXT)
 
 
 def sample_phantom(class_name: str, seed: int = 0) -> GreyImage:

@@ -2,32 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import platformdirs
-
-import covidxr
+from covidxr.config import weights_folder
 from covidxr.models import store
-from covidxr.models.fetch import unpack_bundled
 from covidxr.models.store import LoadedModel, ModelEntry
-
-
-def weights_folder() -> Path:
-    """Return the folder of the stored models: COVIDXR_WEIGHTS, else the checkout's `weights/`, else the user's data folder.
-
-    An installed wheel has no checkout. Its models are copied to the user's data folder once, where those that are fetched or
-    published later are stored as well: the folder of the package itself may be read-only, and is replaced by an upgrade.
-    """
-    if named := os.environ.get("COVIDXR_WEIGHTS"):
-        return Path(named)
-    package = Path(covidxr.__file__).resolve().parent
-    bundle = package / "weights"
-    if not bundle.is_dir():
-        return package.parent / "weights"
-    folder = Path(platformdirs.user_data_dir("covidxr")) / "weights"
-    unpack_bundled(bundle, folder, covidxr.__version__)
-    return folder
 
 
 def list_models() -> tuple[ModelEntry, ...]:

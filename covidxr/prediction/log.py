@@ -12,7 +12,7 @@ from typing import Literal
 from filelock import FileLock
 
 from covidxr.cards import ModelCard
-from covidxr.datasets.pixels import cache_folder
+from covidxr.config import cache_folder, logs_uses
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_BYTES = 10_000_000
@@ -24,11 +24,6 @@ _PATIENCE = 2.0
 def log_file() -> Path:
     """Return where the lines are written: `uses.jsonl` in the cache folder, the older ones in `uses.1.jsonl` beside it."""
     return cache_folder() / "log" / "uses.jsonl"
-
-
-def logs_uses() -> bool:
-    """Whether lines are written: unless COVIDXR_LOG is `off`."""
-    return os.environ.get("COVIDXR_LOG", "").strip().lower() != "off"
 
 
 def log_use(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from covidxr.cards import ModelCard
 from covidxr.errors import ImageError, ModelError
 from covidxr.explanation.localization import map_facts
-from covidxr.images.radiograph import read_radiograph
+from covidxr.images.reading import read_radiograph
 from covidxr.lungs.crops import load_segmenter, lung_mask
 from covidxr.lungs.masks import LungMask, resize_mask
 from covidxr.models.recipes import ARCHITECTURE_TITLES

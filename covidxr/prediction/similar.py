@@ -13,14 +13,16 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from covidxr.cards import ModelCard
+from covidxr.config import cache_folder
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.duplicates import THUMBNAIL, near_duplicates
 from covidxr.datasets.neighbors import Neighbours, index_points
-from covidxr.datasets.pixels import Pixels, cache_folder, decode
+from covidxr.datasets.pixels import Pixels, decode
 from covidxr.datasets.split_data import SplitData, split_data
 from covidxr.errors import DatasetError
 from covidxr.evaluation.stored import check_dataset
-from covidxr.images.radiograph import fit_to_square, read_image
+from covidxr.images.radiograph import fit_to_square
+from covidxr.images.reading import read_image
 from covidxr.lungs.crops import seen_pixels
 from covidxr.models.store import LoadedModel
 from covidxr.records import GreyImage

@@ -21,7 +21,7 @@ from PIL import Image
 from covidxr.cards import PredictionSets
 from covidxr.errors import DatasetError, ImageError
 from covidxr.images.containers import ZipFiles, open_files
-from covidxr.images.radiograph import SUFFIXES, read_radiograph
+from covidxr.images.reading import SUFFIXES, read_radiograph
 from covidxr.models.store import LoadedModel
 from covidxr.ood.image_stats import Look, look_of
 from covidxr.prediction.loading import load_model

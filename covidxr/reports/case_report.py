@@ -18,14 +18,8 @@ from PIL import Image
 import covidxr
 from covidxr.cards import ModelCard
 from covidxr.explanation.localization import MapFacts
-from covidxr.figures import (
-    CLASS_COLOURS,
-    OTHER_CLASS,
-    fit_screen,
-    heat_overlay,
-    percent,
-    whole_percent,
-)
+from covidxr.figures import CLASS_COLOURS, OTHER_CLASS, fit_screen, heat_overlay
+from covidxr.formatting import percent, whole_percent
 from covidxr.records import (
     RESEARCH_ONLY,
     Attribution,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.explanation.localization import MapFacts, best_localisation
-from covidxr.figures import percent, whole_percent
+from covidxr.formatting import percent, whole_percent
 from covidxr.records import Attribution, display_name
 
 

@@ -11,7 +11,7 @@ import covidxr
 from covidxr.cards import CARD_SCHEMA_VERSION, ModelCard, ShortcutCheck
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.splits import Split
-from covidxr.figures import percent, whole_percent
+from covidxr.formatting import percent, whole_percent
 from covidxr.records import RESEARCH_ONLY, Preprocessing, Recipe, display_name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from covidxr.cards import GateFigures, ModelCard, PredictionSets
-from covidxr.figures import percent, whole_percent
+from covidxr.formatting import percent, whole_percent
 from covidxr.records import CasePrediction, Stability, display_name
 
 _CLEAR, _LIKELY = 0.9, 0.6

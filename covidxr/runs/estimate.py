@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from covidxr.config import cache_folder
 from covidxr.datasets.dataset import Dataset, open_dataset
 from covidxr.datasets.duplicates import THUMBNAIL
-from covidxr.datasets.pixels import cache_folder, cached_at
+from covidxr.datasets.pixels import cached_at
 from covidxr.errors import ConfigError, CovidxrError
-from covidxr.images.radiograph import fit_to_square, read_image
+from covidxr.images.radiograph import fit_to_square
+from covidxr.images.reading import read_image
 from covidxr.lungs.crops import load_segmenter, lung_mask, lungs_to_make
 from covidxr.lungs.masks import MASK_SIZE
 from covidxr.runs.journal import RunConfig

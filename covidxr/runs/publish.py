@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from covidxr.cards import ModelCard, ShortcutCheck
+from covidxr.config import weights_folder
 from covidxr.datasets.duplicates import THUMBNAIL
 from covidxr.datasets.pixels import decode
 from covidxr.datasets.split_data import SplitData, split_data
@@ -25,7 +26,7 @@ from covidxr.lungs.masks import resize_mask
 from covidxr.metrics.shortcuts import lungs_check
 from covidxr.models import store
 from covidxr.ood.fitting import make_gate
-from covidxr.prediction.loading import load_model, weights_folder
+from covidxr.prediction.loading import load_model
 from covidxr.records import Labels, Predictions, Scores
 from covidxr.reports.model_card import draft_card
 from covidxr.runs.journal import RunConfig, RunFolder

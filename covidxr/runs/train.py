@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from covidxr.config import cache_folder
 from covidxr.datasets.dataset import find_dataset
-from covidxr.datasets.pixels import cache_folder
 from covidxr.datasets.split_data import split_data
 from covidxr.datasets.splits import write_split
 from covidxr.errors import Cancelled, CovidxrError, RunError
@@ -41,11 +41,6 @@ class _Interrupted(BaseException):
 def is_main_process() -> bool:
     """Whether this process speaks for the run: under torchrun only the first writes to disk."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def runs_folder() -> Path:
-    """Return where runs lie unless they are told otherwise: COVIDXR_RUNS, else `runs/` in the working folder."""
-    return Path(os.environ.get("COVIDXR_RUNS") or "runs").resolve()
 
 
 def train(config: RunConfig, folder: Path, at_once: bool = False) -> RunFolder:

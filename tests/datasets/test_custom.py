@@ -25,7 +25,7 @@ from covidxr.datasets.dataset import find_dataset, open_dataset
 from covidxr.datasets.pixels import decode
 from covidxr.datasets.splits import split_dataset
 from covidxr.errors import ConfigError, DatasetError
-from covidxr.images.radiograph import read_image
+from covidxr.images.reading import read_image
 from covidxr.records import CLASS_NAMES, SplitPlan
 from covidxr.storage import to_json
 

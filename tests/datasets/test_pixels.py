@@ -11,7 +11,8 @@ from covidxr.datasets import pixels as room
 from covidxr.datasets.dataset import open_dataset
 from covidxr.datasets.pixels import decode
 from covidxr.errors import Cancelled, DatasetError
-from covidxr.images.radiograph import fit_to_square, read_image
+from covidxr.images.radiograph import fit_to_square
+from covidxr.images.reading import read_image
 
 
 @pytest.fixture

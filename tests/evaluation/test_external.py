@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from covidxr.config import weights_folder
 from covidxr.datasets.custom import ImportPlan, write_import
 from covidxr.datasets.dataset import open_dataset
 from covidxr.errors import ConfigError, DatasetError, ModelError
@@ -26,7 +27,7 @@ from covidxr.evaluation.stored import (
 )
 from covidxr.metrics.calibration import apply_temperature
 from covidxr.models import store
-from covidxr.prediction.loading import load_model, weights_folder
+from covidxr.prediction.loading import load_model
 from covidxr.records import CLASS_NAMES
 
 pytestmark = pytest.mark.usefixtures("phantom_models")

@@ -201,7 +201,7 @@ def test_the_difference_is_b_minus_a_in_points():
     )
     # Normal: 75, 25, 0 % of 2,000 against 60, 39.8, 0.2 % of 500.
     assert texts_of_difference(figure) == [
-        ["−15.0<br>(−1,200)", "+14.8<br>(−301)", "+0.2<br>(+1)"],  # noqa: RUF001
+        ["−15.0<br>(−1,200)", "+14.8<br>(−301)", "+0.2<br>(+1)"],
         ["-", "-", "-"],
         ["0.0<br>(0)", "0.0<br>(0)", "0.0<br>(0)"],
     ]
@@ -210,7 +210,7 @@ def test_the_difference_is_b_minus_a_in_points():
     assert (
         heat.hovertext[0][0]
         == "b calls<br>1,200 fewer pictures of Normal<br>Normal<br>than a<br>(−15.0 points of Normal)"
-    )  # noqa: RUF001
+    )
     assert heat.hovertext[1][0] == "No pictures of COVID to compare"
     assert (
         heat.hovertext[2][2]

@@ -29,7 +29,7 @@ def test_roc_is_in_percent_with_chance_behind_it():
     assert (first.line.color, second.line.color) == ("#CC79A7", MODEL_COLOURS[1])
     assert (first.line.dash, second.line.dash) == MODEL_DASHES[:2]
     assert (list(chance.x), list(chance.y), chance.line.dash) == ([0, 100], [0, 100], "dash")
-    assert figure.layout.xaxis.title.text == "False alarms: 100 − specificity (%)"  # noqa: RUF001
+    assert figure.layout.xaxis.title.text == "False alarms: 100 − specificity (%)"
     assert figure.layout.yaxis.title.text == "Sensitivity: cases found (%)"
     assert figure.layout.yaxis.scaleanchor == "x"
 

@@ -11,18 +11,15 @@ from covidxr.figures import (
     Curve,
     confusion_figure,
     confusion_grid,
-    data_size,
     difference_figure,
-    duration,
     learning_figure,
-    percent,
     precision_recall_figure,
     reliability_figure,
     roc_figure,
     threshold_figure,
-    whole_percent,
 )
 from covidxr.figures.style import NEUTRAL, contrast, luminance, mixed, rgb, wrapped
+from covidxr.formatting import data_size, duration, percent, whole_percent
 from covidxr.metrics.calibration import ReliabilityCurve
 from covidxr.records import Interval
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from covidxr.datasets.phantoms import render_phantom
-from covidxr.images.burned_in_text import has_writing
-from covidxr.images.radiograph import read_image
+from covidxr.images.burned_in_text import has_burned_in_text
+from covidxr.images.reading import read_image
 from covidxr.records import GreyImage
 
 FONT = (
@@ -46,18 +46,18 @@ def named(image: GreyImage, pixels: int, place: tuple[int, int]) -> GreyImage:
 def test_a_planted_name_is_found_at_the_size_of_a_film(
     film: GreyImage, pixels: int, place: tuple[int, int]
 ) -> None:
-    assert has_writing(named(film, pixels, place))
+    assert has_burned_in_text(named(film, pixels, place))
 
 
 def test_a_clean_film_is_not_suspected(film: GreyImage) -> None:
-    assert not has_writing(film)
-    assert not has_writing(film[:300])  # a stripe
-    assert not has_writing(np.zeros((40, 3000), dtype=np.uint8))
+    assert not has_burned_in_text(film)
+    assert not has_burned_in_text(film[:300])  # a stripe
+    assert not has_burned_in_text(np.zeros((40, 3000), dtype=np.uint8))
 
 
 @pytest.mark.data
 def test_a_real_radiograph_with_no_more_than_a_side_marker_is_not_suspected(database: Path) -> None:
     content = (database.parent / "dicom" / "chest-cr-monochrome2.dcm").read_bytes()
     image = read_image(content, "x")
-    assert not has_writing(image)
-    assert has_writing(named(image, 16, (20, 20)))
+    assert not has_burned_in_text(image)
+    assert has_burned_in_text(named(image, 16, (20, 20)))

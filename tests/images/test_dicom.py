@@ -24,7 +24,7 @@ from pydicom.uid import (
 
 from covidxr.errors import ImageError
 from covidxr.images.dicom_decoder import decode_pixels
-from covidxr.images.radiograph import read_image, read_radiograph
+from covidxr.images.reading import read_image, read_radiograph
 
 STORED = np.array(
     [[0, 100, 200, 300], [400, 500, 600, 700], [800, 900, 1000, 1100], [1200, 1300, 1400, 1500]]

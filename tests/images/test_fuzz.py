@@ -96,7 +96,7 @@ def read(content: bytes) -> None:
     from contextlib import ExitStack
 
     from covidxr.errors import CovidxrError
-    from covidxr.images.radiograph import read_radiograph
+    from covidxr.images.reading import read_radiograph
     from covidxr.prediction.worklist import list_pictures
 
     with ExitStack() as stack:

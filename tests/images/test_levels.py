@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from covidxr.errors import ImageError
-from covidxr.images.levels import read_levels
-from covidxr.images.radiograph import read_image
+from covidxr.images.levels import Levels
+from covidxr.images.reading import read_image, read_radiograph
 from tests.images.test_dicom import RAMP, STORED, dicom, table
+
+
+def read_levels(content: bytes, name: str) -> Levels:
+    return read_radiograph(content, name).levels
 
 
 def png(values: np.ndarray) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from covidxr.images.radiograph import read_radiograph
+from covidxr.images.reading import read_radiograph
 
 RAMP = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1)))
 SECRET = "Meier Anna"

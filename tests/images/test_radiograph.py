@@ -10,7 +10,8 @@ from PIL import Image
 
 from covidxr.errors import ImageError
 from covidxr.images.limits import MAX_PIXELS
-from covidxr.images.radiograph import fit_to_square, padding, read_image, read_radiograph
+from covidxr.images.radiograph import fit_to_square, padding
+from covidxr.images.reading import read_image, read_radiograph
 
 RAMP = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8) * 2
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 60)).astype(np.uint8)
@@ -178,6 +179,6 @@ def test_kind_and_depth_of_a_file_are_told(picture: Image.Image, kind: str, bits
 
 
 def test_more_bytes_than_any_radiograph_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("covidxr.images.radiograph.MAX_FILE_BYTES", 10)
+    monkeypatch.setattr("covidxr.images.reading.MAX_FILE_BYTES", 10)
     with pytest.raises(ImageError, match="bytes are over the limit of 10;"):
         read_image(encode(Image.fromarray(RAMP)), "x")

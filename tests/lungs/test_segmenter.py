@@ -12,7 +12,7 @@ from covidxr.cards import SegmenterRecipe
 from covidxr.datasets.dataset import open_dataset
 from covidxr.datasets.pixels import decode
 from covidxr.errors import DatasetError, ImageError, ModelError
-from covidxr.images.radiograph import read_image
+from covidxr.images.reading import read_image
 from covidxr.lungs.crops import load_segmenter, lung_masks, seen_pixels
 from covidxr.lungs.masks import read_mask
 from covidxr.lungs.segmenter import segment

@@ -67,7 +67,7 @@ def test_predictions_are_those_of_the_stored_weights(root: Path, phantoms: Path)
         store.load_model(root / "phantom-cnn"),
         store.read_predictions(root / "phantom-cnn"),
     )
-    from covidxr.images.radiograph import read_image
+    from covidxr.images.reading import read_image
 
     pixels = np.stack(
         [

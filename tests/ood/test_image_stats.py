@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covidxr.datasets.audit.facts import measure_detail, measure_file, measure_layout
+from covidxr.datasets.audit.facts import measure_file
 from covidxr.datasets.phantoms import render_phantom
+from covidxr.images.quality import detail, layout
 from covidxr.ood.foreign_images import foreign_pictures
 from covidxr.ood.image_stats import look_of, measure_looks, measure_textures, plain_faults
 from covidxr.records import CLASS_NAMES
 
 PHANTOMS = [render_phantom(name, np.random.default_rng(i))[0] for i, name in enumerate(CLASS_NAMES)]
-USUAL = np.mean([measure_layout(image) for image in PHANTOMS], axis=0)
+USUAL = np.mean([layout(image) for image in PHANTOMS], axis=0)
 USUAL /= np.linalg.norm(USUAL)
 
 
@@ -83,8 +84,8 @@ def test_detail_and_layout_are_those_of_the_audit() -> None:
     content = io.BytesIO()
     Image.fromarray(PHANTOMS[1]).save(content, "PNG")
     facts = measure_file(content.getvalue(), "x.png")
-    assert measure_detail(PHANTOMS[1]) == facts["detail"]
-    assert measure_layout(PHANTOMS[1]) == pytest.approx(facts["layout"])
+    assert detail(PHANTOMS[1]) == facts["detail"]
+    assert layout(PHANTOMS[1]) == pytest.approx(facts["layout"])
 
 
 @pytest.mark.slow

@@ -31,13 +31,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from covidxr.cli import app
+from covidxr.config import weights_folder
 from covidxr.errors import ConfigError, CovidxrError, ImageError, ModelError
 from covidxr.models import store
 from covidxr.prediction import archive
 from covidxr.prediction.archive import _Scorer, _Worker, score_archive
 from covidxr.prediction.archive_listing import list_archive
 from covidxr.prediction.cases import sample_phantom
-from covidxr.prediction.loading import load_model, weights_folder
+from covidxr.prediction.loading import load_model
 from covidxr.prediction.worklist import WorklistRow, score_worklist
 from covidxr.records import CLASS_NAMES, RESEARCH_ONLY
 from tests.images.test_dicom import dicom

@@ -10,7 +10,7 @@ import pytest
 
 from covidxr.datasets.dataset import open_dataset
 from covidxr.errors import Cancelled, DatasetError
-from covidxr.images.radiograph import read_image
+from covidxr.images.reading import read_image
 from covidxr.models.store import LoadedModel
 from covidxr.prediction.similar import TrainingFeatures, features_at, features_of, similar_cases
 from covidxr.records import GreyImage

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from covidxr.explanation.localization import MapFacts
-from covidxr.figures import percent
+from covidxr.formatting import percent
 from covidxr.models.store import read_card
 from covidxr.records import RESEARCH_ONLY, Attribution, CasePrediction, Stability, display_name
 from covidxr.reports.case_report import CaseReport, case_report_pdf

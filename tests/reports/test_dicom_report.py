@@ -14,7 +14,7 @@ from pydicom.uid import ComprehensiveSRStorage, EncapsulatedPDFStorage, Secondar
 from pypdf import PdfReader
 
 from covidxr.errors import ConfigError
-from covidxr.images.radiograph import read_radiograph
+from covidxr.images.reading import read_radiograph
 from covidxr.records import RESEARCH_ONLY, CasePrediction
 from covidxr.reports.case_report import CaseReport
 from covidxr.reports.dicom_report import FINDINGS, PAGE, PICTURE, case_report_dicom

@@ -29,12 +29,11 @@ from covidxr.figures import (
     difference_figure,
     heat_overlay,
     learning_figure,
-    percent,
-    points,
     probability_bars,
 )
+from covidxr.formatting import p_value, percent, points
 from covidxr.lungs.masks import resize_mask
-from covidxr.metrics.comparison import Comparison, write_p
+from covidxr.metrics.comparison import Comparison
 from covidxr.models.recipes import STUDY_ACCURACY
 from covidxr.records import Interval, display_name
 from covidxr.reports.heat_maps import heat_caption, map_sentence
@@ -186,7 +185,7 @@ def _pairs_table(compared: Comparison) -> None:
 
 
 def _difference(difference: Interval, p: float | None) -> str:
-    return points(difference) if p is None else f"{points(difference)}, {write_p(p)}"
+    return points(difference) if p is None else f"{points(difference)}, {p_value(p)}"
 
 
 def matrices(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:

@@ -13,15 +13,15 @@ import streamlit as st
 from covidxr.app.dataset.datasets import plan
 from covidxr.app.frame import literal
 from covidxr.app.widgets import chart, ink
+from covidxr.config import cache_folder
 from covidxr.datasets.audit.dataset_audit import Audit, audit_dataset, project_audit
-from covidxr.datasets.audit.facts import Numbers
 from covidxr.datasets.audit.findings import ADVISED, Projection, exclusions, findings_csv
 from covidxr.datasets.audit.headers import Kind, count_kinds
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.exclusions import exclusions_csv, write_exclusions
-from covidxr.datasets.pixels import cache_folder
 from covidxr.datasets.split_data import SplitData
 from covidxr.figures import map_figure
+from covidxr.images.quality import Numbers
 from covidxr.records import GreyImage, SplitPlan, display_name
 
 _MOST_KEPT = 2

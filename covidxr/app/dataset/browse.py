@@ -23,7 +23,8 @@ from covidxr.datasets.neighbors import Neighbours, measure_looks
 from covidxr.datasets.pixels import Pixels, decode
 from covidxr.datasets.split_data import SplitData
 from covidxr.errors import CovidxrError
-from covidxr.figures import fit_screen, whole_percent
+from covidxr.figures import fit_screen
+from covidxr.formatting import whole_percent
 from covidxr.prediction.cases import read_picture
 from covidxr.records import GreyImage, display_name
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-
 import streamlit as st
 
 from covidxr.app.frame import literal
 from covidxr.app.viewer import opened_dataset
 from covidxr.app.widgets import chart, ink
+from covidxr.config import variable
 from covidxr.datasets.dataset import PUBLISHED_COUNTS, Dataset
 from covidxr.datasets.duplicates import THUMBNAIL
 from covidxr.datasets.pixels import cached_at, decode
 from covidxr.datasets.split_data import SplitData, default_dataset, split_data
 from covidxr.datasets.splits import split_csv, straddlers
 from covidxr.evaluation.protocols import protocol_effect
-from covidxr.figures import count_bars, percent
+from covidxr.figures import count_bars
+from covidxr.formatting import percent
 from covidxr.records import SPLITS, Protocol, SplitFractions, SplitPlan, display_name
 
 PROTOCOLS: dict[Protocol, str] = {
@@ -32,7 +32,7 @@ def choose_data() -> Dataset:
     """Let the reader name a dataset, in the sidebar and for all pages; phantoms stand in for none. Raises DatasetError."""
     named = st.sidebar.text_input(
         "Dataset folder, zip or name",
-        os.environ.get("COVIDXR_DATASET", ""),
+        variable("COVIDXR_DATASET"),
         key="dataset",
         persist_state="session",
         placeholder="Empty: synthetic phantoms",

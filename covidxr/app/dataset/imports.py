@@ -19,7 +19,8 @@ from covidxr.datasets.custom import (
 )
 from covidxr.errors import CovidxrError
 from covidxr.evaluation.external import evaluate_external
-from covidxr.figures import fit_screen, percent
+from covidxr.figures import fit_screen
+from covidxr.formatting import percent
 from covidxr.prediction.cases import read_picture
 from covidxr.records import CLASS_NAMES, Interval, display_name
 

@@ -15,15 +15,8 @@ from covidxr.datasets.boxes import box_mask, read_boxes
 from covidxr.datasets.dataset import Dataset
 from covidxr.errors import CovidxrError
 from covidxr.explanation.localization import best_localisation, pointing_hits
-from covidxr.figures import (
-    cascade_figure,
-    fit_screen,
-    heat_overlay,
-    opacity_boxes,
-    percent,
-    points,
-    removal_figure,
-)
+from covidxr.figures import cascade_figure, fit_screen, heat_overlay, opacity_boxes, removal_figure
+from covidxr.formatting import percent, points
 from covidxr.prediction.cases import randomised_case, read_picture
 from covidxr.records import display_name
 from covidxr.reports.heat_maps import heat_caption, trust_sentences

@@ -19,12 +19,12 @@ from covidxr.figures import (
     Curve,
     Measure,
     learning_figure,
-    percent,
     precision_recall_figure,
     reliability_figure,
     roc_figure,
     threshold_figure,
 )
+from covidxr.formatting import percent
 from covidxr.records import Interval, display_name
 from covidxr.reports.model_card import shortcut_sentences
 

@@ -11,7 +11,8 @@ from covidxr.app.predict.heat import heat_panel
 from covidxr.app.predict.left_out import left_out
 from covidxr.app.widgets import ink, model_facts
 from covidxr.cards import ModelCard
-from covidxr.figures import probability_bars, whole_percent
+from covidxr.figures import probability_bars
+from covidxr.formatting import whole_percent
 from covidxr.records import CasePrediction, display_name
 from covidxr.reports.sentences import gate_sentence, set_sentence, stability_sentence, verdict
 

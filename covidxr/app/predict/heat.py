@@ -14,7 +14,7 @@ from covidxr.errors import ModelError
 from covidxr.explanation.audit import map_settings
 from covidxr.explanation.localization import map_facts
 from covidxr.figures import contour_layer, heat_layer, layer_size, on_native_grid, outline_layer
-from covidxr.images.levels import read_levels
+from covidxr.images.reading import read_radiograph
 from covidxr.lungs.masks import LungMask, resize_mask
 from covidxr.records import Attribution, display_name
 from covidxr.reports.heat_maps import heat_caption, map_sentence, trust_sentences
@@ -117,7 +117,7 @@ def _view(
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _sheet(picture_sha256: str, _picture: Picture) -> Sheet:
-    return sheet(read_levels(_picture.content, _picture.name), picture_sha256)
+    return sheet(read_radiograph(_picture.content, _picture.name).levels, picture_sha256)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

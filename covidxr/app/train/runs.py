@@ -10,14 +10,14 @@ import streamlit as st
 from covidxr.app.frame import literal, show_error
 from covidxr.app.widgets import chart, ink
 from covidxr.cards import EpochFigures
+from covidxr.config import runs_folder, weights_folder
 from covidxr.errors import CovidxrError
-from covidxr.figures import MODEL_COLOURS, Measure, duration, learning_figure
+from covidxr.figures import MODEL_COLOURS, Measure, learning_figure
+from covidxr.formatting import duration
 from covidxr.models.store import new_model_folder
-from covidxr.prediction.loading import weights_folder
 from covidxr.runs import launcher, snapshot
 from covidxr.runs.journal import Label, RunFolder
 from covidxr.runs.snapshot import Snapshot
-from covidxr.runs.train import runs_folder
 
 _POLL_SECONDS = 2
 _LOG_LINES = 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
@@ -15,17 +14,17 @@ from covidxr.app.frame import literal
 from covidxr.app.train.runs import snapshots
 from covidxr.app.viewer import opened_dataset
 from covidxr.app.widgets import architecture_title
+from covidxr.config import runs_folder, variable
 from covidxr.datasets.dataset import find_dataset
 from covidxr.datasets.exclusions import read_exclusions
 from covidxr.datasets.split_data import default_dataset
 from covidxr.errors import RunError
-from covidxr.figures import data_size, duration
+from covidxr.formatting import data_size, duration
 from covidxr.models.recipes import ARCHITECTURE_TITLES, RECIPES, STUDY_SETTINGS
 from covidxr.records import Augmentation, Recipe, SplitPlan, display_name
 from covidxr.runs import launcher
 from covidxr.runs.export import train_arguments
 from covidxr.runs.journal import RunConfig, RunFolder
-from covidxr.runs.train import runs_folder
 
 _FIRST = ("architecture", "init", "image_size", "epochs", "batch_size", "learning_rate")
 _AUGMENTATION = tuple(field.name for field in fields(Augmentation))
@@ -47,7 +46,7 @@ def new_run() -> None:
         st.subheader("Data", anchor=False)
         data = st.text_input(
             "Dataset folder, zip or name",
-            os.environ.get("COVIDXR_DATASET", ""),
+            variable("COVIDXR_DATASET"),
             key="dataset",
             persist_state="session",
             placeholder="Empty: synthetic phantoms, for trying things out",

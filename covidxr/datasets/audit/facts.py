@@ -16,26 +16,29 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 from PIL import Image
-from scipy import ndimage
 from tqdm import tqdm
 
+from covidxr.config import cache_folder
 from covidxr.datasets.dataset import Dataset
-from covidxr.datasets.pixels import cache_folder
 from covidxr.errors import DatasetError, ImageError
-from covidxr.images.radiograph import read_image
-from covidxr.records import GreyImage
+from covidxr.images.burned_in_text import count_letters
+from covidxr.images.quality import (
+    BLACK,
+    WHITE,
+    Numbers,
+    detail,
+    enclosed_black,
+    layout,
+    reduced,
+    sharpness,
+)
+from covidxr.images.reading import read_image
 from covidxr.storage import write_bytes
 
 _VERSION = 1
 """Raise it when a measure changes: older caches are then measured anew."""
-_EDGE = 224
-"""Sharpness and writing are measured with the longer edge no longer than this, so that they do not depend on the resolution."""
-_LAYOUT = 16
-BLACK, WHITE = 5, 250
-"""Grey values up to the one and from the other on count as black and as white; JPEG moves values by a few."""
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 
-Numbers = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.str_]
 
@@ -175,14 +178,12 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
     grey = read_image(content, name)
     kind, mode, coloured = _storage(content)
     height, width = grey.shape
-    picture = Image.fromarray(grey)
-    counts = np.array(picture.histogram(), dtype=np.float64) / grey.size
+    counts = np.bincount(grey.ravel(), minlength=256) / grey.size
     levels = np.arange(256)
     brightness = float(counts @ levels)
     rim = max(1, min(height, width) // 16)
     inner = grey[rim:-rim, rim:-rim]
     middle = grey[height // 4 : height - height // 4, width // 4 : width - width // 4]
-    small = _reduce(picture)
     return {
         "files": name,
         "width": width,
@@ -195,43 +196,17 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
         ).hexdigest(),
         "brightness": brightness,
         "contrast": float(np.sqrt(counts @ (levels - brightness) ** 2)),
-        "sharpness": _sharpness(small),
-        "detail": _detail(picture),
+        "sharpness": sharpness(reduced(grey)),
+        "detail": detail(grey),
         "border": (int(grey.sum()) - int(inner.sum())) / (grey.size - inner.size),
         "black": float(counts[: BLACK + 1].sum()),
         "white": float(counts[WHITE:].sum()),
-        "black_middle": _enclosed_black(grey),
+        "black_middle": enclosed_black(grey),
         "white_middle": float((middle >= WHITE).mean()),
         "colourfulness": coloured,
-        "letters": _letters(small),
-        "layout": measure_layout(grey),
+        "letters": count_letters(grey),
+        "layout": layout(grey),
     }
-
-
-def measure_detail(grey: GreyImage) -> float:
-    """Return `Facts.detail` of one picture, (H, W) uint8."""
-    return _detail(Image.fromarray(grey))
-
-
-def measure_layout(grey: GreyImage) -> Numbers:
-    """Return the `layout` of one picture, (H, W) uint8, as `measure_file` does."""
-    layout = np.asarray(
-        Image.fromarray(grey).resize((_LAYOUT, _LAYOUT), Image.Resampling.BOX), dtype=np.float64
-    ).ravel()
-    layout -= layout.mean()
-    return np.asarray(layout / max(float(np.linalg.norm(layout)), 1e-12))
-
-
-def count_letters(grey: GreyImage) -> int:
-    """Return `Facts.letters` of one picture, (H, W) uint8."""
-    return _letters(_reduce(Image.fromarray(grey)))
-
-
-def _reduce(picture: Image.Image) -> GreyImage:
-    """Without its aspect ratio where it is a stripe: an edge of a few pixels would hold no writing and no detail."""
-    scale = min(1.0, _EDGE / max(picture.size))
-    size = (max(round(picture.width * scale), 16), max(round(picture.height * scale), 16))
-    return np.asarray(picture.resize(size, Image.Resampling.BICUBIC) if scale < 1 else picture)
 
 
 def _storage(content: bytes) -> tuple[str, str, float]:
@@ -246,88 +221,7 @@ def _storage(content: bytes) -> tuple[str, str, float]:
 def _colourfulness(stored: Image.Image) -> float:
     """M of Hasler & Süsstrunk 2003: spread and mean of red - green and of yellow - blue."""
     rgb = stored.convert("RGB")
-    rgb.thumbnail((_EDGE, _EDGE))
+    rgb.thumbnail((224, 224))
     red, green, blue = np.asarray(rgb, dtype=np.float64).transpose(2, 0, 1)
     first, second = red - green, (red + green) / 2 - blue
     return float(np.hypot(first.std(), second.std()) + 0.3 * np.hypot(first.mean(), second.mean()))
-
-
-def _sharpness(grey: GreyImage) -> float:
-    """Mean of the squared Laplacian over the mean of the squared gradient: the mean square frequency along edges."""
-    g = grey.astype(np.float32)
-    laplacian = 4 * g[1:-1, 1:-1] - g[:-2, 1:-1] - g[2:, 1:-1] - g[1:-1, :-2] - g[1:-1, 2:]
-    gradient = float(np.square(np.diff(g, axis=0)).mean() + np.square(np.diff(g, axis=1)).mean())
-    return float(np.square(laplacian).mean()) / gradient if gradient > 0 else 0.0
-
-
-def _detail(picture: Image.Image) -> float:
-    """What a blur by 3 of 64 pixels takes away, over the middle three quarters; quartiles do not see a few letters or wires."""
-    small = np.asarray(picture.resize((64, 64), Image.Resampling.BICUBIC), dtype=np.float32)
-    fine = (small - ndimage.gaussian_filter(small, 3))[8:-8, 8:-8]
-    low, high = np.percentile(fine, (25, 75))
-    return float(high - low)
-
-
-def _enclosed_black(grey: GreyImage) -> float:
-    """A black frame, or air beside the body, reaches the edge of the picture; a drowned lung does not."""
-    height, width = grey.shape
-    middle = (slice(height // 4, height - height // 4), slice(width // 4, width - width // 4))
-    dark = grey <= BLACK
-    if not dark[middle].any():
-        return 0.0
-    labels, count = ndimage.label(dark)
-    joined = np.zeros(count + 1, dtype=bool)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        joined[edge] = True
-    joined[0] = True  # what is not dark
-    return float((~joined[labels[middle]]).mean())
-
-
-def _letters(grey: GreyImage) -> int:
-    """Length of the longest line of letter-like marks, bright on dark or dark on bright.
-
-    Marks are what an opening (a closing, for dark ones) by 5 x 5 pixels removes, by 60 grey values or more: strokes, not ribs.
-    Top-hat transform: Serra 1982, "Image analysis and mathematical morphology".
-    """
-    opened = _slide(_slide(grey, np.minimum), np.maximum)
-    closed = _slide(_slide(grey, np.maximum), np.minimum)
-    return max(_longest_line(grey - opened > 60), _longest_line(closed - grey > 60))
-
-
-def _slide(grey: GreyImage, extreme: Any) -> GreyImage:
-    """Running minimum or maximum over 5 x 5 pixels; eight times faster than scipy's, and writing is most of the time there is."""
-    for axis in (0, 1):
-        around = [(0, 0), (0, 0)]
-        around[axis] = (2, 2)
-        padded = np.pad(grey, around, mode="edge").swapaxes(0, axis)
-        length = len(padded) - 4
-        result = extreme(padded[:length], padded[1 : length + 1])
-        for shift in (2, 3, 4):
-            extreme(result, padded[shift : length + shift], out=result)
-        grey = result.swapaxes(0, axis)
-    return grey
-
-
-def _longest_line(marks: npt.NDArray[np.bool_]) -> int:
-    """Most marks of 3-14 pixels' height in a row: top and bottom level with the one before, no more than 6 pixels after it."""
-    labels, _ = ndimage.label(marks, structure=np.ones((3, 3)))
-    boxes = [
-        (across.start, across.stop, down.start, down.stop)
-        for down, across in ndimage.find_objects(labels)
-        if 3 <= down.stop - down.start <= 14 and across.stop - across.start <= 14
-    ]
-    if len(boxes) > 200:  # texture or noise, not writing
-        return 0
-    boxes.sort()
-    lengths: list[int] = []
-    for i, (left, _, top, bottom) in enumerate(boxes):
-        before = [
-            lengths[j]
-            for j, (start, stop, upper, lower) in enumerate(boxes[:i])
-            if start < left
-            and -1 <= left - stop <= 6
-            and abs(top - upper) <= 1
-            and abs(bottom - lower) <= 1
-        ]
-        lengths.append(1 + max(before, default=0))
-    return max(lengths, default=0)

@@ -16,24 +16,26 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from covidxr.datasets.audit.facts import Facts, Numbers
+from covidxr.datasets.audit.facts import Facts
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.pixels import Pixels
 from covidxr.datasets.splits import Split
+from covidxr.images.burned_in_text import MIN_LETTERS
+from covidxr.images.quality import (
+    INVERTED,
+    MAX_ASPECT,
+    MAX_BLACK_MIDDLE,
+    MAX_WHITE_MIDDLE,
+    MIN_DETAIL,
+    MIN_SHARPNESS,
+    NEARLY_BLACK,
+    NEARLY_WHITE,
+    Numbers,
+)
 from covidxr.storage import defused
 
-NEARLY_BLACK, NEARLY_WHITE = 30, 230
-"""Mean grey values below the one and above the other; of 16,217 pictures 3 are below, and the next has 40."""
-MIN_DETAIL = 2.4
-MIN_SHARPNESS = 0.6
-MAX_WHITE_MIDDLE, MAX_BLACK_MIDDLE = 0.05, 0.06
-INVERTED = -0.35
-"""The development copy's three negatives lie at -0.70 and below, all other pictures above -0.23."""
-MIN_LETTERS = 3
 MIN_SHORT_EDGE = 128
 """Pixels that the smallest network of the study sees."""
-MAX_ASPECT = 2.0
-"""Films are 1:1 to 1:1.25; cropped ones of children reach 1:1.8."""
 MIN_COLOUR = 5.0
 """Grey pictures saved as coloured JPEG stay below 1; a coloured arrow over half a percent of the picture is above 15."""
 ADVISED = ("exact-duplicates", "nearly-black", "nearly-white", "blank", "inverted")

@@ -10,8 +10,8 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
+from covidxr.config import cache_folder
 from covidxr.datasets.dataset import Dataset
-from covidxr.datasets.pixels import cache_folder
 from covidxr.storage import write_bytes
 
 _VERSION = 1

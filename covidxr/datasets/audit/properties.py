@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from covidxr.datasets.audit.facts import Facts, Numbers
+from covidxr.datasets.audit.facts import Facts
+from covidxr.images.quality import Numbers
 from covidxr.records import Labels, display_name
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from covidxr.app.evaluate.sections import SECTIONS
-from covidxr.figures import percent
+from covidxr.formatting import percent
 from covidxr.models import store
 
 PAGE = "pages/evaluate.py"

@@ -3,7 +3,7 @@
 import pytest
 
 from covidxr.explanation.localization import best_localisation
-from covidxr.figures import percent
+from covidxr.formatting import percent
 from covidxr.models import store
 
 PAGE = "pages/evaluate.py"
