@@ -40,10 +40,11 @@ def cache_folder() -> Path:
 
 
 def weights_folder() -> Path:
-    """Return the folder of the stored models: COVIDXR_WEIGHTS, else `weights/` of the checkout, else the user's data folder.
+    """Return the folder of the stored models: COVIDXR_WEIGHTS, else the checkout's `weights/`.
 
-    A wheel contains models, but its folder may be read-only and is replaced by an upgrade: they are copied to the user's
-    data folder, where models that are fetched or published later are stored as well.
+    A wheel has no checkout. Its models are copied to the user's data folder, where fetched and
+    published models are stored as well: the package's own folder may be read-only, and an upgrade
+    replaces it.
     """
     if named := variable("COVIDXR_WEIGHTS"):
         return Path(named)
@@ -58,7 +59,8 @@ def weights_folder() -> Path:
 def copy_bundled(bundle: Path, folder: Path, version: str) -> None:
     """Copy the models of an installed wheel into a weights folder, once per version.
 
-    A model of the same id that is stored there stays as it is; a deleted one comes back with the next version only.
+    A model of the same id that is stored there stays as it is; a deleted one comes back with the
+    next version only.
     """
     from filelock import FileLock
 

@@ -1,4 +1,4 @@
-"""Draw the lungs that are found in pictures of classes without masks: outlines alone, since the radiographs are not ours to show.
+"""Draw the lung outlines found in classes without masks; the radiographs may not be published.
 
 Run: python tools/contact_sheet.py COVID-19_Radiography_Dataset
 """
@@ -34,7 +34,7 @@ def row(masks: np.ndarray, title: str) -> Image.Image:
 
 
 def main(data: str) -> None:
-    """Write docs/images/lungs.png: of each class 24 pictures drawn at random, and the 12 whose lungs are smallest."""
+    """Write docs/images/lungs.png: of each class 24 random images and the 12 smallest lungs."""
     dataset = open_dataset(data)
     segmenter, rows = load_segmenter(), []
     for name in CLASSES:

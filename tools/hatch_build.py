@@ -1,4 +1,4 @@
-"""What the wheel holds besides the package: the app's scripts and the bundled models of the manifest."""
+"""What the wheel contains besides the package: the app's scripts and the bundled models."""
 
 from __future__ import annotations
 
@@ -9,32 +9,28 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+SITE = ("streamlit_app.py", "pages", "docs/icon.png", ".streamlit/config.toml")
+"""What the app needs besides the package, from the root of the repository."""
+
 
 class BundleHook(BuildHookInterface[Any]):
-    """Adds the bundled models to the wheel, and refuses weights that are not those of the manifest."""
+    """Adds the app and the bundled models, and refuses weights that the manifest does not list."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """List the files to add. An editable install needs none: it uses the checkout."""
         if version == "editable":
             return
-        root = Path(self.root)
+        root, included = Path(self.root), build_data["force_include"]
         manifest = json.loads((root / "covidxr/models/manifest.json").read_text("utf-8"))
         for model in manifest["models"]:
             for file in model["files"] if model["bundled"] else ():
-                name = f"{model['model_id']}/{file['name']}"
-                content = (root / "weights" / name).read_bytes()
-                if hashlib.sha256(content).hexdigest() != file["sha256"]:
+                path = root / "weights" / model["model_id"] / file["name"]
+                if hashlib.sha256(path.read_bytes()).hexdigest() != file["sha256"]:
                     raise ValueError(
-                        f"weights/{name} differs from covidxr/models/manifest.json; run `make manifest` if that is meant"
+                        f"{path} differs from covidxr/models/manifest.json; "
+                        "run `make manifest` after an intended change"
                     )
-                build_data["force_include"][str(root / "weights" / name)] = f"covidxr/weights/{name}"
-        for source, target in (
-            ("streamlit_app.py", "streamlit_app.py"),
-            ("pages", "pages"),
-            ("docs/icon.png", "docs/icon.png"),
-            (".streamlit/config.toml", ".streamlit/config.toml"),
-        ):
-            build_data["force_include"][str(root / source)] = f"covidxr/site/{target}"
-        build_data["force_include"][str(root / "weights/protocols.json")] = (
-            "covidxr/weights/protocols.json"
-        )
+                included[str(path)] = f"covidxr/weights/{model['model_id']}/{file['name']}"
+        included[str(root / "weights/protocols.json")] = "covidxr/weights/protocols.json"
+        for name in SITE:
+            included[str(root / name)] = f"covidxr/site/{name}"

@@ -1,6 +1,7 @@
-"""Write covidxr/models/manifest.json, the sizes and sha256 of the committed models: `python tools/manifest.py`.
+"""Write covidxr/models/manifest.json: sizes and sha256 of the committed models.
 
-Run it after any change in weights/. Models are bundled in the wheel in the order of this list while they fit the budget.
+Run `make manifest` after any change in weights/. Models are bundled in the wheel in the order
+below while they fit the budget.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ BUDGET = 95_000_000
 
 
 def committed_files(model_id: str) -> list[Path]:
-    """Return the files of a model that are committed, and not what an evaluation stored beside them."""
+    """Return the committed files of a model, without what evaluations stored beside them."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--", f"weights/{model_id}"],
         cwd=WEIGHTS.parent,

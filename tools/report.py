@@ -1,4 +1,4 @@
-"""Make the picture of a report anew, of a phantom: `python tools/report.py`. No radiograph of a patient may stand in it."""
+"""Render docs/images/report.png, the report of a phantom: `python tools/report.py`."""
 
 from __future__ import annotations
 

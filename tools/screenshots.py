@@ -1,7 +1,8 @@
-"""Make the pictures of the documentation anew: `python tools/screenshots.py ADDRESS [PAGE...]` of a running app.
+"""Take the screenshots of the documentation: `python tools/screenshots.py ADDRESS [PAGE...]`.
 
-All but home and heat-maps need models and a dataset of phantoms: no radiograph of a patient may stand in a picture. Those two show
-the models in weights/, and no pictures.
+ADDRESS is that of a running app. All pages but home and heat-maps need models and a dataset of
+phantoms, since no radiograph of a patient may be published; these two show the models in weights/
+and no images.
 """
 
 import os

@@ -14,13 +14,18 @@ from covidxr.errors import ConfigError
 
 
 def router() -> Path:
-    """Return the app's entry script: that of the installed wheel, else that of the checkout. Raises ConfigError without one."""
+    """Return the app's entry script: in an installed wheel, else in the checkout.
+
+    Raises:
+        ConfigError: Neither has one.
+    """
     package = Path(covidxr.__file__).resolve().parent
     for folder in (package / "site", package.parent):
         if (folder / "streamlit_app.py").is_file():
             return folder / "streamlit_app.py"
     raise ConfigError(
-        f"there is no streamlit_app.py in {package / 'site'} or {package.parent}; install covidxr from its wheel or its repository"
+        f"there is no streamlit_app.py in {package / 'site'} or {package.parent}; "
+        "install covidxr from its wheel or its repository"
     )
 
 
@@ -29,7 +34,7 @@ def app(
     address: Annotated[
         str,
         typer.Option(
-            help="Address to listen on. 127.0.0.1 serves this machine only; 0.0.0.0 serves the network."
+            help="Address to listen on: 127.0.0.1 serves this machine only, 0.0.0.0 the network."
         ),
     ] = "127.0.0.1",
     headless: Annotated[
@@ -47,5 +52,5 @@ def app(
     }
     sys.argv = ["streamlit", "run", str(router())]
     sys.argv += [part for name, value in options.items() for part in (f"--{name}", value)]
-    # `python -m streamlit` in this process: signals reach the server, and this module needs no import of it.
+    # `python -m streamlit` in this process, so that signals reach the server.
     runpy.run_module("streamlit", run_name="__main__", alter_sys=True)

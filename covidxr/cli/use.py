@@ -22,7 +22,7 @@ def models(
     action: Annotated[
         str,
         typer.Argument(
-            help="`list` reads the cards; `verify` loads every model and checks its hash; `fetch` downloads released models."
+            help="`list` reads the cards, `verify` loads every model, `fetch` downloads released ones."
         ),
     ] = "list",
     model: Annotated[
@@ -37,7 +37,7 @@ def models(
 ) -> None:
     """List the stored models, verify them, or fetch released ones.
 
-    Fetching needs the address of the released models in COVIDXR_MODELS_URL; every file is checked against its sha256.
+    `fetch` needs an address in COVIDXR_MODELS_URL and checks every file against its sha256.
 
     Example: covidxr models verify
     """
@@ -49,11 +49,11 @@ def models(
         return
     if action not in ("list", "verify"):
         raise ConfigError(
-            f"expected `covidxr models`, `covidxr models verify` or `covidxr models fetch`, got {action!r}"
+            f"expected `covidxr models`, followed by list, verify or fetch, got {action!r}"
         )
     if model or force:
         raise ConfigError(
-            f"model ids and --force belong to `covidxr models fetch`; `covidxr models {action}` takes neither"
+            f"model ids and --force belong to `covidxr models fetch`, not to {action!r}"
         )
     entries = list_models()
     errors = verify_models() if action == "verify" else {e.model_id: e.error for e in entries}

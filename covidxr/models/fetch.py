@@ -1,4 +1,4 @@
-"""The released models: their manifest, and fetching their files by address, checked against its sha256."""
+"""The released models: their manifest, and downloads that are checked against it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from covidxr.config import models_url
@@ -103,22 +103,23 @@ def fetch_models(
 
     Args:
         root: The weights folder.
-        model_ids: The models; all released ones where none is given. A model's lung segmenter comes with it.
-        url: The address that holds `MODEL/FILE`, http or https; without it, that of COVIDXR_MODELS_URL.
+        model_ids: The models, all released ones by default. A model comes with its lung segmenter.
+        url: The http(s) address that holds `MODEL/FILE`; COVIDXR_MODELS_URL by default.
         force: Replace a stored model whose files differ from the released ones.
         progress: Called with the model id and the number of bytes that arrived.
 
     Raises:
         ConfigError: No address, or not an http(s) one.
-        ModelError: A model was not released, is stored with other content, cannot be downloaded, or does not match its sha256.
+        ModelError: A model was not released, is stored with other content, cannot be downloaded,
+            or does not match its sha256.
     """
     models = released(model_ids)
     found = {model.model_id: _state(root / model.model_id, model) for model in models}
     for model in models:
         if found[model.model_id] == "different" and not force:
             raise ModelError(
-                f"{root / model.model_id} is not the released {model.model_id}; delete or rename it, "
-                "or replace it by `covidxr models fetch --force`"
+                f"{root / model.model_id} is not the released {model.model_id}; "
+                "delete or rename it, or replace it by `covidxr models fetch --force`"
             )
     missing = [model for model in models if found[model.model_id] != "present"]
     address = _checked(models_url() if url is None else url) if missing else ""
@@ -129,7 +130,7 @@ def fetch_models(
                     f"{address}/{model.model_id}/{file.name}",
                     folder / file.name,
                     file,
-                    lambda size, model_id=model.model_id: progress(model_id, size),  # type: ignore[misc]
+                    partial(progress, model.model_id),
                 )
     states = {"present": "present", "missing": "fetched", "different": "replaced"}
     return tuple(
@@ -152,11 +153,11 @@ def _state(folder: Path, model: ReleasedModel) -> str:
 
 
 def _checked(url: str) -> str:
-    """Return an address without the slash at its end. Raises ConfigError unless it is http or https."""
+    """Return an address without its last slash. Raises ConfigError unless it is http(s)."""
     if not url:
         raise ConfigError(
-            f"there is no address to fetch models from: set COVIDXR_MODELS_URL to the http(s) address of a folder that "
-            "holds MODEL/FILE, such as a copy of the repository's weights/"
+            "there is no address to fetch models from: set COVIDXR_MODELS_URL to the http(s) "
+            "address of a folder that holds MODEL/FILE, such as a copy of the repository's weights/"
         )
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.netloc:
@@ -165,7 +166,7 @@ def _checked(url: str) -> str:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Return an opener for http and https alone: without the handlers for files and FTP, which a redirect might name."""
+    """Return an opener for http(s) alone: no redirect can lead to a file or to FTP."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -208,6 +209,6 @@ def _download(
         )
     if digest.hexdigest() != file.sha256:
         raise ModelError(
-            f"{url} is not the released file: its sha256 is {digest.hexdigest()[:12]}…, expected {file.sha256[:12]}…; "
-            "nothing was stored"
+            f"{url} is not the released file: its sha256 is {digest.hexdigest()[:12]}…, "
+            f"expected {file.sha256[:12]}…; nothing was stored"
         )
