@@ -9,9 +9,16 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Page, sync_playwright
 
+SHOTS: tuple[tuple[str, Literal["dark", "light"], int, int], ...] = (
+    ("dark", "dark", 1440, 900),
+    ("light", "light", 1440, 900),
+    ("phone", "dark", 400, 850),
+)
+"""Name, color scheme, width and height."""
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 
 
@@ -22,11 +29,7 @@ def main(address: str, stems: list[str]) -> None:
         browser = playwright.chromium.launch(
             executable_path=executable, args=["--no-sandbox", "--disable-gpu"]
         )
-        for name, scheme, width, height in (
-            ("dark", "dark", 1440, 900),
-            ("light", "light", 1440, 900),
-            ("phone", "dark", 400, 850),
-        ):
+        for name, scheme, width, height in SHOTS:
             page = browser.new_page(
                 viewport={"width": width, "height": height}, color_scheme=scheme
             )
