@@ -27,7 +27,8 @@ import numpy as np
 from PIL import Image
 
 from covidxr.datasets.audit.dataset_audit import audit_dataset
-from covidxr.datasets.dataset import Dataset, open_dataset
+from covidxr.datasets.dataset import Dataset
+from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.phantoms import write_phantoms
 from covidxr.records import SplitPlan
 
@@ -71,11 +72,11 @@ def main() -> None:
         )  # first, so that all find the files in memory
 
         started = time.perf_counter()
-        audited = audit_dataset(folder, SplitPlan())
+        audited = audit_dataset(open_dataset(folder), SplitPlan())
         ours = time.perf_counter() - started
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         started = time.perf_counter()
-        audit_dataset(folder, SplitPlan())
+        audit_dataset(open_dataset(folder), SplitPlan())
         again = time.perf_counter() - started
 
         hashes, hashing = read_all(

@@ -26,8 +26,9 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from streamlit.testing.v1 import AppTest
 
-from covidxr.datasets.dataset import PUBLISHED_COUNTS, open_dataset
-from covidxr.datasets.duplicates import THUMBNAIL, find_twins
+from covidxr.datasets.dataset import PUBLISHED_COUNTS
+from covidxr.datasets.duplicates import THUMBNAIL, find_near_duplicates
+from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.pixels import decode
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -106,7 +107,7 @@ def main() -> None:
         os.environ |= {"COVIDXR_CACHE": f"{scratch}/cache", "COVIDXR_DATASET": f"{scratch}/noise"}
         dataset = open_dataset(write_noise(Path(scratch) / "noise", pictures))
         decode(dataset, 128)
-        find_twins(dataset, decode(dataset, THUMBNAIL))
+        find_near_duplicates(dataset, decode(dataset, THUMBNAIL))
         command = [
             sys.executable,
             "-m",

@@ -25,7 +25,7 @@ from covidxr.images.radiograph import fit_to_square
 from covidxr.models.architectures import architecture
 from covidxr.models.preprocessing import to_input
 from covidxr.prediction.cases import sample_phantom
-from covidxr.prediction.loading import load_model
+from covidxr.prediction.loading import load_classifier
 
 WARM_UP, ROUNDS = 5, 30
 
@@ -38,7 +38,7 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 def main() -> None:
     """Print one JSON object."""
-    model = load_model(sys.argv[1] if len(sys.argv) > 1 else "covidxr-resnet18")
+    model = load_classifier(sys.argv[1] if len(sys.argv) > 1 else "covidxr-resnet18")
     card, network = model.card, model.network
     pixels = fit_to_square(sample_phantom("Lung_Opacity"), card.preprocessing.image_size)
     x = to_input(pixels[None], card.preprocessing)

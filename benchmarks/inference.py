@@ -16,14 +16,14 @@ from pathlib import Path
 
 import torch
 
-from covidxr.models.store import LoadedModel
-from covidxr.prediction.loading import load_model
+from covidxr.models.classifier import Classifier
+from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.worklist import Picture, list_pictures, score_pictures
 
 BATCH = 64
 
 
-def bare(model: LoadedModel, n: int) -> float:
+def bare(model: Classifier, n: int) -> float:
     """Seconds that the network takes for n pictures of its size, channels last as in training."""
     size = model.card.preprocessing.image_size
     x = torch.rand(BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)
@@ -34,7 +34,7 @@ def bare(model: LoadedModel, n: int) -> float:
     return time.perf_counter() - started
 
 
-def worklist(model: LoadedModel, pictures: list[Picture]) -> float:
+def worklist(model: Classifier, pictures: list[Picture]) -> float:
     started = time.perf_counter()
     rows = list(score_pictures(model, pictures))
     seconds = time.perf_counter() - started
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    model = load_model(arguments.model)
+    model = load_classifier(arguments.model)
     with ExitStack() as stack:
         found = list(islice(list_pictures([arguments.data], stack), arguments.pictures))
         pictures = found[: len(found) // BATCH * BATCH]

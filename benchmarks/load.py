@@ -32,9 +32,10 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from covidxr.config import weights_folder
 from covidxr.figures import fit_screen, heat_overlay
-from covidxr.models.store import LoadedModel
-from covidxr.prediction.cases import explain_case, predict_case, read_picture
-from covidxr.prediction.loading import load_model
+from covidxr.images.reading import read_image
+from covidxr.models.classifier import Classifier
+from covidxr.prediction.cases import explain
+from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.worklist import list_pictures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -122,11 +123,11 @@ async def all_sessions(
     return list(itertools.chain(*found))
 
 
-def alone(model: LoadedModel, file: Path) -> tuple[dict[str, float], tuple[str, ...], np.ndarray]:
+def alone(model: Classifier, file: Path) -> tuple[dict[str, float], tuple[str, ...], np.ndarray]:
     """What one reader gets: probabilities, refusals, and the heat map as a picture."""
-    image = read_picture(file.read_bytes(), file.name)
-    case = predict_case(model, image)
-    attribution = explain_case(model, image, case.predicted)
+    image = read_image(file.read_bytes(), file.name)
+    case = model.predict(image)
+    attribution = explain(model, image, case.predicted)
     return (
         dict(case.probabilities),
         case.refusals,
@@ -134,7 +135,7 @@ def alone(model: LoadedModel, file: Path) -> tuple[dict[str, float], tuple[str, 
     )
 
 
-def differs(model: LoadedModel, answer: Answer) -> bool:
+def differs(model: Classifier, answer: Answer) -> bool:
     file, figures, heat, _ = answer
     probabilities, refusals, overlay = alone(model, file)
     if not figures:
@@ -199,7 +200,7 @@ def main() -> None:
         finally:
             server.kill()
             server.wait()
-        model = load_model(arguments.model)
+        model = load_classifier(arguments.model)
         result = {
             "model": arguments.model,
             "sessions": SESSIONS,

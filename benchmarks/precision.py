@@ -18,7 +18,7 @@ from covidxr.models import store, training
 from covidxr.models.recipes import recipe
 from covidxr.records import SplitPlan
 from covidxr.runs.journal import RunConfig, RunFolder
-from covidxr.runs.publish import store_run
+from covidxr.runs.publish import publish
 from covidxr.runs.train import resume, train
 
 
@@ -28,7 +28,7 @@ def train_once(name: str, bfloat16: bool, config: RunConfig, out: Path) -> None:
         return
     run = RunFolder(out / name)
     run = resume(run.path) if run.status() != "new" else train(config, run.path)
-    store_run(run.path, name, out / "weights")
+    publish(run.path, name, out / "weights")
 
 
 def main() -> None:

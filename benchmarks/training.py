@@ -33,9 +33,10 @@ from torchvision.datasets import ImageFolder
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
-from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.opening import open_dataset
+from covidxr.datasets.phantoms import default_dataset
 from covidxr.datasets.pixels import decode
-from covidxr.datasets.split_data import default_dataset, split_data
+from covidxr.datasets.splits import split_data
 from covidxr.models.recipes import recipe
 from covidxr.models.training import TrainingData, fit, has_fast_bfloat16
 from covidxr.records import SplitPlan
@@ -192,7 +193,9 @@ def main() -> None:
             speeds["bare"].append(bare(len(rows) // RECIPE.batch_size))
             for name, speed in zip(("decoding", "Pillow"), decode_speeds(folder), strict=True):
                 speeds[name].append(speed)
-    split_data(place, SplitPlan())  # twins found, thumbnails decoded: the cache is warm
+    split_data(
+        open_dataset(place), SplitPlan()
+    )  # twins found, thumbnails decoded: the cache is warm
     first = {
         "libraries loaded": first_batch_seconds(place, False),
         "from a new process": first_batch_seconds(place, True),

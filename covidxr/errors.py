@@ -25,5 +25,5 @@ class RunError(CovidxrError):
     """A training run cannot be started, resumed or read."""
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818  (a request, not an error)
     """The user asked a run to stop; what its last checkpoint holds is kept."""

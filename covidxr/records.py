@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from covidxr.errors import ConfigError
 
-RESEARCH_ONLY = "Research and teaching only, not a medical device."
+RESEARCH_ONLY = "For research and education only. Not a medical device."
 CLASS_NAMES = ("Normal", "COVID", "Viral Pneumonia", "Lung_Opacity")
 SPLITS = ("train", "val", "test")
 
@@ -28,9 +28,16 @@ Protocol = Literal["grouped", "stratified", "given"]
 """How a dataset is divided; given is the split that the dataset's own table names."""
 
 
+_DISPLAY_NAMES = {
+    "COVID": "COVID-19",
+    "Viral Pneumonia": "Viral pneumonia",
+    "Lung_Opacity": "Lung opacity",
+}
+
+
 def display_name(class_name: str) -> str:
-    """Return the class as people write it: `Lung opacity` for `Lung_Opacity`."""
-    return "Lung opacity" if class_name == "Lung_Opacity" else class_name
+    """Return a class as people write it, such as `COVID-19` for `COVID`."""
+    return _DISPLAY_NAMES.get(class_name, class_name)
 
 
 def require(condition: bool, sentence: str) -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import shutil
 import tempfile
 import types
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
 from covidxr.errors import ConfigError
 
 T = TypeVar("T")
+Arrays = dict[str, npt.NDArray[Any]]
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 
 
@@ -147,3 +154,31 @@ def new_folder(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cached_arrays(
+    path: Path, make: Callable[[], Arrays], is_current: Callable[[Arrays], bool]
+) -> Arrays:
+    """Return named arrays from a file, or compute them and write the file.
+
+    Processes take turns: one computes, the others wait for its file.
+
+    Args:
+        path: The .npz file; its folder is created.
+        make: Computes the arrays.
+        is_current: Whether arrays that were read are whole and of the present data.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            if is_current(arrays):
+                return arrays
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
+            pass  # absent, damaged or of another version: computed again
+        arrays = make()
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        write_bytes(path, content.getvalue())
+        return arrays

@@ -4,7 +4,6 @@ import streamlit as st
 
 from covidxr.app.frame import page
 from covidxr.app.widgets import (
-    architecture_title,
     broken_models,
     no_models,
     stored_models,
@@ -12,6 +11,7 @@ from covidxr.app.widgets import (
     training_data,
 )
 from covidxr.formatting import percent
+from covidxr.models.architectures import architecture_title
 
 PURPOSE = "An open workbench for models that tell Normal, COVID, Viral Pneumonia and Lung opacity apart on chest radiographs."
 

@@ -50,10 +50,10 @@ def phantom_model_folder(phantom_run: Path, tmp_path_factory: pytest.TempPathFac
     Its gate passes more than is usual, since 112 small phantoms are few to know phantoms of every size by.
     """
     from covidxr.models import store
-    from covidxr.runs.publish import store_run
+    from covidxr.runs.publish import publish
 
     root = tmp_path_factory.mktemp("weights")
-    card = store_run(phantom_run, "phantom-cnn", root)
+    card = publish(phantom_run, "phantom-cnn", root)
     assert card.gate is not None
     wide = {space: 2 * limit for space, limit in card.gate.thresholds.items()}
     store.update_card(root, replace(card, gate=replace(card.gate, thresholds=wide)))
@@ -94,23 +94,24 @@ def lungs_folder(
 ) -> Path:
     """A weights folder with the lung segmenter, phantom-cnn, and lungs-cnn, which sees only the lungs; all trained on phantoms."""
     from covidxr.cards import SegmenterRecipe
+    from covidxr.datasets.opening import open_dataset
     from covidxr.lungs.training import train_lungs
     from covidxr.models.recipes import recipe
     from covidxr.runs.journal import RunConfig
-    from covidxr.runs.publish import store_run
+    from covidxr.runs.publish import publish
     from covidxr.runs.train import train
 
     root = tmp_path_factory.mktemp("lungs")
     shutil.copytree(phantom_model_folder / "phantom-cnn", root / "phantom-cnn")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COVIDXR_WEIGHTS", str(root))
-        train_lungs(phantoms, SegmenterRecipe(epochs=6), SplitPlan(), root)
+        train_lungs(open_dataset(phantoms), SegmenterRecipe(epochs=6), SplitPlan(), root)
         chosen = recipe("poster-cnn").override(epochs=1, batch_size=16, region="lungs")
         run = train(
             RunConfig(chosen, SplitPlan(), str(phantoms)),
             tmp_path_factory.mktemp("runs") / "lungs-run",
         )
-        store_run(run.path, "lungs-cnn", root)
+        publish(run.path, "lungs-cnn", root)
     return root
 
 

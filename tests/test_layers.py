@@ -43,7 +43,7 @@ def graph() -> grimp.ImportGraph:
 
 def package(module: str) -> str:
     """The first name below covidxr, such as `images`; `__init__` for the package itself."""
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 def page_folder(module: str) -> str:

@@ -10,17 +10,17 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from covidxr.cards import METHOD_TITLES
-from covidxr.datasets.split_data import split_data
+from covidxr.datasets.opening import open_dataset
+from covidxr.datasets.splits import split_data
 from covidxr.evaluation.stored import evaluate_model
-from covidxr.explanation.audit import map_settings
 from covidxr.explanation.localization import best_localisation
+from covidxr.explanation.settings import map_settings
 from covidxr.images.reading import read_image
-from covidxr.lungs.views import view_of
 from covidxr.models import store
+from covidxr.models.classifier import view_of
 from covidxr.models.inference import predict_scores
 from covidxr.models.recipes import RECIPES
-from covidxr.ood.foreign_images import foreign_pictures
-from covidxr.prediction.cases import predict_case
+from covidxr.ood.foreign_images import foreign_images
 from covidxr.prediction.loading import list_models
 
 ROOT = Path(__file__).resolve().parents[1] / "weights"
@@ -106,8 +106,8 @@ def test_the_gate_tells_foreign_pictures(model_id: str) -> None:
 
 def test_the_gate_of_the_best_model_turns_away_what_is_no_radiograph() -> None:
     model = store.load_model(ROOT / "covidxr-resnet18")
-    kinds = dict(foreign_pictures())  # the last of each kind
-    refused = {kind: predict_case(model, image).refusals for kind, image in kinds.items()}
+    kinds = dict(foreign_images())  # the last of each kind
+    refused = {kind: model.predict(image).refusals for kind, image in kinds.items()}
     assert all(refused.values()), refused
 
 
@@ -117,7 +117,7 @@ def test_one_of_two_dicom_files_that_are_each_other_s_negative_is_inverted(datab
     found = []
     for file in sorted((database.parent / "dicom").glob("*.dcm")):
         image = read_image(file.read_bytes(), file.name)
-        found.append(predict_case(model, image).refusals)
+        found.append(model.predict(image).refusals)
     assert [any("inverted" in why for why in own) for own in found] == [True, False]
 
 
@@ -148,7 +148,7 @@ def test_the_lung_segmenter_is_small_and_reaches_its_bar() -> None:
 @pytest.mark.data
 def test_no_patient_and_no_twin_of_a_test_image_was_trained_on(database: Path) -> None:
     card = store.read_card(ROOT / "covidxr-resnet18")
-    divided = split_data(database, card.split)
+    divided = split_data(open_dataset(database), card.split)
     assert divided.split.fingerprint == card.split_fingerprint
     predictions = store.read_predictions(ROOT / "covidxr-resnet18")
     split_of = dict(zip(divided.split.files, divided.split.names, strict=True))

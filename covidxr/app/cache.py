@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 from PIL import Image
 
 from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
+from covidxr.config import weights_folder
 from covidxr.errors import ImageError
-from covidxr.explanation.audit import map_settings
+from covidxr.explanation.settings import map_settings
 from covidxr.figures import MODEL_COLOURS, fit_screen
 from covidxr.images.metadata import LeftOut
-from covidxr.images.reading import read_radiograph
-from covidxr.lungs.crops import load_segmenter, lung_mask, segmenter_card
+from covidxr.images.reading import read_image, read_radiograph
 from covidxr.lungs.masks import LungMask
-from covidxr.models.store import LoadedModel
-from covidxr.prediction.cases import (
-    explain_case,
-    padding_sentence,
-    predict_case,
-    read_picture,
-    reading_warnings,
-    sample_phantom,
-    stability_of_case,
-)
-from covidxr.prediction.loading import load_model
+from covidxr.models.classifier import Classifier
+from covidxr.models.store import read_segmenter_card
+from covidxr.prediction import cases
+from covidxr.prediction.cases import padding_sentence, reading_warnings, sample_phantom
+from covidxr.prediction.loading import load_classifier, load_segmenter
 from covidxr.prediction.log import log_use
 from covidxr.records import Attribution, CasePrediction, GreyImage, Stability, display_name
 
 if TYPE_CHECKING:
-    from covidxr.lungs.segmenter import LoadedSegmenter
+    from covidxr.lungs.segmenter import LungSegmenter
 
 QUICK_METHODS = ("gradcam", "hirescam")
 """Those that pass the network once; the others do so dozens of times."""
@@ -125,9 +119,9 @@ def explain(card: ModelCard, picture: Picture, target: str, method: str = "") ->
         def watch(done: int, total: int) -> None:
             bar.progress(done / total, f"{title}: {done:,} of {total:,} passes through the network")
 
-        image = read_picture(picture.content, picture.name)
+        image = read_image(picture.content, picture.name)
         model = load(card.model_id, card.weights_sha256)
-        kept[key] = explain_case(model, image, target, settings.method, watch)
+        kept[key] = cases.explain(model, image, target, settings.method, watch)
         bar.empty()
         if len(kept) > _SLOW_MAPS:
             kept.pop(next(iter(kept)), None)
@@ -139,7 +133,7 @@ def lungs(picture: Picture) -> LungMask:
 
     Raises ImageError, and ModelError when no segmenter is stored.
     """
-    return _lungs(segmenter_card().weights_sha256, picture.sha256, picture)
+    return _lungs(read_segmenter_card(weights_folder()).weights_sha256, picture.sha256, picture)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -156,12 +150,12 @@ def phantom(class_name: str, seed: int) -> Picture:
 @st.cache_resource(
     max_entries=len(MODEL_COLOURS), show_spinner="Loading the model: a few seconds, once…"
 )
-def load(model_id: str, weights_sha256: str) -> LoadedModel:
+def load(model_id: str, weights_sha256: str) -> Classifier:
     """Return a stored model, loaded once for all sessions. Raises ModelError."""
-    return load_model(model_id)
+    return load_classifier(model_id)
 
 
-def gated(card: ModelCard) -> LoadedModel:
+def gated(card: ModelCard) -> Classifier:
     """Return a model as `load` does, with the gate of its card: the audit may have fitted another since. Raises ModelError."""
     model = load(card.model_id, card.weights_sha256)
     if model.card.gate != card.gate and not card.external:
@@ -181,13 +175,13 @@ def _judge(
 ) -> Case:
     radiograph = read_radiograph(_picture.content, _picture.name)
     model, image = gated(_card), radiograph.image
-    prediction = predict_case(model, image)
+    prediction = model.predict(radiograph)
     return Case(
         fit_screen(image),
-        replace(prediction, refusals=radiograph.refusals + prediction.refusals),
+        prediction,
         padding_sentence(image),
         reading_warnings(radiograph),
-        stability_of_case(model, image),
+        cases.stability(model, image),
         radiograph.dropped,
     )
 
@@ -201,15 +195,15 @@ def _explain(
     settings: MapSettings,
     _picture: Picture,
 ) -> Attribution:
-    image = read_picture(_picture.content, _picture.name)
-    return explain_case(load(model_id, weights_sha256), image, target, settings.method)
+    image = read_image(_picture.content, _picture.name)
+    return cases.explain(load(model_id, weights_sha256), image, target, settings.method)
 
 
 @st.cache_resource(max_entries=1, show_spinner="Loading the lung segmenter: a few seconds, once…")
-def _segmenter(weights_sha256: str) -> LoadedSegmenter:
-    return load_segmenter(weights_sha256)
+def _segmenter(weights_sha256: str) -> LungSegmenter:
+    return load_segmenter(sha256=weights_sha256)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
 def _lungs(weights_sha256: str, picture_sha256: str, _picture: Picture) -> LungMask:
-    return lung_mask(_segmenter(weights_sha256), read_picture(_picture.content, _picture.name))
+    return _segmenter(weights_sha256).mask(read_image(_picture.content, _picture.name))

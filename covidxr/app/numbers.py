@@ -14,13 +14,8 @@ import numpy.typing as npt
 import streamlit as st
 
 from covidxr.cards import ModelCard, ThresholdFigures
-from covidxr.evaluation.stored import (
-    ModelEvaluation,
-    compare_stored,
-    evaluate_stored,
-    evaluation_json,
-    stored_predictions,
-)
+from covidxr.evaluation.results import ModelEvaluation, evaluate_stored, evaluation_json
+from covidxr.evaluation.stored import compare_stored, stored_predictions
 from covidxr.metrics.calibration import (
     ReliabilityCurve,
     apply_temperature,

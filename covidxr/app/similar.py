@@ -16,7 +16,7 @@ from covidxr.cards import ModelCard
 from covidxr.datasets.dataset import Dataset
 from covidxr.errors import CovidxrError
 from covidxr.figures import fit_screen
-from covidxr.prediction.cases import read_picture
+from covidxr.images.reading import read_image
 from covidxr.prediction.similar import (
     SimilarCase,
     TrainingFeatures,
@@ -73,7 +73,7 @@ def training_features(card: ModelCard, dataset: Dataset) -> TrainingFeatures | N
                 f"The model has to look at its {n:,} training pictures again first, once; 10,000 take some minutes."
             )
             if not st.button(
-                "Look at them", key=f"prepare {card.model_id}", icon=":material/visibility:"
+                "Summary at them", key=f"prepare {card.model_id}", icon=":material/visibility:"
             ):
                 return None
         with place.container():
@@ -128,7 +128,7 @@ def _summary(cases: tuple[SimilarCase, ...]) -> str:
 def _tile(dataset: Dataset, case: SimilarCase) -> None:
     name, title = case.file.rpartition("/")[2].rpartition(".")[0], display_name(case.class_name)
     try:
-        image = read_picture(read_sample(dataset, case.file).content, case.file)
+        image = read_image(read_sample(dataset, case.file).content, case.file)
         alt = f"{name}: {title}, distance {case.distance:.2f}"
         st.image(fit_screen(image, _TILE_EDGE), width="stretch", output_format="PNG", alt=alt)
     except CovidxrError as error:
@@ -158,7 +158,7 @@ def _features(model_id: str, weights_sha256: str, dataset: Dataset) -> TrainingF
 def _cases_of_picture(
     model_id: str, weights_sha256: str, dataset: Dataset, picture_sha256: str, _picture: Picture
 ) -> tuple[SimilarCase, ...]:
-    image = read_picture(_picture.content, _picture.name)
+    image = read_image(_picture.content, _picture.name)
     return similar_cases(
         load(model_id, weights_sha256), _features(model_id, weights_sha256, dataset), image
     )

@@ -13,13 +13,14 @@ from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
 from covidxr.config import variable
 from covidxr.datasets.custom import list_imports
-from covidxr.datasets.dataset import Dataset, open_dataset
-from covidxr.datasets.split_data import default_dataset
+from covidxr.datasets.dataset import Dataset
+from covidxr.datasets.opening import open_dataset
+from covidxr.datasets.phantoms import default_dataset
+from covidxr.datasets.splits import check_dataset
 from covidxr.errors import CovidxrError, DatasetError
-from covidxr.evaluation.stored import check_dataset
 from covidxr.figures import fit_screen, heat_overlay
 from covidxr.formatting import whole_percent
-from covidxr.prediction.cases import read_picture
+from covidxr.images.reading import read_image
 from covidxr.records import display_name
 from covidxr.reports.heat_maps import heat_caption
 
@@ -52,7 +53,7 @@ def choose_dataset(card: ModelCard) -> Dataset | None:
 
 def _open(card: ModelCard, path: str) -> Dataset:
     dataset = opened_dataset(path)
-    check_dataset(card, dataset)
+    check_dataset(dataset, card)
     return dataset
 
 
@@ -107,7 +108,7 @@ def _tile(cards: Sequence[ModelCard], sample: str, dataset: Dataset, key: str) -
     asked = st.toggle("Heat map", key=key)
     try:
         picture = read_sample(dataset, sample)
-        image = read_picture(picture.content, sample)
+        image = read_image(picture.content, sample)
         alt = f"{name}, {truth}; {sayings[0]}"
         if not asked:
             place.image(fit_screen(image, TILE_EDGE), width="stretch", output_format="PNG", alt=alt)

@@ -9,9 +9,9 @@ import streamlit as st
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
 from covidxr.config import weights_folder
-from covidxr.evaluation.external import external_tests, stored_external
+from covidxr.evaluation.stored import external_tests, stored_predictions
 from covidxr.formatting import percent, whole_percent
-from covidxr.models.recipes import ARCHITECTURE_TITLES
+from covidxr.models.architectures import architecture_title
 from covidxr.models.store import ModelEntry
 from covidxr.prediction.loading import list_models
 from covidxr.reports.sentences import gate_worth
@@ -34,11 +34,6 @@ def chart(name: str) -> dict[str, object]:
 def stored_models() -> tuple[ModelEntry, ...]:
     """List the stored models anew, since a run may have added one; the most accurate comes first, broken ones say why."""
     return list_models()
-
-
-def architecture_title(architecture: str) -> str:
-    """Return a network's name as people write it."""
-    return ARCHITECTURE_TITLES.get(architecture, architecture)
 
 
 def training_data(card: ModelCard) -> str:
@@ -95,7 +90,7 @@ def choose_test_set(cards: Sequence[ModelCard]) -> list[ModelCard]:
     )
     if not chosen:
         return list(cards)
-    judged = [stored_external(card.model_id, chosen)[0] for card in cards]
+    judged = [stored_predictions(card.model_id, chosen)[0] for card in cards]
     st.info(
         f"**External test set {literal(chosen)}**: {test_size(judged[0]):,} pictures from {literal(judged[0].dataset_name)}. "
         "Thresholds and calibration stay those that were chosen on each model's own validation pictures.",
@@ -152,6 +147,6 @@ def model_facts(card: ModelCard) -> None:
             f"held the right class for {held}; {whole_percent(card.prediction_sets.coverage)} was aimed at"
         )
     if card.gate:
-        facts["Gate"] = gate_worth(card.gate, test_size(card))
+        facts["OodDetector"] = gate_worth(card.gate, test_size(card))
     st.markdown("\n\n".join(f"**{name}:** {literal(text)}" for name, text in facts.items()))
     st.markdown("**Limits:**\n" + "\n".join(f"- {literal(limit)}" for limit in card.limits))

@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a bug keeps its plain traceback
 )
-dataset_app = typer.Typer(help="Look at a dataset and divide it.", no_args_is_help=True)
+dataset_app = typer.Typer(help="Summary at a dataset and divide it.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
 _DATASET_COMMANDS: tuple[Callable[..., None], ...] = (
     datasets.summary,

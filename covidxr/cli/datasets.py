@@ -39,10 +39,10 @@ def summary(data: Data = None, skip_unreadable: Skip = False, as_json: Json = Fa
 
     Example: covidxr dataset summary --data COVID-19_Radiography_Dataset
     """
-    from covidxr.datasets.dataset import open_dataset
     from covidxr.datasets.duplicates import THUMBNAIL
+    from covidxr.datasets.opening import open_dataset
+    from covidxr.datasets.phantoms import default_dataset
     from covidxr.datasets.pixels import decode
-    from covidxr.datasets.split_data import default_dataset
 
     dataset = open_dataset(data or default_dataset())
     dataset = dataset.without(decode(dataset, THUMBNAIL, skip_unreadable).skipped)
@@ -97,21 +97,23 @@ def audit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Look for copies, leaks, faulty pictures, and properties that give the classes away.
+    """Summary for copies, leaks, faulty pictures, and properties that give the classes away.
 
     Example: covidxr dataset audit --data COVID-19_Radiography_Dataset --exclude-to exclusions.csv
     """
     from covidxr.datasets.audit.dataset_audit import audit_dataset, audit_json
     from covidxr.datasets.audit.findings import ADVISED, exclusions, findings_csv
     from covidxr.datasets.exclusions import write_exclusions
-    from covidxr.datasets.split_data import default_dataset
+    from covidxr.datasets.opening import open_dataset
+    from covidxr.datasets.phantoms import default_dataset
     from covidxr.storage import write_text
 
     if exclude and not exclude_to:
         raise ConfigError(
             "--exclude chooses what goes into an exclusion list: name its file with --exclude-to"
         )
-    audited = audit_dataset(data or default_dataset(), SplitPlan(protocol, seed), skip_unreadable)  # type: ignore[arg-type]
+    plan = SplitPlan(protocol, seed)  # type: ignore[arg-type]
+    audited = audit_dataset(open_dataset(data or default_dataset()), plan, skip_unreadable)
     checks = {finding.check: finding for finding in audited.findings}
     unknown = sorted(set(exclude or ()) - set(checks))
     if unknown:
@@ -172,11 +174,12 @@ def split(
 
     Example: covidxr dataset split --data COVID-19_Radiography_Dataset --out split.csv
     """
-    from covidxr.datasets.split_data import default_dataset, split_data
-    from covidxr.datasets.splits import write_split
+    from covidxr.datasets.opening import open_dataset
+    from covidxr.datasets.phantoms import default_dataset
+    from covidxr.datasets.splits import split_data, write_split
 
     plan = SplitPlan(protocol, seed, SplitFractions(train, val, test))  # type: ignore[arg-type]
-    divided = split_data(data or default_dataset(), plan, skip_unreadable)
+    divided = split_data(open_dataset(data or default_dataset()), plan, skip_unreadable)
     names = divided.dataset.class_names
     write_split(divided.split, names, out)
     counts = divided.split.counts(names)

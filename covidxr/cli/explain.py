@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +32,15 @@ def explain(
 
     Example: covidxr explain covidxr-resnet18 scan.png --method occlusion --out map.png
     """
-    from covidxr.prediction.cases import explain_file
+    from covidxr.explanation.settings import map_settings
+    from covidxr.images.reading import read_radiograph
+    from covidxr.prediction.cases import explain as explain_class
+    from covidxr.prediction.cases import write_overlay
+    from covidxr.prediction.loading import load_classifier
+    from covidxr.reports.heat_maps import trust_sentences
+
+    classifier, radiograph = load_classifier(model), read_radiograph(file)
+    prediction = classifier.predict(radiograph)
 
     with tqdm(desc="explaining", disable=None, leave=False) as bar:
 
@@ -40,11 +48,25 @@ def explain(
             bar.total = total
             bar.update(done - bar.n)
 
-        result = explain_file(model, file, out, method, target, watch)
+        found = explain_class(
+            classifier, radiograph.image, target or prediction.predicted, method, watch
+        )
+    write_overlay(radiograph.image, found, out)
+    result = {
+        "model_id": model,
+        "path": str(file),
+        "method": found.method,
+        "settings": asdict(map_settings(classifier.card, found.method)),
+        "target": found.target,
+        "native_grid": found.native_grid,
+        "out": str(out),
+        "refusals": prediction.refusals,
+        "sentences": trust_sentences(classifier.card, found.method),
+    }
 
     def show(console: Console) -> None:
         console.print(
-            f"{out}: {METHOD_TITLES[result['method']]} for {result['target']}. {RESEARCH_ONLY}",
+            f"{out}: {METHOD_TITLES[found.method]} for {result['target']}. {RESEARCH_ONLY}",
             markup=False,
         )
         for refusal in result["refusals"]:
@@ -70,9 +92,28 @@ def explain_audit(
 
     Example: covidxr explain-audit covidxr-resnet18 --data COVID-19_Radiography_Dataset
     """
-    from covidxr.explanation.audit import audit_maps
+    from covidxr.config import weights_folder
+    from covidxr.datasets.opening import open_dataset
+    from covidxr.explanation import audit
+    from covidxr.models import store
+    from covidxr.prediction.loading import find_segmenter, load_classifier
 
-    card = audit_maps(model, data)
+    root = weights_folder()
+    classifier, dataset, segmenter = load_classifier(model), open_dataset(data), find_segmenter()
+    predictions = store.read_predictions(root / model)
+    boxes = audit.measure_localization(classifier, dataset, predictions, segmenter)
+    card = store.read_card(root / model)
+    card = replace(card, localisation=boxes or card.localisation)
+    store.update_card(root, card)
+    # The other parts explain by the configuration that points best.
+    classifier = replace(classifier, card=card)
+    shares = audit.measure_lung_shares(classifier, dataset, predictions, segmenter)
+    card = store.read_card(root / model)
+    card = replace(card, lung_shares=shares or card.lung_shares)
+    store.update_card(root, card)
+    faithful = audit.measure_faithfulness(classifier, dataset, predictions)
+    card = replace(store.read_card(root / model), faithfulness=faithful)
+    store.update_card(root, card)
 
     def show(console: Console) -> None:
         # Two tables, since one would be cut off on a terminal of 80 columns.

@@ -131,7 +131,8 @@ def fetch(
 
     Example: covidxr dataset fetch --to COVID-19_Radiography_Dataset
     """
-    from covidxr.datasets.dataset import PUBLISHED_COUNTS, open_dataset
+    from covidxr.datasets.dataset import PUBLISHED_COUNTS
+    from covidxr.datasets.opening import open_dataset
     from covidxr.storage import new_folder
 
     if to is not None and to.exists():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -27,11 +27,13 @@ def train_lungs(
 
     Example: covidxr train-lungs --data COVID-19_Radiography_Dataset
     """
-    from covidxr.datasets.split_data import default_dataset
+    from covidxr.config import weights_folder
+    from covidxr.datasets.opening import open_dataset
+    from covidxr.datasets.phantoms import default_dataset
     from covidxr.lungs.training import train_lungs as train_lungs_
 
     recipe, plan = SegmenterRecipe(epochs=epochs), SplitPlan(protocol, split_seed)  # type: ignore[arg-type]
-    card = train_lungs_(data or default_dataset(), recipe, plan)
+    card = train_lungs_(open_dataset(data or default_dataset()), recipe, plan, weights_folder())
 
     def show(console: Console) -> None:
         rows = [[name, percent(figure, brief=True)] for name, figure in card.metrics.items()]
@@ -52,14 +54,28 @@ def audit(
 
     Example: covidxr audit covidxr-resnet18 --data COVID-19_Radiography_Dataset
     """
-    from covidxr.datasets.split_data import default_dataset
-    from covidxr.ood.fitting import fit_gate
+    from covidxr.config import weights_folder
+    from covidxr.datasets.opening import open_dataset
+    from covidxr.datasets.phantoms import default_dataset
+    from covidxr.datasets.splits import split_as_trained
+    from covidxr.evaluation.shortcut_audit import audit_model
+    from covidxr.models import store
+    from covidxr.prediction.loading import find_segmenter, load_classifier
     from covidxr.reports.model_card import shortcut_sentences
-    from covidxr.runs.publish import audit_shortcuts
 
-    data = data or default_dataset()
-    audit_shortcuts(model, data)
-    card = fit_gate(model, data)
+    root = weights_folder()
+    classifier = load_classifier(model, with_detector=False)
+    splits = split_as_trained(open_dataset(data or default_dataset()), classifier.card)
+    predictions = store.read_predictions(root / model)
+    audited, detector = audit_model(classifier, splits, predictions, find_segmenter())
+    # Its heat maps may have been evaluated meanwhile: only what was audited here is replaced.
+    card = replace(
+        store.read_card(root / model),
+        shortcuts=audited.shortcuts,
+        prediction_sets=audited.prediction_sets,
+        gate=audited.gate,
+    )
+    store.update_card(root, card, detector)
 
     def show(console: Console) -> None:
         for sentence in shortcut_sentences(card):

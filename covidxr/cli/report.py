@@ -32,9 +32,10 @@ def report(
 
     Example: covidxr report covidxr-resnet18 scan.png --out report.pdf
     """
+    from covidxr.prediction.loading import find_segmenter, load_classifier
     from covidxr.prediction.report import report_file
 
-    result = report_file(model, file, out, label, dicom=dicom)
+    result = report_file(load_classifier(model), file, find_segmenter(), out, label, dicom=dicom)
 
     def show(console: Console) -> None:
         console.print(f"{out}: {result['verdict']}. {RESEARCH_ONLY}", markup=False)

@@ -106,9 +106,9 @@ def train(
     Example: covidxr train --data COVID-19_Radiography_Dataset --recipe poster-cnn --epochs 3
     """
     from covidxr.config import runs_folder, weights_folder
-    from covidxr.datasets.dataset import find_dataset
     from covidxr.datasets.exclusions import read_exclusions
-    from covidxr.datasets.split_data import default_dataset
+    from covidxr.datasets.opening import find_dataset
+    from covidxr.datasets.phantoms import default_dataset
     from covidxr.models.recipes import recipe as named
     from covidxr.runs.estimate import estimate as estimate_
     from covidxr.runs.journal import RunConfig
@@ -221,9 +221,9 @@ def _finish(run: RunFolder, model_id: str | None, make_model: bool, as_json: boo
 
 
 def _store(run_dir: Path, model_id: str | None) -> dict[str, Any]:
-    from covidxr.runs.publish import store_run
+    from covidxr.runs.publish import publish
 
-    card = store_run(run_dir, model_id or run_dir.name)
+    card = publish(run_dir, model_id or run_dir.name)
     metrics = {k: asdict(i) for k, i in card.metrics.items()}
     return {"model_id": card.model_id, "best_epoch": card.best_epoch, "metrics": metrics}
 
@@ -365,11 +365,14 @@ def reproduce(
 
     Example: covidxr reproduce --data COVID-19_Radiography_Dataset
     """
-    from covidxr.datasets.split_data import default_dataset
-    from covidxr.runs.train import reproduce as reproduce_
+    from covidxr.datasets.opening import find_dataset
+    from covidxr.datasets.phantoms import default_dataset
+    from covidxr.runs.reproduce import reproduce as reproduce_
 
     plan = SplitPlan(protocol)  # type: ignore[arg-type]
-    result = reproduce_(data or default_dataset(), run_dir, plan, init_file, epochs)
+    result = reproduce_(
+        find_dataset(data or default_dataset()).resolve(), run_dir, plan, init_file, epochs
+    )
 
     def show(console: Console) -> None:
         rows = [

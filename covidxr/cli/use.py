@@ -157,9 +157,13 @@ def evaluate(
     Example: covidxr evaluate covidxr-resnet18 --json
     """
     from covidxr.config import weights_folder
+    from covidxr.datasets.opening import open_dataset
     from covidxr.evaluation.external import evaluate_external
-    from covidxr.evaluation.stored import evaluate_model
+    from covidxr.evaluation.results import evaluation_json
+    from covidxr.evaluation.stored import evaluate as predict_again
+    from covidxr.evaluation.stored import stored_predictions
     from covidxr.models.store import model_folder, read_card
+    from covidxr.prediction.loading import load_classifier
     from covidxr.reports.model_card import shortcut_sentences
 
     shares = dict(_class_share(text) for text in prevalence or ())
@@ -168,13 +172,18 @@ def evaluate(
             raise ConfigError(
                 f"--name {name} names an external test: name its dataset with --external as well"
             )
-        result = evaluate_model(model, data, split, shares)
+        if data is None:
+            result = evaluation_json(*stored_predictions(model), split, shares)
+        else:
+            result = predict_again(load_classifier(model), open_dataset(data), split, shares)
     elif data is not None or split != "test":
         raise ConfigError(
             "--external judges another dataset, all of it or its own test split: leave out --data and --split"
         )
     else:
-        result = evaluate_external(model, external, name, shares)
+        folder = model_folder(weights_folder(), model)
+        classifier = load_classifier(model)
+        result = evaluate_external(classifier, open_dataset(external), folder, name, shares)
 
     def show(console: Console) -> None:
         on = (
@@ -208,9 +217,13 @@ def evaluate(
                     f"{name} at a prevalence of {own['prevalence']:.1%}: PPV {ppv}, NPV {npv}",
                     markup=False,
                 )
-        losses = {"nll": number, "brier": number, "ece": percent}
+        losses = {"nll": decimal, "brier": decimal, "ece": percent}
         before = [
-            [name, write(result["uncalibrated"][name]), write(result[name])]
+            [
+                name,
+                write(interval(result["uncalibrated"][name]), brief=True),
+                write(interval(result[name]), brief=True),
+            ]
             for name, write in losses.items()
         ]
         console.print(
@@ -323,7 +336,8 @@ def predict(
 
     Example: covidxr predict covidxr-resnet18 scans/ --explain heatmaps
     """
-    from covidxr.prediction.cases import predict_paths
+    from covidxr.prediction.cases import predict_files
+    from covidxr.prediction.loading import load_classifier
 
     if engine == "ray":
         if explain is not None or csv is not None:
@@ -340,7 +354,7 @@ def predict(
         raise ConfigError(
             f"--out {out} is where --engine ray writes: name that engine too, or use --csv FILE"
         )
-    rows = predict_paths(model, [Path(path) for path in paths], explain, csv)
+    rows = predict_files(load_classifier(model), [Path(path) for path in paths], explain, csv)
 
     def show(console: Console) -> None:
         names = list(next((row["probabilities"] for row in rows if "probabilities" in row), {}))

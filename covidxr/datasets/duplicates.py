@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn
@@ -11,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.pixels import Pixels, cached_at
-from covidxr.storage import write_bytes
+from covidxr.storage import cached_arrays
 
 THUMBNAIL = 64
 """Edge in pixels at which pictures are compared."""
@@ -51,19 +49,18 @@ def near_duplicates(
     return np.array(sorted(map(tuple, pairs.tolist())), dtype=np.int64).reshape(-1, 2)
 
 
-def find_twins(dataset: Dataset, thumbnails: Pixels) -> npt.NDArray[np.int64]:
+def find_near_duplicates(dataset: Dataset, thumbnails: Pixels) -> npt.NDArray[np.int64]:
     """Return the near-duplicates of a dataset, (P, 2) positions of samples, sorted.
 
     thumbnails: the dataset's images at `THUMBNAIL`. The search takes seconds, so its result lies beside them in the cache.
     """
-    place = cached_at(dataset, THUMBNAIL) / f"twins-{MIN_CORRELATION}.npy"
-    try:
-        pairs = np.load(place, allow_pickle=False)
-    except (OSError, ValueError):
-        pairs = near_duplicates(thumbnails.array)
-        content = io.BytesIO()
-        np.save(content, pairs)
-        write_bytes(place, content.getvalue())
+    place = cached_at(dataset, THUMBNAIL) / f"near-duplicates-{MIN_CORRELATION}.npz"
+    stored = cached_arrays(
+        place,
+        lambda: {"pairs": near_duplicates(thumbnails.array)},
+        lambda arrays: arrays["pairs"].shape[1:] == (2,),
+    )
+    pairs = stored["pairs"]
     position = np.full(len(thumbnails.array), -1)
     position[thumbnails.rows([sample.file for sample in dataset.samples])] = np.arange(
         len(dataset.samples)

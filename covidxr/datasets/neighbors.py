@@ -1,4 +1,4 @@
-"""Which pictures are alike: neighbours in a space of features, a network's or the leading principal components of the pictures."""
+"""Which pictures are alike: neighbors in a space of features, a network's or the leading principal components of the pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Points = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Neighbours:
+class Neighbors:
     """Pictures as points, (N, D) float32, near where the pictures are alike."""
 
     points: Points
@@ -42,12 +42,12 @@ class Neighbours:
         return list(zip(rows[order].tolist(), distances[order].tolist(), strict=True))
 
 
-def index_points(points: Points) -> Neighbours:
+def index_points(points: Points) -> Neighbors:
     """Make points, (N, D), ready to be searched."""
-    return Neighbours(points, np.einsum("ij,ij->i", points, points))
+    return Neighbors(points, np.einsum("ij,ij->i", points, points))
 
 
-def measure_looks(thumbnails: npt.NDArray[np.uint8]) -> Neighbours:
+def principal_components(thumbnails: npt.NDArray[np.uint8]) -> Neighbors:
     """Describe pictures, (N, S, S) grey values, by 48 principal components; brightness and contrast are taken out first."""
     n = len(thumbnails)
     chosen = np.random.default_rng(0).choice(n, min(n, _FITTED), replace=False)

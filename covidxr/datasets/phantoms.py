@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
+import covidxr
 from covidxr import __version__
+from covidxr.config import cache_folder
 from covidxr.errors import ConfigError, DatasetError
 from covidxr.records import CLASS_NAMES, GreyImage
 from covidxr.storage import new_folder
@@ -330,3 +332,9 @@ def _opacity(class_name: str, rng: np.random.Generator, dome: float, x: Field, y
                 rng.uniform(0.22, 0.36) * _ramp(1 - distance + texture, 0.5) * _ramp(fissure, 0.05),
             )
     return added
+
+
+def default_dataset() -> Path:
+    """Return the phantoms that stand in where no dataset is named; they are made on first use."""
+    folder = cache_folder() / f"phantoms-{covidxr.__version__}"
+    return folder if folder.exists() else write_phantoms(folder)

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,10 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from covidxr.cards import ModelCard
 from covidxr.datasets.dataset import Dataset, Sample
+from covidxr.datasets.duplicates import THUMBNAIL, find_near_duplicates
+from covidxr.datasets.pixels import decode
 from covidxr.errors import DatasetError
 from covidxr.records import SPLITS, Labels, SplitFractions, SplitPlan
 from covidxr.storage import write_text
@@ -65,11 +68,18 @@ def group_samples(samples: Sequence[Sample], twins: npt.NDArray[np.int64]) -> Gr
     for row, sample in enumerate(samples):
         if sample.patient_id:
             ties.append((first_of.setdefault((sample.source, sample.patient_id), row), row))
-    edges = np.array(ties, dtype=np.int64).reshape(-1, 2)
-    n = len(samples)
-    graph = coo_array(
-        (np.ones(len(edges), dtype=np.int8), (edges[:, 0], edges[:, 1])), shape=(n, n)
-    )
+    return components(np.array(ties, dtype=np.int64).reshape(-1, 2), len(samples))
+
+
+def components(pairs: npt.NDArray[np.int64], n: int) -> Groups:
+    """Return (n,) the number of the connected component that each of n items belongs to.
+
+    Args:
+        pairs: (P, 2) items that belong together.
+        n: Number of items.
+    """
+    ones = np.ones(len(pairs), dtype=np.int8)
+    graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
@@ -131,7 +141,7 @@ def _assign(
     return names
 
 
-def straddlers(split: Split) -> npt.NDArray[np.bool_]:
+def leaked_samples(split: Split) -> npt.NDArray[np.bool_]:
     """Return (N,) which samples outside train share a group, a patient or a near-duplicate, with one inside."""
     trained = split.names == "train"
     return np.asarray(~trained & np.isin(split.groups, split.groups[trained]), dtype=bool)
@@ -157,3 +167,69 @@ def split_csv(split: Split, class_names: Sequence[str]) -> str:
     ):
         writer.writerow([file, class_names[label], group, name])
     return text.getvalue()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SplitData:
+    """A dataset whose unreadable images are out, and its split."""
+
+    dataset: Dataset
+    split: Split
+
+
+def split_data(
+    dataset: Dataset,
+    plan: SplitPlan,
+    skip_unreadable: bool = False,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+    excluded: Sequence[tuple[str, str]] = (),
+) -> SplitData:
+    """Exclude what cannot or must not be used, group patients and near-duplicates, and split.
+
+    Args:
+        dataset: As opened.
+        plan: How to split it.
+        skip_unreadable: Whether to skip images that cannot be read.
+        watch: Told how many images of how many are decoded, where they have to be.
+        excluded: (file, reason) of images to exclude.
+
+    Raises:
+        DatasetError: For an excluded file that does not exist, a split without a class or, unless
+            `skip_unreadable`, an image that cannot be read.
+    """
+    thumbnails = decode(dataset, THUMBNAIL, skip_unreadable, watch)
+    dataset = dataset.without(thumbnails.skipped)
+    unknown = {file for file, _ in excluded} - {sample.file for sample in dataset.samples}
+    if unknown:
+        raise DatasetError(
+            f"{len(unknown)} files to be left out are not in {dataset.path}, the first is {min(unknown)}"
+        )
+    dataset = dataset.without(excluded)
+    groups = group_samples(dataset.samples, find_near_duplicates(dataset, thumbnails))
+    return SplitData(dataset, split_dataset(dataset, plan, groups))
+
+
+def split_as_trained(dataset: Dataset, card: ModelCard) -> SplitData:
+    """Split a dataset as it was split for a model.
+
+    Raises:
+        DatasetError: Unless it is the dataset that the model was trained on.
+    """
+    check_dataset(dataset, card)
+    data = split_data(dataset, card.split, skip_unreadable=True, excluded=card.excluded)
+    if data.split.fingerprint != card.split_fingerprint:
+        raise DatasetError(
+            f"{dataset.path} is not split as when {card.model_id} was trained on it (split "
+            f"{data.split.fingerprint}, expected {card.split_fingerprint}): some of its test images"
+            " may have been training images"
+        )
+    return data
+
+
+def check_dataset(dataset: Dataset, card: ModelCard) -> None:
+    """Raise DatasetError unless a dataset is the one that a model was trained and tested on."""
+    if dataset.fingerprint != card.dataset_fingerprint:
+        raise DatasetError(
+            f"{dataset.path} is not the dataset that {card.model_id} was trained on "
+            f"({card.dataset_name}): its files differ"
+        )

@@ -1,10 +1,10 @@
-"""Models on datasets that they were neither trained nor judged on."""
+"""External evaluations: a model on a dataset that it was not trained on, stored with the model."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,53 +13,134 @@ import numpy as np
 
 import covidxr
 from covidxr.cards import ModelCard
-from covidxr.config import weights_folder
-from covidxr.datasets.dataset import Dataset, open_dataset
-from covidxr.datasets.duplicates import THUMBNAIL, find_twins
+from covidxr.datasets.dataset import Dataset
+from covidxr.datasets.duplicates import THUMBNAIL, find_near_duplicates
 from covidxr.datasets.pixels import decode
-from covidxr.datasets.split_data import SplitData
-from covidxr.datasets.splits import Split, group_samples
-from covidxr.errors import DatasetError, ModelError
-from covidxr.evaluation import external_store
-from covidxr.evaluation.stored import evaluation_json, predict_splits, split_metrics
-from covidxr.models import store
-from covidxr.prediction.loading import load_model
-from covidxr.records import Predictions, SplitPlan
+from covidxr.datasets.splits import Split, SplitData, group_samples
+from covidxr.errors import ConfigError, DatasetError, ModelError
+from covidxr.evaluation.predictions import predict_splits
+from covidxr.evaluation.results import evaluation_json, split_metrics
+from covidxr.models.classifier import Classifier
+from covidxr.models.store import is_plain_name, read_card, read_table, to_table
+from covidxr.records import Interval, Predictions, SplitPlan
+from covidxr.storage import from_json, to_json, write_text
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalTest:
+    """What was judged, and what came out; stored as external/<name>.json in the model's folder, beside <name>.csv."""
+
+    name: str
+    dataset_name: str
+    dataset_fingerprint: str
+    class_counts: dict[str, int]
+    """Pictures that were judged, by class; 0 for a class that the dataset does not have."""
+    labels: dict[str, str]
+    """What each of the dataset's own labels was taken for; empty for the database's own layout."""
+    left_out: int
+    """Pictures of the dataset that were not judged: of an unmapped label, of another split than test, or unreadable."""
+    metrics: dict[str, Interval]
+    """Figures over all classes, as in a model's card, with 95 % intervals."""
+    created: str
+    covidxr_version: str
+
+
+def external_file(folder: Path, name: str) -> Path:
+    """Return where an external test of the model in `folder` is described. Raises ModelError for a name that is not a plain one."""
+    if not is_plain_name(name):
+        raise ModelError(
+            f"{name!r} is no name for an external test: letters, digits, dots, - and _ make one"
+        )
+    return folder / "external" / f"{name}.json"
+
+
+def list_external(folder: Path) -> tuple[str, ...]:
+    """Return the names of a model's external tests, sorted."""
+    return tuple(
+        sorted(
+            path.stem for path in (folder / "external").glob("*.json") if is_plain_name(path.stem)
+        )
+    )
+
+
+def save_external(folder: Path, test: ExternalTest, predictions: Predictions) -> None:
+    """Store an external test, in place of one of the same name. The description comes last: without it there is no test."""
+    description = external_file(folder, test.name)
+    write_text(_table(description), to_table(predictions))
+    write_text(description, to_json(test))
+
+
+def read_external(folder: Path, name: str) -> tuple[ExternalTest, Predictions]:
+    """Read an external test of the model in `folder`. Raises ModelError when it is missing, damaged or half of another one."""
+    card, description = read_card(folder), external_file(folder, name)
+    what = f"the external test {name} of {folder.name}"
+    try:
+        test = from_json(ExternalTest, description.read_text("utf-8"), what)
+    except FileNotFoundError:
+        known = ", ".join(list_external(folder)) or "none"
+        raise ModelError(
+            f"{folder.name} has no external test {name}, it has {known}; make it with `covidxr evaluate {folder.name} --external "
+            f"DATA --name {name}`"
+        ) from None
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise ModelError(
+            f"{what} cannot be read: {error}; evaluate the model on the dataset again"
+        ) from error
+    predictions = read_table(_table(description), card.class_names, f"the predictions of {what}")
+    counts = {
+        class_name: int((predictions.y_true == k).sum())
+        for k, class_name in enumerate(card.class_names)
+    }
+    if test.name != name or test.class_counts != counts or set(predictions.splits) != {"test"}:
+        raise ModelError(
+            f"{what} is not what its predictions say; evaluate the model on the dataset again"
+        )
+    return test, predictions
+
+
+def _table(description: Path) -> Path:
+    return description.with_name(f"{description.name.removesuffix('.json')}.csv")
 
 
 def evaluate_external(
-    model_id: str,
-    data: Path | str,
+    model: Classifier,
+    dataset: Dataset,
+    folder: Path,
     name: str | None = None,
     prevalence: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Judge a model on another dataset, store what it said, and return its figures as `evaluate_model` does, with their name.
+    """Evaluate a model on another dataset and store its predictions with the model.
 
-    data: a database, or an import by its file or name. Where its table names splits, those of the split test are judged, else all.
-    name: what to call the test, in place of an earlier one of that name; without it, the dataset's name.
-    Raises DatasetError for the dataset that the model was trained on, and where there is nothing to judge.
+    Args:
+        model: The classifier.
+        dataset: Another dataset than the model's own. Where its table names splits, those of the
+            test split are evaluated, else all images.
+        folder: The model's folder, in which the evaluation is stored.
+        name: Of the evaluation, in place of an earlier one of that name; else the dataset's name.
+        prevalence: As in `evaluate`.
+
+    Returns:
+        The metrics as one JSON object, with the name of the evaluation.
+
+    Raises:
+        DatasetError: For the dataset that the model was trained on, or without usable images.
     """
-    model, dataset = load_model(model_id), open_dataset(data)
     card = model.card
     name = name or re.sub(r"[^\w.-]+", "-", dataset.name).lstrip(".") or "external"
-    folder = store.model_folder(weights_folder(), model_id)
-    external_store.external_file(
-        folder, name
-    )  # refuses a wrong name before minutes are spent on the pictures
+    external_file(folder, name)  # rejects a wrong name before minutes are spent on the images
     if dataset.fingerprint == card.dataset_fingerprint:
         raise DatasetError(
-            f"{data} is the dataset that {model_id} was trained on, and an external test needs another one; its own test split is "
-            f"judged by `covidxr evaluate {model_id}`"
+            f"{dataset.path} is the dataset that {card.model_id} was trained on, and an external "
+            "evaluation needs another one; its own test split is evaluated by `covidxr evaluate "
+            f"{card.model_id}`"
         )
     if dataset.class_names != card.class_names:
         raise ModelError(
-            f"{model_id} knows {', '.join(card.class_names)}, the dataset {', '.join(dataset.class_names)}"
+            f"{card.model_id} knows {', '.join(card.class_names)}, the dataset {', '.join(dataset.class_names)}"
         )
-    predictions = predict_splits(
-        model.network, card.preprocessing, _external_split(dataset), ("test",)
-    )
+    predictions = predict_splits(model, _external_split(dataset), ("test",))
     whole = len(dataset.samples) + dataset.left_out
-    test = external_store.ExternalTest(
+    test = ExternalTest(
         name=name,
         dataset_name="synthetic phantoms, not radiographs" if dataset.synthetic else dataset.name,
         dataset_fingerprint=dataset.fingerprint,
@@ -73,25 +154,23 @@ def evaluate_external(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         covidxr_version=covidxr.__version__,
     )
-    external_store.save_external(folder, test, predictions)
+    save_external(folder, test, predictions)
     result = evaluation_json(_card_of(card, test, predictions), predictions, prevalence=prevalence)
     return {**result, "external": name, "left_out": test.left_out}
 
 
-def stored_external(model_id: str, name: str) -> tuple[ModelCard, Predictions]:
-    """Read an external test of a model: its card as if it were of that dataset, with `external` set, and what the model said.
+def stored_external(folder: Path, name: str) -> tuple[ModelCard, Predictions]:
+    """Read an external evaluation: the model's card as if it were of that dataset, and predictions.
 
-    The card's metrics, counts and sources are those of the external set; temperature and operating points stay the model's, chosen
-    on its own val. The shortcut audit is empty: it was made on the model's own test split. Raises ModelError.
+    The card's metrics, counts and sources are those of the external dataset; temperature and
+    operating points are the model's own. The shortcut audit is empty: it was made on the model's
+    own test split.
+
+    Raises:
+        ModelError: When it is missing or damaged.
     """
-    folder = store.model_folder(weights_folder(), model_id)
-    test, predictions = external_store.read_external(folder, name)
-    return _card_of(store.read_card(folder), test, predictions), predictions
-
-
-def external_tests(model_id: str) -> tuple[str, ...]:
-    """Return the names of a model's external tests, sorted."""
-    return external_store.list_external(store.model_folder(weights_folder(), model_id))
+    test, predictions = read_external(folder, name)
+    return _card_of(read_card(folder), test, predictions), predictions
 
 
 def _external_split(dataset: Dataset) -> SplitData:
@@ -113,7 +192,7 @@ def _external_split(dataset: Dataset) -> SplitData:
             f"there is nothing in {dataset.path} to judge a model on: {why}; mend the dataset or its table"
         )
     labels = np.array([sample.label for sample in dataset.samples], dtype=np.int64)
-    groups = group_samples(dataset.samples, find_twins(dataset, thumbnails))
+    groups = group_samples(dataset.samples, find_near_duplicates(dataset, thumbnails))
     # All that is judged stands on one side, so patients and twins are kept together whatever the dataset does elsewhere.
     return SplitData(
         dataset,
@@ -121,9 +200,7 @@ def _external_split(dataset: Dataset) -> SplitData:
     )
 
 
-def _card_of(
-    card: ModelCard, test: external_store.ExternalTest, predictions: Predictions
-) -> ModelCard:
+def _card_of(card: ModelCard, test: ExternalTest, predictions: Predictions) -> ModelCard:
     sources: dict[str, dict[str, int]] = {class_name: {} for class_name in card.class_names}
     for label, source in zip(
         predictions.y_true.tolist(),

@@ -8,8 +8,8 @@ import numpy as np
 
 from covidxr.cards import ModelCard
 from covidxr.config import weights_folder
-from covidxr.datasets.split_data import split_data
-from covidxr.datasets.splits import straddlers
+from covidxr.datasets.dataset import Dataset
+from covidxr.datasets.splits import leaked_samples, split_data
 from covidxr.errors import ConfigError
 from covidxr.formatting import percent
 from covidxr.metrics.intervals import proportion_interval
@@ -61,7 +61,7 @@ def protocol_effect() -> ProtocolEffect | None:
         return None
 
 
-def measure_protocols(data: str, grouped_id: str, stratified_id: str) -> ProtocolEffect:
+def measure_protocols(dataset: Dataset, grouped_id: str, stratified_id: str) -> ProtocolEffect:
     """Work out the effect from two stored models of one recipe. Raises ConfigError where their recipes or protocols do not fit."""
     (grouped_card, grouped), (card, random) = (
         _stored(model_id) for model_id in (grouped_id, stratified_id)
@@ -71,10 +71,12 @@ def measure_protocols(data: str, grouped_id: str, stratified_id: str) -> Protoco
         raise ConfigError(
             f"expected one recipe under grouped and stratified, got {protocols} of {card.recipe.name}"
         )
-    split = split_data(data, SplitPlan("stratified", card.split.seed, card.split.fractions)).split
+    split = split_data(
+        dataset, SplitPlan("stratified", card.split.seed, card.split.fractions)
+    ).split
     if split.fingerprint != card.split_fingerprint:
-        raise ConfigError(f"{data} is not the dataset that {stratified_id} was judged on")
-    leaks = dict(zip(split.files, straddlers(split).tolist(), strict=True))
+        raise ConfigError(f"{dataset.path} is not the dataset that {stratified_id} was judged on")
+    leaks = dict(zip(split.files, leaked_samples(split).tolist(), strict=True))
     leaked = np.array([leaks[sample] for sample in random.samples], dtype=bool)
     parts = (grouped, random, random.where(leaked), random.where(~leaked))
     return ProtocolEffect(card.recipe.name, card.dataset_name, *(_accuracy(part) for part in parts))

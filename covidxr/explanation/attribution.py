@@ -17,12 +17,13 @@ from captum.attr import (
     LayerGradientXActivation,
     Occlusion,
 )
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from covidxr.cards import MapSettings
+from covidxr.models.classifier import WHOLE, Box, Classifier
 from covidxr.models.preprocessing import to_input
-from covidxr.models.store import LoadedModel
 from covidxr.records import Attribution, Labels, Preprocessing
 
 Maps = npt.NDArray[np.float32]
@@ -42,7 +43,7 @@ def unwatched(done: int, total: int) -> None:
 
 
 def attribute(
-    model: LoadedModel,
+    model: Classifier,
     pixels: npt.NDArray[np.uint8],
     target: int,
     settings: MapSettings,
@@ -64,6 +65,18 @@ def attribute(
         )
     heat = maps[0] / max(float(np.abs(maps[0]).max()), 1e-12)
     return Attribution(settings.method, model.card.class_names[target], heat, grid)
+
+
+def place_on_square(heat: npt.NDArray[np.float32], box: Box) -> npt.NDArray[np.float32]:
+    """Bring an attribution (S, S) of what is in `box` back to the whole square, zero elsewhere."""
+    if box == WHOLE:
+        return heat
+    size = len(heat)
+    left, top, right, bottom = (round(edge * size) for edge in box)
+    whole = np.zeros_like(heat)
+    resized = Image.fromarray(heat).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    whole[top:bottom, left:right] = np.asarray(resized)
+    return whole
 
 
 def heat_maps(

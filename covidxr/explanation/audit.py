@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,33 +16,27 @@ from covidxr.cards import (
     Localisation,
     LungShare,
     MapSettings,
-    ModelCard,
     Pointing,
 )
-from covidxr.config import weights_folder
 from covidxr.datasets.boxes import box_mask, read_boxes
-from covidxr.datasets.dataset import Dataset, open_dataset
+from covidxr.datasets.dataset import Dataset
+from covidxr.datasets.splits import check_dataset
 from covidxr.errors import DatasetError, ImageError
-from covidxr.evaluation.stored import check_dataset
+from covidxr.explanation import faithfulness
+from covidxr.explanation.attribution import Maps, finish_maps, heat_maps, place_on_square, raw_maps
 from covidxr.explanation.localization import (
-    best_localisation,
     noise_maps,
     pointing,
     pointing_hits,
     shares_inside,
 )
 from covidxr.explanation.removal import areas
+from covidxr.explanation.settings import candidates, default_settings, map_settings
 from covidxr.images.reading import read_image
-from covidxr.lungs.crops import load_segmenter, lung_mask
 from covidxr.lungs.masks import resize_mask
 from covidxr.metrics.intervals import mean_interval
-from covidxr.models import store
-from covidxr.models.store import LoadedModel
-from covidxr.prediction.loading import load_model
+from covidxr.models.classifier import Classifier, Segmenter
 from covidxr.records import GreyImage, Labels, Predictions
-
-if TYPE_CHECKING:
-    from covidxr.explanation.attribution import Maps
 
 SEED = 0
 SAMPLE = 100
@@ -74,45 +66,25 @@ class _Boxed:
         return np.concatenate(own)
 
 
-def map_settings(card: ModelCard, method: str = "") -> MapSettings:
-    """Return how a model's maps are made: those that gained most on val, of all or of one method, else the textbook's.
-
-    Raises ConfigError for a method that there is not.
-    """
-    best = best_localisation(card, method)
-    if best and best.settings:
-        return best.settings
-    from covidxr.explanation.settings import default_settings  # here, since torch comes with it
-
-    return default_settings(card.architecture, method or "gradcam")
-
-
-def audit_maps(model_id: str, data: Path | str) -> ModelCard:
-    """Measure a stored model's heat maps by boxes, lungs and faithfulness, and write what came out into its card.
-
-    Without boxes beside the dataset, or without a lung segmenter beside the model, what needs them is left out.
-    Raises DatasetError when the dataset is not the one that the model was judged on.
-    """
-    measure_localisation(model_id, data)
-    measure_lung_shares(model_id, data)
-    return measure_faithfulness(model_id, data)
-
-
-def measure_localisation(
-    model_id: str, data: Path | str, kinds: Sequence[MapSettings] | None = None
-) -> ModelCard:
+def measure_localization(
+    model: Classifier,
+    dataset: Dataset,
+    predictions: Predictions,
+    segmenter: Segmenter | None,
+    kinds: Sequence[MapSettings] | None = None,
+) -> tuple[Localisation, ...]:
     """Measure where a model's maps, of all kinds or of some, point on pictures with boxes, outside train and called right."""
-    from covidxr.explanation.settings import candidates
-
-    model, dataset, predictions = _open(model_id, data)
+    check_dataset(dataset, model.card)
     boxed = _find_boxed(model, dataset, predictions)
     if boxed is None:
-        return model.card
+        return ()
     target = int(boxed.pictures.y_true[0])
-    found = _judge_rivals(model, boxed, model.card.class_names[target])
+    found = _judge_rivals(segmenter, boxed, model.card.class_names[target])
     raw: dict[MapSettings, Maps] = {}
     for settings in tqdm(
-        kinds or candidates(model.card.architecture), desc=f"{model_id}: pointing", disable=None
+        kinds or candidates(model.card.architecture),
+        desc=f"{model.card.model_id}: pointing",
+        disable=None,
     ):
         most = COSTLY if _is_costly(settings) else len(boxed.images)
         rows = boxed.rows("both", most)
@@ -122,25 +94,27 @@ def measure_localisation(
         whole = np.zeros((len(boxed.images), *maps.shape[1:]), dtype=np.float32)
         whole[rows] = maps
         found.append(_judge(boxed, whole, most, model.card.class_names[target], settings))
-    return _write(model_id, localisation=tuple(found))
+    return tuple(found)
 
 
-def measure_lung_shares(model_id: str, data: Path | str) -> ModelCard:
+def measure_lung_shares(
+    model: Classifier,
+    dataset: Dataset,
+    predictions: Predictions,
+    segmenter: Segmenter | None,
+) -> tuple[LungShare, ...]:
     """Measure how much of the maps of each class's test pictures lies in the lungs: the textbook's Grad-CAM and the default map."""
-    from covidxr.explanation.settings import default_settings
-
-    model, dataset, predictions = _open(model_id, data)
+    check_dataset(dataset, model.card)
     kinds = dict.fromkeys(
         (default_settings(model.card.architecture, "gradcam"), map_settings(model.card))
     )
-    if not _has_segmenter():
-        return model.card
-    segmenter = load_segmenter()
+    if segmenter is None:
+        return ()
     found = []
     for target, name in enumerate(model.card.class_names):
         rows = _sample(predictions, target, SAMPLE)
         pairs = [
-            (image, lung_mask(segmenter, image))
+            (image, segmenter.mask(image))
             for image in _read(dataset, [predictions.samples[i] for i in rows])
         ]
         seen = [i for i, (_, mask) in enumerate(pairs) if mask.any()]
@@ -157,16 +131,14 @@ def measure_lung_shares(model_id: str, data: Path | str) -> ModelCard:
                 mean_interval(lungs[few].mean(axis=(1, 2)), own),
             )
             found.append(LungShare(name, settings, len(images), *shares))
-    return _write(model_id, lung_shares=tuple(found))
+    return tuple(found)
 
 
-def measure_faithfulness(model_id: str, data: Path | str) -> ModelCard:
+def measure_faithfulness(
+    model: Classifier, dataset: Dataset, predictions: Predictions
+) -> tuple[Faithfulness, ...]:
     """Measure, on a fixed sample of test pictures, whether the best maps of each method say what the network uses."""
-    from covidxr.explanation import faithfulness as room
-    from covidxr.explanation.attribution import heat_maps
-    from covidxr.lungs.views import view_of
-
-    model, dataset, predictions = _open(model_id, data)
+    check_dataset(dataset, model.card)
     share = SAMPLE // len(model.card.class_names)
     # One of each class in turn, so that the first few are of all classes.
     chosen = np.stack(
@@ -177,17 +149,17 @@ def measure_faithfulness(model_id: str, data: Path | str) -> ModelCard:
         chosen, _read(dataset, [predictions.samples[i] for i in chosen]), strict=True
     ):
         try:
-            views.append(view_of(model, image).pixels)
+            views.append(model.view(image).pixels)
         except ImageError:  # no lungs, for a model that sees nothing else
             continue
         rows.append(row)
     pixels, targets = np.stack(views), predictions.y_pred[rows]
     groups = None if predictions.groups is None else predictions.groups[rows]
-    noise = room.probability_curves(
+    noise = faithfulness.probability_curves(
         model, pixels, targets, noise_maps(len(pixels), pixels.shape[-1], SEED)
     )
     found = []
-    for method in tqdm(METHOD_TITLES, desc=f"{model_id}: faithfulness", disable=None):
+    for method in tqdm(METHOD_TITLES, desc=f"{model.card.model_id}: faithfulness", disable=None):
         settings = map_settings(model.card, method)
         costly = _is_costly(settings)
         n, few = (COSTLY if costly else len(pixels)), (PERTURBED_COSTLY if costly else PERTURBED)
@@ -196,13 +168,15 @@ def measure_faithfulness(model_id: str, data: Path | str) -> ModelCard:
                 model.network, model.card.preprocessing, pixels[:n], targets[:n], settings
             )
         own = None if groups is None else groups[:n]
-        curves = room.probability_curves(model, pixels[:n], targets[:n], heats)
+        curves = faithfulness.probability_curves(model, pixels[:n], targets[:n], heats)
         area = [mean_interval(areas(curve), own) for curve in curves]
         gain = [
             mean_interval(areas(curve) - areas(other[:n]), own)
             for curve, other in zip(curves, noise, strict=True)
         ]
-        perturbed = room.infidelity_and_sensitivity(model, pixels[:few], targets[:few], settings)
+        perturbed = faithfulness.infidelity_and_sensitivity(
+            model, pixels[:few], targets[:few], settings
+        )
         infidelity, sensitivity = (
             mean_interval(values, None if own is None else own[:few]) for values in perturbed
         )
@@ -221,31 +195,14 @@ def measure_faithfulness(model_id: str, data: Path | str) -> ModelCard:
                 n_perturbed=few,
                 infidelity=infidelity,
                 sensitivity=sensitivity,
-                cascade=room.cascade(model, pixels[:few], targets[:few], settings),
+                cascade=faithfulness.cascade(model, pixels[:few], targets[:few], settings),
             )
         )
-    return _write(model_id, faithfulness=tuple(found))
-
-
-def _open(model_id: str, data: Path | str) -> tuple[LoadedModel, Dataset, Predictions]:
-    model, dataset = load_model(model_id), open_dataset(data)
-    check_dataset(model.card, dataset)
-    return model, dataset, store.read_predictions(weights_folder() / model_id)
-
-
-def _write(model_id: str, **found: object) -> ModelCard:
-    """Put figures into a model's card as it is now; something else may have been written into it meanwhile."""
-    card = replace(store.read_card(weights_folder() / model_id), **found)  # type: ignore[arg-type]
-    store.update_card(weights_folder(), card)
-    return card
+    return tuple(found)
 
 
 def _is_costly(settings: MapSettings) -> bool:
     return settings.method not in ("gradcam", "hirescam")
-
-
-def _has_segmenter() -> bool:
-    return (weights_folder() / store.LUNGS).is_dir()
 
 
 def _read(dataset: Dataset, names: Iterable[str]) -> list[GreyImage]:
@@ -264,17 +221,14 @@ def _curve(curves: Maps) -> tuple[float, ...]:
 
 
 def _placed_maps(
-    model: LoadedModel,
+    model: Classifier,
     images: Sequence[GreyImage],
     targets: Labels,
     settings: MapSettings,
     raw: dict[MapSettings, Maps] | None = None,
 ) -> Maps:
     """Return maps on the squares of whole pictures; `raw` keeps those that differ in smoothing alone from being made twice."""
-    from covidxr.explanation.attribution import finish_maps, raw_maps
-    from covidxr.lungs.views import place, view_of
-
-    views = [view_of(model, image) for image in images]
+    views = [model.view(image) for image in images]
     kept, key = {} if raw is None else raw, replace(settings, smoothing=0.0)
     if key not in kept:
         kept.clear()  # those of one kind follow one another; all at once would fill the memory
@@ -288,13 +242,13 @@ def _placed_maps(
             )
     return np.stack(
         [
-            place(heat, view.box)
+            place_on_square(heat, view.box)
             for heat, view in zip(finish_maps(kept[key], settings), views, strict=True)
         ]
     )
 
 
-def _find_boxed(model: LoadedModel, dataset: Dataset, predictions: Predictions) -> _Boxed | None:
+def _find_boxed(model: Classifier, dataset: Dataset, predictions: Predictions) -> _Boxed | None:
     """Return the pictures with boxes that the model was not trained on and calls right; None where the dataset has none."""
     boxes = read_boxes(dataset)
     label_of = {sample.file: sample.label for sample in dataset.samples}
@@ -334,17 +288,15 @@ def _find_boxed(model: LoadedModel, dataset: Dataset, predictions: Predictions) 
     return _Boxed(own, images, masks, constant.astype(np.float32))
 
 
-def _is_seen(model: LoadedModel, image: GreyImage) -> bool:
-    from covidxr.lungs.views import view_of
-
+def _is_seen(model: Classifier, image: GreyImage) -> bool:
     try:
-        view_of(model, image)
+        model.view(image)
     except ImageError:
         return False
     return True
 
 
-def _judge_rivals(model: LoadedModel, boxed: _Boxed, target: str) -> list[Localisation]:
+def _judge_rivals(segmenter: Segmenter | None, boxed: _Boxed, target: str) -> list[Localisation]:
     """Return how the maps do that know nothing of the model."""
     n, size = len(boxed.images), boxed.constant.shape[0]
     centre = np.zeros((size, size), dtype=np.float32)
@@ -354,9 +306,8 @@ def _judge_rivals(model: LoadedModel, boxed: _Boxed, target: str) -> list[Locali
         "noise": noise_maps(n, size, SEED),
         "centre": np.broadcast_to(centre, (n, size, size)),
     }
-    if _has_segmenter():
-        segmenter = load_segmenter()
-        lungs = np.stack([resize_mask(lung_mask(segmenter, image), size) for image in boxed.images])
+    if segmenter is not None:
+        lungs = np.stack([resize_mask(segmenter.mask(image), size) for image in boxed.images])
         # Spread evenly, and so pointing to any place in the lungs: the noise is too small to matter to the share.
         rivals["lungs"] = lungs * (
             1 + 1e-4 * np.random.default_rng(SEED).random(lungs.shape, dtype=np.float32)

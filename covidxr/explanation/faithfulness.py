@@ -15,9 +15,9 @@ from covidxr.cards import CascadeStep, MapSettings
 from covidxr.explanation.attribution import Maps, heat_maps
 from covidxr.explanation.removal import deleted, inserted, likeness, removal_masks
 from covidxr.models.architectures import architecture
+from covidxr.models.classifier import Classifier
 from covidxr.models.inference import predict_scores
 from covidxr.models.preprocessing import normalise, to_unit
-from covidxr.models.store import LoadedModel
 from covidxr.records import GreyImage, Labels
 
 Pictures = npt.NDArray[np.uint8]
@@ -31,7 +31,7 @@ RADIUS = 0.02
 
 
 def probability_curves(
-    model: LoadedModel, pixels: Pictures, targets: Labels, heats: Maps
+    model: Classifier, pixels: Pictures, targets: Labels, heats: Maps
 ) -> tuple[Maps, Maps]:
     """Return the deletion and the insertion curves, (N, STEPS + 1) each, of the probability of the classes (N,).
 
@@ -54,7 +54,7 @@ def probability_curves(
 
 
 def infidelity_and_sensitivity(
-    model: LoadedModel, pixels: Pictures, targets: Labels, settings: MapSettings
+    model: Classifier, pixels: Pictures, targets: Labels, settings: MapSettings
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return infidelity and greatest sensitivity, (N,) each, by Captum; for both less is better, 0 the best.
 
@@ -117,7 +117,7 @@ def infidelity_and_sensitivity(
 
 
 def cascade(
-    model: LoadedModel, pixels: Pictures, targets: Labels, settings: MapSettings, seed: int = 0
+    model: Classifier, pixels: Pictures, targets: Labels, settings: MapSettings, seed: int = 0
 ) -> tuple[CascadeStep, ...]:
     """Return how alike maps stay as the layers are made random one after the other, from the head to the stem.
 
@@ -132,7 +132,7 @@ def cascade(
 
 
 def randomised_maps(
-    model: LoadedModel, pixels: Pictures, targets: Labels, settings: MapSettings, seed: int = 0
+    model: Classifier, pixels: Pictures, targets: Labels, settings: MapSettings, seed: int = 0
 ) -> list[tuple[str, Maps]]:
     """Return the maps of the network as it is, under no name, and then as its layers are random down to each that is named.
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from covidxr.cards import METHOD_TITLES, MapSettings
+from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
 from covidxr.errors import ConfigError
+from covidxr.explanation.localization import best_localisation
 from covidxr.models.architectures import architecture
-
-_FINER = {"resnet18": "layer3", "efficientnet_b0": "features.5", "poster_cnn": "relu1"}
-"""A layer before the table's own, on a grid of twice the rows or more."""
 
 
 def candidates(name: str) -> tuple[MapSettings, ...]:
     """Return all kinds of maps that are measured for a network, by its name in the table of architectures; the textbook's first."""
-    last = architecture(name).target_layer
-    finer = _FINER.get(name, last)
+    last, finer = architecture(name).target_layer, architecture(name).finer_layer
     kinds = (
         MapSettings("gradcam", last, "logit"),
         MapSettings("gradcam", last, "logit", "nearest"),
@@ -43,3 +40,14 @@ def default_settings(name: str, method: str) -> MapSettings:
     if method not in METHOD_TITLES:
         raise ConfigError(f"there is no heat map {method!r}; there are {', '.join(METHOD_TITLES)}")
     return next(settings for settings in candidates(name) if settings.method == method)
+
+
+def map_settings(card: ModelCard, method: str = "") -> MapSettings:
+    """Return how a model's maps are made: those that gained most on val, of all or of one method, else the textbook's.
+
+    Raises ConfigError for a method that there is not.
+    """
+    best = best_localisation(card, method)
+    if best and best.settings:
+        return best.settings
+    return default_settings(card.architecture, method or "gradcam")

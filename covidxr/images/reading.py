@@ -32,7 +32,7 @@ def read_radiograph(file: Path | str | bytes, name: str = "") -> Radiograph:
     """
     if not isinstance(file, bytes):
         name = name or Path(file).name
-        file = _content(Path(file))
+        file = read_file(Path(file))
     name = name or "the file"
     if not file:
         raise ImageError(f"cannot read {name}: the file is empty; export the image again")
@@ -55,7 +55,12 @@ def is_dicom(content: bytes) -> bool:
     return content[128:132] == b"DICM"
 
 
-def _content(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return the content of a file, up to the limit of bytes and one more.
+
+    Raises:
+        ImageError: When it does not exist or cannot be read.
+    """
     if not path.is_file():
         raise ImageError(f"there is no file {path}")
     try:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from covidxr.errors import ImageError
 from covidxr.images.radiograph import fit_to_square
+from covidxr.models.classifier import WHOLE, Box, View
 from covidxr.records import GreyImage
 
 MASK_SIZE = 256
@@ -21,9 +22,6 @@ _MARGIN = 0.03
 
 LungMask = npt.NDArray[np.bool_]
 """(256, 256) true where a lung is, on the picture padded to a square."""
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom, in fractions of the picture padded to a square."""
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 def tidy_mask(probability: npt.NDArray[np.floating]) -> LungMask:
@@ -74,7 +72,7 @@ def lung_box(mask: LungMask) -> Box:
     return left / MASK_SIZE, top / MASK_SIZE, (left + side) / MASK_SIZE, (top + side) / MASK_SIZE
 
 
-def only_lungs(image: GreyImage, mask: LungMask, size: int) -> tuple[GreyImage, Box]:
+def only_lungs(image: GreyImage, mask: LungMask, size: int) -> View:
     """Blacken all but the lungs of a picture, (H, W), and crop to their box: (size, size), and the box.
 
     The picture is first reduced to the mask's own size, so that a file of any size gives the same crop as the database's.
@@ -82,7 +80,7 @@ def only_lungs(image: GreyImage, mask: LungMask, size: int) -> tuple[GreyImage, 
     square = np.where(mask, fit_to_square(image, MASK_SIZE), np.uint8(0))
     box = lung_box(mask)
     left, top, right, bottom = (round(edge * MASK_SIZE) for edge in box)
-    return fit_to_square(square[top:bottom, left:right], size), box
+    return View(fit_to_square(square[top:bottom, left:right], size), box)
 
 
 def resize_mask(mask: LungMask, size: int) -> npt.NDArray[np.bool_]:

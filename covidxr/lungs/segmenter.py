@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,47 @@ from tqdm import tqdm
 
 from covidxr.cards import SegmenterCard, SegmenterRecipe
 from covidxr.images.radiograph import fit_to_square
-from covidxr.lungs.masks import LungMask, tidy_mask
-from covidxr.models.architectures import StateDict
+from covidxr.lungs.masks import LungMask, only_lungs, tidy_mask
+from covidxr.models.checkpoints import StateDict
+from covidxr.models.classifier import View
 from covidxr.models.preprocessing import apply_changes, draw_changes, to_unit
 from covidxr.models.training import make_fabric
 from covidxr.records import GreyImage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LoadedSegmenter:
+class LungSegmenter:
     """A lung segmenter ready for use."""
 
     card: SegmenterCard
     network: nn.Module
-    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of its weights."""
+        return self.card.weights_sha256
+
+    def mask(self, image: GreyImage) -> LungMask:
+        """Find the lungs in an image.
+
+        One image at a time, always: another batch size would move the edge of a mask between
+        training and serving, since the sums are then taken in another order.
+
+        Args:
+            image: (H, W) uint8.
+
+        Returns:
+            (256, 256) bool on the image padded to a square; all false when no lungs are found.
+        """
+        x = to_unit(fit_to_square(image, self.card.recipe.image_size)[None])
+        with torch.inference_mode():
+            probability = torch.sigmoid(self.network(x))[0, 0].numpy()
+        return tidy_mask(probability)
+
+    def view(self, image: GreyImage, size: int) -> View | None:
+        """Return the lungs of an image, (H, W) uint8, at (size, size); None when none are found."""
+        mask = self.mask(image)
+        return only_lungs(image, mask, size) if mask.any() else None
 
 
 def build_segmenter() -> nn.Module:
@@ -45,17 +71,6 @@ def build_segmenter() -> nn.Module:
         2, 1, 1, channels=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2), num_res_units=2
     )
     return network
-
-
-def segment(segmenter: LoadedSegmenter, image: GreyImage) -> LungMask:
-    """Return the lungs of a picture, (H, W) uint8, on its square; all false when none are found.
-
-    One picture at a time, always: sums in another order would move the edge of a mask between training and use.
-    """
-    x = to_unit(fit_to_square(image, segmenter.card.recipe.image_size)[None])
-    with torch.inference_mode():
-        probability = torch.sigmoid(segmenter.network(x))[0, 0].numpy()
-    return tidy_mask(probability)
 
 
 def fit_segmenter(

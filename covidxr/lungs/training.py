@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 import covidxr
 from covidxr.cards import CARD_SCHEMA_VERSION, SegmenterCard, SegmenterRecipe
-from covidxr.config import weights_folder
+from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.pixels import decode
-from covidxr.datasets.split_data import split_data
+from covidxr.datasets.splits import split_data
 from covidxr.errors import DatasetError
 from covidxr.images.reading import read_image
 from covidxr.lungs.masks import read_mask, resize_mask
+from covidxr.lungs.segmenter import LungSegmenter, build_segmenter, fit_segmenter
 from covidxr.metrics.intervals import mean_interval
 from covidxr.models import store
 from covidxr.records import RESEARCH_ONLY, SPLITS, Interval, SplitPlan, display_name
@@ -30,22 +31,19 @@ _WORST = 10
 
 
 def train_lungs(
-    data: Path | str,
+    dataset: Dataset,
     recipe: SegmenterRecipe,
     plan: SplitPlan,
-    root: Path | None = None,
+    root: Path,
     report: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> SegmenterCard:
     """Train the lung segmenter on a dataset's masks, judge it once on test at the masks' own size, and store it.
 
     Raises DatasetError when a split has no masks, ModelError when there is a segmenter already.
     """
-    from covidxr.lungs.segmenter import LoadedSegmenter, build_segmenter, fit_segmenter, segment
-
-    root = root or weights_folder()
     store.new_model_folder(root, store.LUNGS)
-    divided = split_data(data, plan)
-    dataset, split = divided.dataset, divided.split
+    data = split_data(dataset, plan)
+    dataset, split = data.dataset, data.split
     mask_of = {sample.file: sample.mask for sample in dataset.samples if sample.mask}
     rows = {
         name: [int(i) for i in split.rows(name) if split.files[i] in mask_of] for name in SPLITS
@@ -98,13 +96,13 @@ def train_lungs(
         intended_use=f"Finding the lungs in frontal chest radiographs of adults. {RESEARCH_ONLY}",
         limits=_limits(counts["test"]),
     )
-    segmenter = LoadedSegmenter(card, store.fill_network(build_segmenter(), weights, card))
+    segmenter = LungSegmenter(card, store.fill_network(build_segmenter(), weights, card))
     judged = [(name, i) for name in ("val", "test") for i in rows[name]]
     table = []
     with dataset.files() as opened:
         for name, i in judged:
             file = split.files[i]
-            said = segment(segmenter, read_image(opened.read(file), file))
+            said = segmenter.mask(read_image(opened.read(file), file))
             true = read_mask(opened.read(mask_of[file]), mask_of[file])
             both, sizes = int((said & true).sum()), int(said.sum() + true.sum())
             table.append((file, name, 2 * both / max(sizes, 1), both / max(sizes - both, 1)))

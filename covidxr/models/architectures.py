@@ -1,46 +1,45 @@
-"""The table of networks: how each is built, where its heat map is read, which stages freeze, where ImageNet weights come from."""
+"""The networks: one row each, from which every list of networks is made. Torch loads on building."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.error import URLError
+from typing import TYPE_CHECKING
 
-import torch
-import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import nn
-from torchvision.models import EfficientNet_B0_Weights, ResNet18_Weights, WeightsEnum
+from covidxr.errors import ConfigError
 
-from covidxr.config import variable
-from covidxr.errors import ConfigError, ModelError
-
-StateDict = dict[str, torch.Tensor]
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One row of the table. Every network takes (B, 3, S, S) and gives (B, C) logits."""
+    """A network that takes (B, 3, S, S) and returns (B, C) logits."""
 
     name: str
+    title: str
+    """As people write it."""
     build: Callable[[int], nn.Module]
     """Number of classes -> network with random weights."""
     target_layer: str
     """Module whose output Grad-CAM explains."""
+    finer_layer: str
+    """An earlier module, whose grid has at least twice the rows."""
     head: str
     """Prefix of the parameters that depend on the classes."""
     stages: tuple[tuple[str, ...], ...]
     """Modules from the input on, in the groups that `frozen_stages` counts."""
     image_sizes: tuple[int, int]
     """Smallest and largest edge in pixels that the network accepts."""
-    imagenet: WeightsEnum | None = None
+    imagenet: str = ""
+    """Name of torchvision's ImageNet weights; empty where there are none."""
 
 
 def _poster_cnn(classes: int) -> nn.Module:
-    """The study's network, to the letter; its log-softmax makes cross entropy equal to the study's NLL loss."""
+    """The baseline study's network; its log-softmax makes cross entropy equal to its NLL loss."""
+    from torch import nn
+
     # (B, 3, 128, 128) -> 6 x 124 -> 6 x 15 -> 16 x 11 -> 16 x 1 -> (B, C)
     layers: list[tuple[str, nn.Module]] = [
         ("conv1", nn.Conv2d(3, 6, 5)),
@@ -61,43 +60,60 @@ def _poster_cnn(classes: int) -> nn.Module:
 
 
 def _resnet18(classes: int) -> nn.Module:
-    network: nn.Module = torchvision.models.resnet18(num_classes=classes)
+    from torchvision.models import resnet18
+
+    network: nn.Module = resnet18(num_classes=classes)
     return network
 
 
 def _efficientnet_b0(classes: int) -> nn.Module:
-    network: nn.Module = torchvision.models.efficientnet_b0(num_classes=classes)
+    from torchvision.models import efficientnet_b0
+
+    network: nn.Module = efficientnet_b0(num_classes=classes)
     return network
 
 
 ARCHITECTURES = {
     row.name: row
     for row in (
-        Architecture("poster_cnn", _poster_cnn, "relu2", "fc3.", (), (100, 163)),
         Architecture(
-            "resnet18",
-            _resnet18,
-            "layer4",
-            "fc.",
-            (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",)),
-            (32, 1024),
-            ResNet18_Weights.IMAGENET1K_V1,
+            name="poster_cnn",
+            title="Small CNN of the baseline study",
+            build=_poster_cnn,
+            target_layer="relu2",
+            finer_layer="relu1",
+            head="fc3.",
+            stages=(),
+            image_sizes=(100, 163),
         ),
         Architecture(
-            "efficientnet_b0",
-            _efficientnet_b0,
-            "features",
-            "classifier.",
-            tuple((f"features.{i}",) for i in range(9)),
-            (32, 1024),
-            EfficientNet_B0_Weights.IMAGENET1K_V1,
+            name="resnet18",
+            title="ResNet-18",
+            build=_resnet18,
+            target_layer="layer4",
+            finer_layer="layer3",
+            head="fc.",
+            stages=(("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",)),
+            image_sizes=(32, 1024),
+            imagenet="ResNet18_Weights.IMAGENET1K_V1",
+        ),
+        Architecture(
+            name="efficientnet_b0",
+            title="EfficientNet-B0",
+            build=_efficientnet_b0,
+            target_layer="features",
+            finer_layer="features.5",
+            head="classifier.",
+            stages=tuple((f"features.{i}",) for i in range(9)),
+            image_sizes=(32, 1024),
+            imagenet="EfficientNet_B0_Weights.IMAGENET1K_V1",
         ),
     )
 }
 
 
 def architecture(name: str) -> Architecture:
-    """Return a row of the table. Raises ConfigError for a name that is not in it."""
+    """Return a network's row. Raises ConfigError for an unknown name."""
     if name not in ARCHITECTURES:
         raise ConfigError(
             f"there is no architecture {name!r}; there are {', '.join(ARCHITECTURES)}"
@@ -105,8 +121,22 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
+def architecture_title(name: str) -> str:
+    """Return a network's name as people write it; an unknown one as it is."""
+    return ARCHITECTURES[name].title if name in ARCHITECTURES else name
+
+
 def build_network(name: str, classes: int, image_size: int) -> nn.Module:
-    """Return a network with random weights. Raises ConfigError when it cannot take images of that size."""
+    """Return a network with random weights.
+
+    Args:
+        name: Of the architecture.
+        classes: Number of outputs.
+        image_size: Edge of its input in pixels.
+
+    Raises:
+        ConfigError: When the network does not accept images of that size.
+    """
     row = architecture(name)
     low, high = row.image_sizes
     if not low <= image_size <= high:
@@ -114,69 +144,3 @@ def build_network(name: str, classes: int, image_size: int) -> nn.Module:
             f"{name} takes images of {low} to {high} pixels, got image_size {image_size}"
         )
     return row.build(classes)
-
-
-def load_imagenet(network: nn.Module, name: str, file: Path | None) -> str:
-    """Put ImageNet weights into all of a network but its head; return in words where they came from.
-
-    file: a safetensors file; None means the file that COVIDXR_PRETRAINED names, else torchvision's own, hash-checked.
-    Residual blocks that a file lacks start as the identity. Raises ConfigError or ModelError when no fitting weights are to be had.
-    """
-    row = architecture(name)
-    named = variable("COVIDXR_PRETRAINED")
-    chosen = file or (Path(named) if named else None)
-    if chosen is not None:
-        weights, origin = (
-            _read_weights(chosen),
-            f"weights from the file {chosen.parent.name}/{chosen.name}",
-        )
-    else:
-        weights, origin = _download(row), f"ImageNet weights of torchvision ({row.imagenet})"
-    body = {
-        k: v.float() if v.is_floating_point() else v
-        for k, v in weights.items()
-        if not k.startswith(row.head)
-    }
-    missing, unexpected = network.load_state_dict(body, strict=False)
-    identity = sorted({k.rsplit(".", 2)[0] for k in missing if not k.startswith(row.head)})
-    if unexpected or any(not _start_as_identity(network, block) for block in identity):
-        raise ModelError(
-            f"the weights do not fit {name}: {len(missing)} tensors are missing (such as {', '.join(missing[:2])}) and "
-            f"{len(unexpected)} do not belong to it; give weights of torchvision's {name}"
-        )
-    return origin + (
-        f"; {', '.join(identity)} absent there and started as the identity" if identity else ""
-    )
-
-
-def _start_as_identity(network: nn.Module, name: str) -> bool:
-    """Zero the last batch norm of a ResNet block without downsampling, so that it passes its input on; False for anything else."""
-    block = dict(network.named_modules()).get(name)
-    if not isinstance(block, torchvision.models.resnet.BasicBlock) or block.downsample is not None:
-        return False
-    nn.init.zeros_(block.bn2.weight)
-    return True
-
-
-def _read_weights(file: Path) -> StateDict:
-    try:
-        return load_file(file)
-    except FileNotFoundError:
-        raise ModelError(
-            f"there is no weights file {file}; give a file of them by --init or COVIDXR_PRETRAINED"
-        ) from None
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{file} is not a safetensors file ({error}); pickled weights are never opened"
-        ) from error
-
-
-def _download(row: Architecture) -> StateDict:
-    if row.imagenet is None:
-        raise ConfigError(f"there are no ImageNet weights for {row.name}; use init random")
-    try:
-        return dict(row.imagenet.get_state_dict(check_hash=True, progress=False, weights_only=True))
-    except (URLError, OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"cannot download the ImageNet weights of {row.name} ({error}); give a file of them by --init or COVIDXR_PRETRAINED"
-        ) from error

@@ -14,8 +14,9 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from covidxr.errors import RunError
-from covidxr.models.architectures import StateDict
 from covidxr.storage import write_bytes
+
+StateDict = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -37,20 +37,6 @@ def predict_scores(
     return np.concatenate(scores)
 
 
-def penultimate_features(
-    network: nn.Module,
-    head: str,
-    pixels: npt.NDArray[np.uint8],
-    rows: npt.NDArray[np.int64],
-    preprocessing: Preprocessing,
-) -> npt.NDArray[np.float64]:
-    """Return (len(rows), D) inputs of the network's head, a prefix of parameter names as in the table of architectures.
-
-    pixels: (N, S, S) uint8.  The network must be in eval mode.
-    """
-    return scores_and_features(network, head, pixels, rows, preprocessing)[1]
-
-
 def scores_and_features(
     network: nn.Module,
     head: str,
@@ -59,7 +45,19 @@ def scores_and_features(
     preprocessing: Preprocessing,
     temperature: float = 1.0,
 ) -> tuple[Scores, npt.NDArray[np.float64]]:
-    """Return what `predict_scores` and `penultimate_features` do, in one pass through the network."""
+    """Return probabilities and penultimate features in one pass through the network.
+
+    Args:
+        network: In eval mode.
+        head: Prefix of its head's parameter names, as in `Architecture`.
+        pixels: (N, S, S) uint8.
+        rows: Which of them.
+        preprocessing: Of the model.
+        temperature: That divides the logits.
+
+    Returns:
+        (len(rows), C) softmax probabilities, and (len(rows), D) inputs of the head.
+    """
     features: list[npt.NDArray[np.float64]] = []
 
     def keep(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:

@@ -70,13 +70,6 @@ RECIPES = {
     )
 }
 
-ARCHITECTURE_TITLES = {
-    "poster_cnn": "Small CNN of the study",
-    "resnet18": "ResNet-18",
-    "efficientnet_b0": "EfficientNet-B0",
-}
-"""The networks that a recipe may name, as people write them; `covidxr.models.architectures` builds them."""
-
 STUDY_ACCURACY = {
     "poster-cnn": 0.80,
     "poster-cnn-augmented": 0.78,

@@ -6,9 +6,8 @@ import csv
 import hashlib
 import io
 import json
-import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,8 +21,6 @@ from covidxr.storage import from_json, new_folder, to_json, write_bytes, write_t
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from covidxr.lungs.segmenter import LoadedSegmenter
-    from covidxr.ood.detector import Gate
 
 LUNGS, LUNGS_ARCHITECTURE = "covidxr-lungs", "residual U-Net (MONAI)"
 """Id and network of the lung segmenter: a folder as a model's, but with a `SegmenterCard`, and a table of how well it did."""
@@ -39,19 +36,6 @@ class ModelEntry:
     model_id: str
     card: ModelCard | None
     error: str | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadedModel:
-    """A network ready for use. Attribution hooks into the network, so whoever explains with it holds the lock."""
-
-    card: ModelCard
-    network: nn.Module
-    segmenter: LoadedSegmenter | None = None
-    """What finds the lungs, for a model that sees nothing else."""
-    gate: Gate | None = None
-    """What says whether the model may judge a picture, where its card has figures of one."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def model_folder(root: Path, model_id: str) -> Path:
@@ -272,41 +256,7 @@ def read_segmenter_card(root: Path) -> SegmenterCard:
     return _read_card(root / LUNGS, SegmenterCard)
 
 
-def load_segmenter(root: Path) -> LoadedSegmenter:
-    """Load the lung segmenter among the models below a folder. Raises ModelError naming what is wrong."""
-    from covidxr.lungs.segmenter import LoadedSegmenter, build_segmenter
-
-    card = read_segmenter_card(root)
-    return LoadedSegmenter(
-        card,
-        fill_network(build_segmenter(), _read_weights(root / LUNGS, card.weights_sha256), card),
-    )
-
-
-def load_model(folder: Path, gated: bool = True) -> LoadedModel:
-    """Load a model for use: card, schema, hash, network, tensors, in that order. Raises ModelError naming what is wrong.
-
-    A model that sees only the lungs is loaded with the segmenter beside it, which must be the one it was trained with.
-    gated: false leaves out its gate, which may then be missing or damaged.
-    """
-    card = read_card(folder)
-    network = restore_network(card, _read_weights(folder, card.weights_sha256))
-    gate = None
-    if card.gate and gated:
-        from covidxr.ood.detector import load_gate
-
-        gate = load_gate(folder, card.gate.sha256)
-    if not card.preprocessing.segmenter_sha256:
-        return LoadedModel(card, network, gate=gate)
-    segmenter = load_segmenter(folder.parent)
-    if segmenter.card.weights_sha256 != card.preprocessing.segmenter_sha256:
-        raise ModelError(
-            f"{card.model_id} was trained on the lungs that another {LUNGS} found; restore that one, or train it again"
-        )
-    return LoadedModel(card, network, segmenter, gate)
-
-
-def _read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
+def read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -358,22 +308,3 @@ def fill_network(
             f"the weights of {card.model_id} do not fit {card.architecture}: {' '.join(str(error).split())[:300]}"
         ) from error
     return network.to(memory_format=torch.channels_last).eval()
-
-
-def verify_model(folder: Path) -> str | None:
-    """Load a model and its predictions; return the sentence that says what is wrong, or None."""
-    try:
-        load_model(folder)
-        read_predictions(folder)
-    except ModelError as error:
-        return str(error)
-    return None
-
-
-def verify_segmenter(root: Path) -> str | None:
-    """Load the lung segmenter among the models below a folder; return the sentence that says what is wrong, or None."""
-    try:
-        load_segmenter(root)
-    except ModelError as error:
-        return str(error)
-    return None

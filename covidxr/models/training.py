@@ -21,10 +21,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from covidxr.errors import Cancelled, ConfigError, RunError
-from covidxr.models.architectures import architecture, build_network, load_imagenet
+from covidxr.models.architectures import architecture, build_network
 from covidxr.models.checkpoints import Fitted, RunState, previous
 from covidxr.models.inference import predict_scores
 from covidxr.models.preprocessing import apply_changes, draw_changes, normalise, to_unit
+from covidxr.models.pretrained import load_imagenet
 from covidxr.records import Labels, Preprocessing, Recipe, Scores
 
 _TELL_SECONDS = 2.0

@@ -8,17 +8,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from covidxr.cards import GateFigures
 from covidxr.errors import ModelError
-from covidxr.models.architectures import architecture
-from covidxr.models.inference import scores_and_features
-from covidxr.models.store import GATE, LoadedModel
+from covidxr.models.store import GATE
 from covidxr.ood.feature_space import FeatureSpace, distances
-from covidxr.ood.image_stats import Look, measure_looks, plain_faults
-from covidxr.records import Scores
+from covidxr.ood.image_stats import Summary, describe, obvious_faults, summarize
+from covidxr.records import GreyImage, Scores
 
 SPACES = ("features", "layout", "texture")
 _FAR = {
@@ -30,18 +28,52 @@ _PARTS = tuple(field.name for field in fields(FeatureSpace))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Gate:
-    """The training pictures as the network's features know them, and as their own layouts and textures (`measure_looks`) do."""
+class OodDetector:
+    """Distances from the training images in three spaces, and the largest that is accepted in each.
+
+    The spaces: the network's penultimate features, and the layouts and textures of `describe`.
+    """
 
     features: FeatureSpace
     layout: FeatureSpace
     texture: FeatureSpace
+    thresholds: dict[str, float]
+    """Greatest accepted distance, by space."""
+
+    def summarize(self, image: GreyImage) -> Summary:
+        """Return what an image, (H, W) uint8, is compared by, apart from the network's features."""
+        return summarize(image)
+
+    def rejections(self, features: Scores, summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
+        """Return for each image why it is rejected, one sentence per reason.
+
+        Args:
+            features: (N, D) penultimate features.
+            summaries: N results of `summarize`.
+        """
+        layouts, textures = describe(summaries)
+        measured = {"layout": layouts, "texture": textures, "features": features}
+        times = {
+            space: distances(getattr(self, space), numbers) / self.thresholds[space]
+            for space, numbers in measured.items()
+        }
+        found = []
+        for i, summary in enumerate(summaries):
+            # A distance that is not a number is out of distribution, too.
+            far = tuple(
+                f"{_FAR[space]} ({own[i]:.2f} times the limit)."
+                for space, own in times.items()
+                if not own[i] <= 1
+            )
+            center = self.layout.centre
+            found.append(obvious_faults(summary, layouts[i], center, unusual=bool(far)) + far)
+        return found
 
 
-def to_bytes(gate: Gate) -> bytes:
+def to_bytes(detector: OodDetector) -> bytes:
     """Return a gate as the file beside a model's weights, in single precision."""
     arrays = {
-        f"{space}.{part}": getattr(getattr(gate, space), part)
+        f"{space}.{part}": getattr(getattr(detector, space), part)
         for space in SPACES
         for part in _PARTS
     }
@@ -50,11 +82,11 @@ def to_bytes(gate: Gate) -> bytes:
     )
 
 
-def load_gate(folder: Path, sha256: str) -> Gate:
+def load_detector(folder: Path, figures: GateFigures) -> OodDetector:
     """Read a model's gate. Raises ModelError when it is missing, damaged or not the one that its card was written for."""
     try:
         content = (folder / GATE).read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
+        if hashlib.sha256(content).hexdigest() != figures.sha256:
             raise ModelError(
                 f"the gate of {folder.name} is not the one its card was written for; restore {GATE}, or fit it by `covidxr audit`"
             )
@@ -63,48 +95,9 @@ def load_gate(folder: Path, sha256: str) -> Gate:
             space: {part: arrays[f"{space}.{part}"].astype(np.float64) for part in _PARTS}
             for space in SPACES
         }
-        return Gate(**{space: FeatureSpace(**own) for space, own in parts.items()})
+        spaces = {space: FeatureSpace(**own) for space, own in parts.items()}
+        return OodDetector(**spaces, thresholds=figures.thresholds)
     except (OSError, SafetensorError, KeyError) as error:
         raise ModelError(
             f"the gate of {folder.name} cannot be read: {error}; restore {GATE}, or fit it by `covidxr audit`"
         ) from error
-
-
-def judge(
-    model: LoadedModel, pixels: npt.NDArray[np.uint8], looks: Sequence[Look]
-) -> tuple[Scores, list[tuple[str, ...]]]:
-    """Return the calibrated probabilities (N, C) of pictures, and for each why the model may not judge it, a sentence a reason.
-
-    pixels: (N, S, S) uint8, of `view_of`.  looks: N, of `look_of`.  One pass through the network, under the model's lock. Without
-    a gate, nothing is said against any.
-    """
-    card, head = model.card, architecture(model.card.architecture).head
-    with model.lock:
-        scores, features = scores_and_features(
-            model.network,
-            head,
-            pixels,
-            np.arange(len(pixels)),
-            card.preprocessing,
-            card.temperature,
-        )
-    if model.gate is None or card.gate is None:
-        return scores, [()] * len(pixels)
-    layouts, textures = measure_looks(looks)
-    measured = {"layout": layouts, "texture": textures, "features": features}
-    times = {
-        space: distances(getattr(model.gate, space), numbers) / card.gate.thresholds[space]
-        for space, numbers in measured.items()
-    }
-    refusals = []
-    for i, look in enumerate(looks):
-        # What is no number is far, too.
-        far = tuple(
-            f"{_FAR[space]} ({own[i]:.2f} times the limit)."
-            for space, own in times.items()
-            if not own[i] <= 1
-        )
-        refusals.append(
-            plain_faults(look, layouts[i], model.gate.layout.centre, unusual=bool(far)) + far
-        )
-    return scores, refusals

@@ -22,7 +22,7 @@ _EACH = 8
 """Pictures of each kind that is drawn here."""
 
 
-def foreign_pictures() -> Iterator[tuple[str, GreyImage]]:
+def foreign_images() -> Iterator[tuple[str, GreyImage]]:
     """Yield (kind, (H, W) uint8) of photographs, slices, digits, phantoms, noise, screenshots and drawn hands, always the same.
 
     They lie in the wheels of scikit-image, scikit-learn and pydicom, or are drawn; nothing is fetched.

@@ -30,23 +30,23 @@ _FLOOR = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class Summary:
     """A picture as it is compared with others: `square` (128, 128) uint8, and its height and width before."""
 
     square: GreyImage
     shape: tuple[int, int]
 
 
-def look_of(image: GreyImage) -> Look:
+def summarize(image: GreyImage) -> Summary:
     """Stretch a picture, (H, W) uint8, to 128 x 128 pixels.
 
     Were it padded to a square, as for a network, the black beside it would be what strikes most.
     """
     square = Image.fromarray(image).resize((_LOOK_SIZE, _LOOK_SIZE), Image.Resampling.BICUBIC)
-    return Look(np.asarray(square), (image.shape[0], image.shape[1]))
+    return Summary(np.asarray(square), (image.shape[0], image.shape[1]))
 
 
-def measure_looks(looks: Sequence[Look]) -> tuple[Numbers, Numbers]:
+def describe(looks: Sequence[Summary]) -> tuple[Numbers, Numbers]:
     """Return of N pictures the layouts (N, 256) of length 1, where they are bright and where dark, and the textures (N, 63)."""
     squares = np.stack([look.square for look in looks])
     return np.stack([layout(square) for square in squares]), measure_textures(squares)
@@ -82,12 +82,12 @@ def _rings(size: int) -> tuple[npt.NDArray[np.float32], csr_array]:
     return window, csr_array((shares.ravel()[wanted], placed), shape=(size // 2 - 1, cycles.size))
 
 
-def plain_faults(
-    look: Look, layout: Numbers, usual: Numbers, unusual: bool = False
+def obvious_faults(
+    look: Summary, layout: Numbers, usual: Numbers, unusual: bool = False
 ) -> tuple[str, ...]:
     """Return a sentence for each thing that forbids to judge a picture; the thresholds are those of the audit.
 
-    layout: its own, of `measure_looks`.  usual: (256,) mean of the training pictures' layouts.  unusual: whether it is far from
+    layout: its own, of `describe`.  usual: (256,) mean of the training pictures' layouts.  unusual: whether it is far from
     them; only then is it asked whether it is blank, which takes as long as all else, and blank pictures are far.
     """
     height, width = look.shape

@@ -27,7 +27,7 @@ from covidxr.config import weights_folder
 from covidxr.errors import ConfigError, CovidxrError, DatasetError, ImageError, RunError
 from covidxr.images.limits import MAX_FILE_BYTES
 from covidxr.models import store
-from covidxr.models.store import LoadedModel
+from covidxr.models.classifier import Classifier
 from covidxr.prediction.archive_listing import (
     LISTING,
     Manifest,
@@ -36,6 +36,7 @@ from covidxr.prediction.archive_listing import (
     open_archive,
     read_manifest,
 )
+from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.worklist import Picture, WorklistRow, is_picture, score_pictures
 from covidxr.records import RESEARCH_ONLY
 from covidxr.reports.sentences import prediction_set
@@ -221,9 +222,9 @@ class _Scorer:
     out: Path
 
     @cached_property
-    def _model(self) -> LoadedModel:
+    def _model(self) -> Classifier:
         model, manifest = (
-            store.load_model(store.model_folder(self.weights, self.model_id)),
+            load_classifier(self.model_id, self.weights),
             read_manifest(self.out),
         )
         if manifest is None or manifest.card_sha256 != card_sha256(model.card):
@@ -291,7 +292,7 @@ class _Scorer:
         raise AssertionError
 
 
-def _table(model: LoadedModel, rows: list[WorklistRow]) -> pyarrow.Table:
+def _table(model: Classifier, rows: list[WorklistRow]) -> pyarrow.Table:
     """Return the rows as a table, which says of which model they are."""
     import pyarrow as pa
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,62 +15,36 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from covidxr.datasets.phantoms import render_phantom
-from covidxr.errors import ImageError, ModelError
-from covidxr.explanation.audit import map_settings
+from covidxr.errors import ModelError
+from covidxr.explanation.settings import map_settings
 from covidxr.figures import heat_overlay
 from covidxr.images.burned_in_text import BURNED_IN_TEXT, has_burned_in_text
 from covidxr.images.radiograph import Radiograph, padding
-from covidxr.images.reading import read_image, read_radiograph
-from covidxr.models.store import LoadedModel
-from covidxr.ood.image_stats import look_of
-from covidxr.prediction.loading import load_model
+from covidxr.images.reading import read_image
+from covidxr.models.classifier import Classifier
 from covidxr.prediction.log import log_use
 from covidxr.prediction.worklist import WorklistRow, list_pictures, score_pictures, worklist_csv
-from covidxr.records import Attribution, CasePrediction, GreyImage, Stability
-from covidxr.reports.heat_maps import trust_sentences
+from covidxr.records import Attribution, GreyImage, Stability
 from covidxr.reports.sentences import prediction_set
 from covidxr.storage import write_bytes, write_text
 
-read_picture = read_image
 TURN = 5
 """Degrees: as far as patients lean, and less than the recipes turn pictures by in training."""
 
 
-def predict_case(model: LoadedModel, image: GreyImage) -> CasePrediction:
-    """Return the calibrated class probabilities of one picture, (H, W) uint8, and why the model may not judge it, if so.
-
-    Raises ImageError when the model sees only lungs and none are found.
-    """
-    from covidxr.lungs.views import view_of
-    from covidxr.ood.detector import judge
-
-    scores, refusals = judge(model, view_of(model, image).pixels[None], [look_of(image)])
-    return CasePrediction(
-        model.card.model_id,
-        dict(zip(model.card.class_names, scores[0].tolist(), strict=True)),
-        refusals[0],
-    )
-
-
-def stability_of_case(model: LoadedModel, image: GreyImage) -> Stability:
+def stability(model: Classifier, image: GreyImage) -> Stability:
     """Return what becomes of a model's answer when a picture, (H, W) uint8, is mirrored and turned by 5 degrees to either side.
 
     Raises ImageError when the model sees only lungs and none are found.
     """
-    from covidxr.lungs.views import view_of
-    from covidxr.models.inference import predict_scores
-
     card = model.card
-    seen = Image.fromarray(view_of(model, image).pixels)
+    seen = Image.fromarray(model.view(image).pixels)
     both = (seen, ImageOps.mirror(seen))
     versions = [
         one.rotate(angle, Image.Resampling.BICUBIC) for one in both for angle in (0, -TURN, TURN)
     ]
     pixels = np.stack([np.asarray(one) for one in versions])
-    with model.lock:
-        scores = predict_scores(
-            model.network, pixels, np.arange(len(pixels)), card.preprocessing, card.temperature
-        )
+    scores = model.scores(pixels)
     names, called = card.class_names, scores.argmax(axis=1)
     ranges = {
         name: (float(own.min()), float(own.max()))
@@ -79,8 +53,8 @@ def stability_of_case(model: LoadedModel, image: GreyImage) -> Stability:
     return Stability(ranges, tuple(names[k] for k in called))
 
 
-def explain_case(
-    model: LoadedModel,
+def explain(
+    model: Classifier,
     image: GreyImage,
     target: str,
     method: str = "",
@@ -92,69 +66,34 @@ def explain_case(
     watch: told how many steps of how many are done; what it raises, such as Cancelled, ends the work.
     Raises ImageError when the model sees only lungs and none are found, ConfigError for a method that there is not.
     """
-    from covidxr.explanation.attribution import attribute
-    from covidxr.lungs.views import place, view_of
+    from covidxr.explanation.attribution import attribute, place_on_square
 
     if target not in model.card.class_names:
         raise ModelError(
             f"{model.card.model_id} knows no class {target!r}; it knows {', '.join(model.card.class_names)}"
         )
     settings = map_settings(model.card, method)
-    view = view_of(model, image)
+    view = model.view(image)
     found = attribute(model, view.pixels, model.card.class_names.index(target), settings, watch)
-    return replace(found, heat=place(found.heat, view.box))
+    return replace(found, heat=place_on_square(found.heat, view.box))
 
 
-def randomised_case(
-    model: LoadedModel, image: GreyImage, target: str, method: str = ""
+def explain_randomized(
+    model: Classifier, image: GreyImage, target: str, method: str = ""
 ) -> list[tuple[str, npt.NDArray[np.float32]]]:
     """Return the map of one class for one picture as `explain_case` does, and those of the network made random layer by layer.
 
     Each comes with the layer down to which the network is random, the first with none.
     """
+    from covidxr.explanation.attribution import place_on_square
     from covidxr.explanation.faithfulness import randomised_maps
-    from covidxr.lungs.views import place, view_of
 
-    view, targets = view_of(model, image), np.array([model.card.class_names.index(target)])
+    view, targets = model.view(image), np.array([model.card.class_names.index(target)])
     found = randomised_maps(model, view.pixels[None], targets, map_settings(model.card, method))
     return [
-        (name, place(maps[0] / max(float(np.abs(maps[0]).max()), 1e-12), view.box))
+        (name, place_on_square(maps[0] / max(float(np.abs(maps[0]).max()), 1e-12), view.box))
         for name, maps in found
     ]
-
-
-def explain_file(
-    model_id: str,
-    file: Path,
-    out: Path,
-    method: str = "",
-    target: str = "",
-    watch: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """Write the map of a picture file as PNG and return as one JSON object what it shows and how far it may be trusted.
-
-    method, watch: as in `explain_case`.  target: the class; without it, the predicted one.
-    Raises ImageError for a file that is not there or no picture, ModelError and ConfigError as `explain_case` does.
-    """
-    model = load_model(model_id)
-    if not file.is_file():
-        raise ImageError(f"there is no file {file}")
-    radiograph = read_radiograph(file.read_bytes(), file.name)
-    image = radiograph.image
-    prediction = predict_case(model, image)
-    found = explain_case(model, image, target or prediction.predicted, method, watch)
-    _write_overlay(image, found, out)
-    return {
-        "model_id": model_id,
-        "path": str(file),
-        "method": found.method,
-        "settings": asdict(map_settings(model.card, found.method)),
-        "target": found.target,
-        "native_grid": found.native_grid,
-        "out": str(out),
-        "refusals": radiograph.refusals + prediction.refusals,
-        "sentences": trust_sentences(model.card, found.method),
-    }
 
 
 def padding_sentence(image: GreyImage) -> str | None:
@@ -179,18 +118,20 @@ def sample_phantom(class_name: str, seed: int = 0) -> GreyImage:
     return render_phantom(class_name, np.random.default_rng(seed))[0]
 
 
-def predict_paths(
-    model_id: str, sources: Iterable[Path], explain: Path | None = None, table: Path | None = None
+def predict_files(
+    model: Classifier,
+    sources: Iterable[Path],
+    heat_maps: Path | None = None,
+    table: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Predict the pictures in files, folders and zips; a row each: path, probabilities and predicted, or path and error.
 
     Where the model's card has prediction sets, so has the row: `prediction_set`, the names of its classes.
     A picture that the model may not judge has its refusals for an error, and the verdict `refused` instead of `unreadable`.
-    explain: folder for a PNG of each picture under the heat map of its predicted class.
+    heat_maps: folder for a PNG of each picture under the heat map of its predicted class.
     table: file for the rows as CSV, see `worklist_csv`.
     Raises ImageError for a source that does not exist or holds no pictures.
     """
-    model = load_model(model_id)
     sets = model.card.prediction_sets
     rows: list[dict[str, Any]] = []
     done: list[WorklistRow] = []
@@ -218,18 +159,18 @@ def predict_paths(
                 rows[-1]["prediction_set"] = prediction_set(sets, row.probabilities)
             if row.warnings:
                 rows[-1]["warnings"] = list(row.warnings)
-            if explain is not None and row.predicted is not None:
+            if heat_maps is not None and row.predicted is not None:
                 # Numbered, since pictures of different folders may share a name.
-                file = explain / f"{len(rows):04d}-{Path(row.name).stem}-{row.predicted}.png"
+                file = heat_maps / f"{len(rows):04d}-{Path(row.name).stem}-{row.predicted}.png"
                 image = read_image(picture.read(), row.name)
-                _write_overlay(image, explain_case(model, image, row.predicted), file)
+                write_overlay(image, explain(model, image, row.predicted), file)
                 rows[-1]["heat_map"] = str(file)
     if table is not None:
         write_text(table, worklist_csv(done, model.card.class_names, sets))
     return rows
 
 
-def _write_overlay(image: GreyImage, attribution: Attribution, file: Path) -> None:
+def write_overlay(image: GreyImage, attribution: Attribution, file: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(heat_overlay(image, attribution.heat, opacity=0.6)).save(buffer, format="PNG")
     write_bytes(file, buffer.getvalue())

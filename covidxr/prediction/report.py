@@ -9,20 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from covidxr.cards import ModelCard
-from covidxr.errors import ImageError, ModelError
+from covidxr.errors import ImageError
 from covidxr.explanation.localization import map_facts
-from covidxr.images.reading import read_radiograph
-from covidxr.lungs.crops import load_segmenter, lung_mask
+from covidxr.images.reading import read_file, read_radiograph
 from covidxr.lungs.masks import LungMask, resize_mask
-from covidxr.models.recipes import ARCHITECTURE_TITLES
-from covidxr.prediction.cases import (
-    explain_case,
-    padding_sentence,
-    predict_case,
-    reading_warnings,
-    stability_of_case,
-)
-from covidxr.prediction.loading import load_model
+from covidxr.models.architectures import architecture_title
+from covidxr.models.classifier import Classifier, Segmenter
+from covidxr.prediction.cases import explain, padding_sentence, reading_warnings, stability
 from covidxr.prediction.log import log_use
 from covidxr.records import Attribution, CasePrediction, GreyImage, Stability
 from covidxr.reports.sentences import verdict
@@ -64,7 +57,7 @@ def report_case(
         if lungs is None
         else map_facts(attribution.heat, resize_mask(lungs, len(attribution.heat)))
     )
-    network = ARCHITECTURE_TITLES.get(card.architecture, card.architecture)
+    network = architecture_title(card.architecture)
     date = created or datetime.now(UTC)
     return CaseReport(
         card,
@@ -82,8 +75,9 @@ def report_case(
 
 
 def report_file(
-    model_id: str,
+    model: Classifier,
     file: Path,
+    segmenter: Segmenter | None,
     out: Path,
     label: str = "",
     created: datetime | None = None,
@@ -98,33 +92,30 @@ def report_file(
     from covidxr.reports.case_report import case_report_pdf
     from covidxr.reports.dicom_report import case_report_dicom
 
-    model = load_model(model_id)
-    if not file.is_file():
-        raise ImageError(f"there is no file {file}")
-    content = file.read_bytes()
+    content = read_file(file)
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         radiograph = read_radiograph(content, file.name)
-        prediction = predict_case(model, radiograph.image)
+        prediction = model.predict(radiograph)
     except ImageError:
         log_use(model.card, sha256, "unreadable")
         raise
-    if refusals := radiograph.refusals + prediction.refusals:
+    if refusals := prediction.refusals:
         log_use(model.card, sha256, "refused")
         raise ImageError(f"{file.name} is not judged: {' '.join(refusals)}")
     log_use(model.card, sha256, "answered", prediction.predicted)
     image = radiograph.image
-    stability = stability_of_case(model, image)
-    attribution = explain_case(model, image, prediction.predicted)
+    versions = stability(model, image)
+    attribution = explain(model, image, prediction.predicted)
     padded = padding_sentence(image)
     remarks = (*reading_warnings(radiograph), *([padded] if padded else []))
     report = report_case(
         model.card,
         image,
         prediction,
-        stability,
+        versions,
         attribution,
-        _lungs(image),
+        segmenter.mask(image) if segmenter else None,
         sha256,
         remarks,
         label,
@@ -136,21 +127,14 @@ def report_file(
     for place, content in files.items():
         write_bytes(place, content)
     return {
-        "model_id": model_id,
+        "model_id": model.card.model_id,
         "path": str(file),
         "input_sha256": sha256,
         "verdict": verdict(prediction),
         "predicted": prediction.predicted,
         "probabilities": dict(prediction.probabilities),
-        "stability": asdict(stability),
+        "stability": asdict(versions),
         "remarks": remarks,
         "out": str(out),
         "dicom": [str(place) for place in files if place != out],
     }
-
-
-def _lungs(image: GreyImage) -> LungMask | None:
-    try:
-        return lung_mask(load_segmenter(), image)
-    except ModelError:
-        return None

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 
 from covidxr.cards import ModelCard
 from covidxr.config import cache_folder
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.duplicates import THUMBNAIL, near_duplicates
-from covidxr.datasets.neighbors import Neighbours, index_points
+from covidxr.datasets.neighbors import Neighbors, index_points
 from covidxr.datasets.pixels import Pixels, decode
-from covidxr.datasets.split_data import SplitData, split_data
+from covidxr.datasets.splits import SplitData, split_as_trained
 from covidxr.errors import DatasetError
-from covidxr.evaluation.stored import check_dataset
 from covidxr.images.radiograph import fit_to_square
 from covidxr.images.reading import read_image
-from covidxr.lungs.crops import seen_pixels
-from covidxr.models.store import LoadedModel
+from covidxr.lungs.inputs import input_pixels
+from covidxr.models.classifier import Classifier
 from covidxr.records import GreyImage
-from covidxr.storage import write_bytes
+from covidxr.storage import Arrays, cached_arrays
 
 _VERSION = 1
 """Raise it when a network is shown other pixels or its features are kept otherwise: older files are then worked out anew."""
@@ -44,7 +40,7 @@ class TrainingFeatures:
     """The dataset, divided as the model's was."""
     rows: npt.NDArray[np.int64]
     """(M,) positions of the training pictures in the dataset's samples."""
-    neighbours: Neighbours
+    neighbors: Neighbors
     """(M, D) penultimate features, each of length 1."""
     usual: float
     """Median distance of two training pictures drawn at random."""
@@ -73,7 +69,7 @@ def features_at(card: ModelCard, dataset: Dataset) -> Path:
 
 
 def features_of(
-    model: LoadedModel,
+    model: Classifier,
     dataset: Dataset,
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainingFeatures:
@@ -83,25 +79,25 @@ def features_of(
     Raises DatasetError when the dataset is not the one that the model was trained on.
     """
     card = model.card
-    check_dataset(card, dataset)
-    data = split_data(dataset.path, card.split, skip_unreadable=True, excluded=card.excluded)
-    if data.split.fingerprint != card.split_fingerprint:
-        raise DatasetError(
-            f"{dataset.path} is divided otherwise than when {card.model_id} was trained on it (split {data.split.fingerprint}, "
-            f"expected {card.split_fingerprint}): which of its pictures are training pictures is not known"
-        )
+    data = split_as_trained(dataset, card)
     rows = data.split.rows("train")
     files = [data.split.files[row] for row in rows]
-    place = features_at(card, dataset)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):
-        points = _load(place, files)
-        if points is None:
-            pixels = seen_pixels(card.preprocessing, data.dataset, skip_unreadable=True)
-            points = _see(model, pixels.array, pixels.rows(files), watch)
-            content = io.BytesIO()
-            np.savez(content, files=np.array(files), points=points)
-            write_bytes(place, content.getvalue())
+
+    def make() -> Arrays:
+        pixels = input_pixels(
+            card.preprocessing, model.segmenter, data.dataset, skip_unreadable=True
+        )
+        return {
+            "files": np.array(files),
+            "points": _see(model, pixels.array, pixels.rows(files), watch),
+        }
+
+    stored = cached_arrays(
+        features_at(card, dataset),
+        make,
+        lambda a: a["files"].tolist() == files and a["points"].shape[:1] == (len(files),),
+    )
+    points = stored["points"]
     wide = points.astype(np.float32)  # numpy multiplies half precision far slower
     pairs = np.random.default_rng(0).integers(0, len(wide), (2, 1000))
     usual = float(np.median(np.linalg.norm(wide[pairs[0]] - wide[pairs[1]], axis=1)))
@@ -111,7 +107,7 @@ def features_of(
 
 
 def similar_cases(
-    model: LoadedModel, known: TrainingFeatures, picture: GreyImage | str, n: int = 6
+    model: Classifier, known: TrainingFeatures, picture: GreyImage | str, n: int = 6
 ) -> tuple[SimilarCase, ...]:
     """Return the n training pictures nearest to a picture in the model's feature space, the nearest first.
 
@@ -119,8 +115,6 @@ def similar_cases(
     near-duplicates are then left out. Of other pictures neither is known: near-duplicates are marked (`SimilarCase.twin`).
     Raises ImageError or DatasetError for a file that cannot be read.
     """
-    from covidxr.lungs.views import view_of
-
     dataset, split = known.data.dataset, known.data.split
     own: frozenset[int] = frozenset()
     if isinstance(picture, str):
@@ -129,10 +123,10 @@ def similar_cases(
         group = split.groups[split.files.index(picture)]
         own = frozenset(np.flatnonzero(split.groups[known.rows] == group).tolist())
         picture = read_image(dataset.read(picture), picture)
-    point = _see(model, view_of(model, picture).pixels[None], np.array([0]))[0].astype(np.float32)
+    point = _see(model, model.view(picture).pixels[None], np.array([0]))[0].astype(np.float32)
     found = [
         (dataset.samples[known.rows[row]], distance)
-        for row, distance in known.neighbours.nearest(point, n, own)
+        for row, distance in known.neighbors.nearest(point, n, own)
     ]
     small = known.thumbnails.array[known.thumbnails.rows([sample.file for sample, _ in found])]
     pairs = near_duplicates(np.concatenate([fit_to_square(picture, THUMBNAIL)[None], small]))
@@ -146,22 +140,16 @@ def similar_cases(
 
 
 def _see(
-    model: LoadedModel,
+    model: Classifier,
     pixels: npt.NDArray[np.uint8],
     rows: npt.NDArray[np.int64],
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Half:
     """Return (len(rows), D) penultimate features of some of the pixels, (N, S, S), each of length 1."""
-    from covidxr.models.architectures import architecture
-    from covidxr.models.inference import penultimate_features
-
-    head, parts = architecture(model.card.architecture).head, []
+    parts = []
     for start in range(0, len(rows), _AT_ONCE):
         some = rows[start : start + _AT_ONCE]
-        with model.lock:  # a picture that another session shows the network meanwhile would be taken for one of these
-            features = penultimate_features(
-                model.network, head, pixels, some, model.card.preprocessing
-            )
+        features = model.features(pixels, some)
         parts.append(
             (features / np.linalg.norm(features, axis=1, keepdims=True).clip(min=1e-12)).astype(
                 np.float16
@@ -169,13 +157,3 @@ def _see(
         )
         watch(start + len(some), len(rows))
     return np.concatenate(parts)
-
-
-def _load(place: Path, files: list[str]) -> Half | None:
-    """Read the cache; None if it is absent, damaged or of other pictures."""
-    try:
-        with np.load(place, allow_pickle=False) as stored:
-            kept, points = stored["files"].tolist(), stored["points"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-    return points if kept == files and points.ndim == 2 and len(points) == len(files) else None

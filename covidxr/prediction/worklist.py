@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -22,9 +22,7 @@ from covidxr.cards import PredictionSets
 from covidxr.errors import DatasetError, ImageError
 from covidxr.images.containers import ZipFiles, open_files
 from covidxr.images.reading import SUFFIXES, read_radiograph
-from covidxr.models.store import LoadedModel
-from covidxr.ood.image_stats import Look, look_of
-from covidxr.prediction.loading import load_model
+from covidxr.models.classifier import Classifier
 from covidxr.records import CLASS_NAMES, GreyImage
 from covidxr.reports.sentences import prediction_set
 from covidxr.storage import defused, printable
@@ -32,7 +30,7 @@ from covidxr.storage import defused, printable
 Source = Path | tuple[str, bytes]
 """A file, a folder or a zip on disk; or the name and the content of an upload."""
 
-Seen = tuple[GreyImage, Look]
+Seen = tuple[GreyImage, Any]
 """A picture as the model sees it, (S, S) uint8, and as its gate does."""
 
 _BATCH = 64
@@ -97,7 +95,7 @@ class WorklistRow:
 
 
 def score_worklist(
-    model_id: str,
+    model: Classifier,
     sources: Iterable[Source],
     watch: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -107,7 +105,6 @@ def score_worklist(
     watch: told after each row how many of how many are done.  cancelled: asked after each row; true ends the work.
     Raises ImageError for a source that does not exist or holds no pictures, DatasetError for a zip that is refused, ModelError.
     """
-    model = load_model(model_id)
     with ExitStack() as stack:
         yield from score_pictures(model, list_pictures(sources, stack), watch, cancelled)
 
@@ -151,7 +148,7 @@ def list_pictures(sources: Iterable[Source], stack: ExitStack) -> list[Picture]:
 
 
 def score_pictures(
-    model: LoadedModel,
+    model: Classifier,
     pictures: Sequence[Picture],
     watch: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -240,7 +237,7 @@ def worklist_csv(
 
 
 def _batches(
-    model: LoadedModel, pictures: Sequence[Picture], thumbnail: int, threads: int | None
+    model: Classifier, pictures: Sequence[Picture], thumbnail: int, threads: int | None
 ) -> Iterator[list[tuple[WorklistRow, Seen | None]]]:
     """Yield what threads have read, in order, a batch at a time.
 
@@ -256,17 +253,15 @@ def _batches(
             )
 
 
-def _read(model: LoadedModel, picture: Picture, thumbnail: int) -> tuple[WorklistRow, Seen | None]:
+def _read(model: Classifier, picture: Picture, thumbnail: int) -> tuple[WorklistRow, Seen | None]:
     """Read one picture: a row without probabilities, and what model and gate see of it, if it can be read."""
-    from covidxr.lungs.views import view_of
-
     small, digest = b"", ""
     try:
         content = picture.read()
         digest = hashlib.sha256(content).hexdigest()
         radiograph = read_radiograph(content, picture.name)
         small = _thumbnail(radiograph.image, thumbnail) if thumbnail else b""
-        seen = view_of(model, radiograph.image).pixels, look_of(radiograph.image)
+        seen = model.view(radiograph.image).pixels, model.summarize(radiograph.image)
     except (
         ImageError,
         DatasetError,
@@ -286,14 +281,12 @@ def _thumbnail(image: GreyImage, edge: int) -> bytes:
 
 
 def _score(
-    model: LoadedModel, batch: Sequence[tuple[WorklistRow, Seen | None]]
+    model: Classifier, batch: Sequence[tuple[WorklistRow, Seen | None]]
 ) -> Iterator[WorklistRow]:
-    from covidxr.ood.detector import judge
-
     seen = [own for _, own in batch if own is not None]
     if seen:
-        scores, refusals = judge(
-            model, np.stack([pixels for pixels, _ in seen]), [look for _, look in seen]
+        scores, refusals = model.predict_batch(
+            np.stack([pixels for pixels, _ in seen]), [look for _, look in seen]
         )
         judged = zip(scores.tolist(), refusals, strict=True)
     for row, own in batch:

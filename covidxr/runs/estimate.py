@@ -13,14 +13,18 @@ from typing import Any
 import numpy as np
 
 from covidxr.config import cache_folder
-from covidxr.datasets.dataset import Dataset, open_dataset
+from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.duplicates import THUMBNAIL
+from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.pixels import cached_at
 from covidxr.errors import ConfigError, CovidxrError
 from covidxr.images.radiograph import fit_to_square
 from covidxr.images.reading import read_image
-from covidxr.lungs.crops import load_segmenter, lung_mask, lungs_to_make
+from covidxr.lungs.inputs import missing_caches
 from covidxr.lungs.masks import MASK_SIZE
+from covidxr.models.classifier import Segmenter
+from covidxr.models.training import TrainingData, fit
+from covidxr.prediction.loading import segmenter_for
 from covidxr.runs.journal import RunConfig
 
 _STEPS, _VALIDATED, _DECODED = 4, 64, 48
@@ -74,7 +78,8 @@ def estimate(config: RunConfig, folder: Path) -> Estimate:
     validating = max(0.0, event["seconds"] - training) / _VALIDATED
     sizes = (THUMBNAIL,) if recipe.region == "lungs" else (THUMBNAIL, recipe.image_size)
     missing = [size for size in sizes if not cached_at(dataset, size).exists()]
-    lungs = lungs_to_make(dataset, recipe)
+    segmenter = segmenter_for(recipe)
+    lungs = missing_caches(dataset, recipe.image_size, segmenter.sha256) if segmenter else ()
     return Estimate(
         images=n,
         epochs=recipe.epochs,
@@ -83,7 +88,7 @@ def estimate(config: RunConfig, folder: Path) -> Estimate:
         decode_seconds=n
         * (
             _decode_seconds(dataset) * (len(missing) + len(lungs))
-            + (_lungs_seconds() if lungs else 0.0)
+            + (_lungs_seconds(segmenter) if segmenter and lungs else 0.0)
         ),
         run_bytes=3 * checkpoint_bytes,
         cache_bytes=n
@@ -98,8 +103,6 @@ def estimate(config: RunConfig, folder: Path) -> Estimate:
 
 def _train_a_little(config: RunConfig, classes: int, steps: int) -> tuple[dict[str, Any], int]:
     """Return the epoch event of `steps` steps on random pictures, and the size of a checkpoint."""
-    from covidxr.models.training import TrainingData, fit
-
     recipe = config.recipe.override(epochs=1, init="random")
     rows = steps * recipe.batch_size
     rng = np.random.default_rng(0)
@@ -140,16 +143,15 @@ def _decode_seconds(dataset: Dataset) -> float:
     return (time.monotonic() - started) / len(chosen) / (os.cpu_count() or 1)
 
 
-def _lungs_seconds() -> float:
+def _lungs_seconds(segmenter: Segmenter) -> float:
     """Seconds to find the lungs of a picture on all cores, from a few on one, the libraries loaded."""
-    segmenter, noise = (
-        load_segmenter(),
-        np.random.default_rng(0).integers(0, 256, (_DECODED, MASK_SIZE, MASK_SIZE), dtype=np.uint8),
+    noise = np.random.default_rng(0).integers(
+        0, 256, (_DECODED, MASK_SIZE, MASK_SIZE), dtype=np.uint8
     )
-    lung_mask(segmenter, noise[0])
+    segmenter.mask(noise[0])
     started = time.monotonic()
     for image in noise:
-        lung_mask(segmenter, image)
+        segmenter.mask(image)
     return (time.monotonic() - started) / len(noise) / (os.cpu_count() or 1)
 
 

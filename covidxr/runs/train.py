@@ -10,22 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from covidxr.config import cache_folder
-from covidxr.datasets.dataset import find_dataset
-from covidxr.datasets.split_data import split_data
-from covidxr.datasets.splits import write_split
+from covidxr.datasets.opening import open_dataset
+from covidxr.datasets.splits import split_data, write_split
 from covidxr.errors import Cancelled, CovidxrError, RunError
-from covidxr.lungs.crops import seen_pixels, segmenter_sha256
-from covidxr.models import store
-from covidxr.records import Preprocessing, SplitPlan
+from covidxr.lungs.inputs import input_pixels
+from covidxr.models.checkpoints import Fitted
+from covidxr.models.training import TrainingData, fit
+from covidxr.prediction.loading import segmenter_for
+from covidxr.records import Preprocessing
 from covidxr.runs.journal import RunConfig, RunFolder, boot_id
-from covidxr.runs.publish import store_run
 from covidxr.runs.queue import turn
 
 if TYPE_CHECKING:
@@ -138,8 +137,6 @@ def _train(run: RunFolder, config: RunConfig, at_once: bool) -> None:
 
 def _fit(run: RunFolder, config: RunConfig, report: Callable[[dict[str, Any]], None]) -> Fitted:
     """Read the dataset, divide and decode it, and train."""
-    from covidxr.models.training import TrainingData, fit
-
     told = time.monotonic()
 
     def watch(done: int, total: int) -> None:
@@ -149,12 +146,13 @@ def _fit(run: RunFolder, config: RunConfig, report: Callable[[dict[str, Any]], N
             told = time.monotonic()
             report({"event": "decoding", "done": done, "total": total})
 
-    data = split_data(config.data, config.plan, config.skip_unreadable, watch, config.excluded)
+    dataset, segmenter = open_dataset(config.data), segmenter_for(config.recipe)
+    data = split_data(dataset, config.plan, config.skip_unreadable, watch, config.excluded)
     dataset, split = data.dataset, data.split
     preprocessing = Preprocessing(
-        config.recipe.image_size, segmenter_sha256=segmenter_sha256(config.recipe)
+        config.recipe.image_size, segmenter_sha256=segmenter.sha256 if segmenter else ""
     )
-    pixels = seen_pixels(preprocessing, dataset, config.skip_unreadable, watch)
+    pixels = input_pixels(preprocessing, segmenter, dataset, config.skip_unreadable, watch)
     report(
         {
             "event": "dataset",
@@ -216,56 +214,3 @@ def _sigterm_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def reproduce(
-    data: Path,
-    folder: Path,
-    plan: SplitPlan,
-    init_file: Path | None = None,
-    epochs: int | None = None,
-) -> dict[str, Any]:
-    """Train the study's four recipes on a dataset, going on where an earlier call stopped, and set its figures beside the study's.
-
-    The models lie in `folder/weights`. epochs: for every recipe; None keeps each recipe's own.
-    """
-    from covidxr.models.recipes import STUDY_ACCURACY, recipe
-
-    rows: list[dict[str, Any]] = []
-    for name, study_accuracy in STUDY_ACCURACY.items():
-        run = RunFolder(folder / name)
-        if not (folder / "weights" / name).exists():
-            chosen = recipe(name).override(**({"epochs": epochs} if epochs else {}))
-            config = RunConfig(
-                chosen,
-                plan,
-                str(find_dataset(data).resolve()),
-                str(init_file.resolve()) if init_file else None,
-            )
-            run = resume(run.path) if run.status() != "new" else train(config, run.path)
-            if run.status() != "finished":
-                raise RunError(
-                    f"the run {run.path} was {run.status()}; call reproduce again with the same folder to go on"
-                )
-            store_run(run.path, name, folder / "weights")
-        card = store.read_card(folder / "weights" / name)
-        figures = {key: asdict(card.metrics[key]) for key in ("accuracy", "macro_f1")}
-        rows.append(
-            {
-                "recipe": name,
-                "study_accuracy": study_accuracy,
-                "best_epoch": card.best_epoch,
-                **figures,
-            }
-        )
-    return {
-        "data": card.dataset_name,
-        "class_counts": {
-            name: sum(card.class_counts[split][name] for split in card.class_counts)
-            for name in card.class_names
-        },
-        "protocol": card.split.protocol,
-        "seed": card.split.seed,
-        "n": sum(card.class_counts["test"].values()),
-        "models": rows,
-    }

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from covidxr.datasets.dataset import open_dataset
-from covidxr.prediction.loading import load_model
+from covidxr.datasets.opening import open_dataset
+from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.similar import features_of
 
 PAGE = "pages/predict.py"
@@ -45,7 +45,7 @@ def test_a_training_picture_finds_itself_and_is_said_to_prove_little(
 ) -> None:
     monkeypatch.setenv("COVIDXR_DATASET", str(phantoms))
     app = open_page(PAGE, phantom_model_folder)
-    model = load_model("phantom-cnn")
+    model = load_classifier("phantom-cnn")
     known = features_of(model, open_dataset(phantoms))
     file = known.data.split.files[known.rows[0]]
     app = drop(app, "case.png", (phantoms / file).read_bytes())

@@ -52,7 +52,7 @@ def test_filter_the_grid_open_a_picture_and_find_its_twin(
         tab.get_by_text("Exact duplicates").first.wait_for()
         tab.locator(PICTURES).nth(7).wait_for()  # the last of its averages
         tab.wait_for_function(WHOLE)
-        tab.get_by_role("button", name="Look at them").first.click()
+        tab.get_by_role("button", name="Summary at them").first.click()
         tab.get_by_text("2 pictures of 161").wait_for()
         assert sideways() == 0
         assert errors == []

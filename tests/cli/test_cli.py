@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from covidxr.cli import app, main
 from covidxr.errors import ConfigError
 from covidxr.prediction.cases import sample_phantom
-from covidxr.prediction.loading import load_model
+from covidxr.prediction.loading import load_classifier
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUNNER = CliRunner()
@@ -226,7 +226,7 @@ def test_train_stores_a_model_that_resume_does_not_train_again(
     assert code == 0, err
     result = json.loads(out)
     assert (result["status"], result["model_id"]) == ("finished", "run")
-    assert load_model("run").card.recipe.learning_rate == 0.02
+    assert load_classifier("run").card.recipe.learning_rate == 0.02
     code, out, _ = covidxr("resume", tmp_path / "run", "--model-id", "again", "--json")
     assert json.loads(out)["metrics"] == result["metrics"]
     code, out, _ = covidxr(*words, "--model-id", "third", "--json")

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from covidxr.cli import app, main
-from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.opening import open_dataset
 from covidxr.records import CLASS_NAMES
 
 RUNNER = CliRunner()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from covidxr.cli import app
 from covidxr.errors import ConfigError, ImageError
-from covidxr.prediction.cases import predict_paths, sample_phantom
+from covidxr.prediction.cases import predict_files, sample_phantom
 from covidxr.prediction.report import report_file
 
 RUNNER = CliRunner()
@@ -48,7 +48,7 @@ def test_the_report_says_what_the_command_says_and_not_the_file_name(
     assert "The picture is not square" in text
     assert "Meier" not in text
     assert "Anna" not in text
-    (predicted,) = predict_paths("phantom-cnn", [picture])
+    (predicted,) = predict_files("phantom-cnn", [picture])
     assert found["probabilities"] == pytest.approx(predicted["probabilities"], abs=1e-6)
     report(picture, "--out", tmp_path / "named.pdf", "--label", "Patient 7")
     assert "Patient 7" in PdfReader(tmp_path / "named.pdf").pages[0].extract_text()
@@ -78,7 +78,7 @@ def test_dicom_files_are_written_beside_it_and_read_as_the_same_picture(
     assert found["input_sha256"].encode() in whole
     assert b"Meier" not in whole
     picture, *_ = (Path(file) for file in found["dicom"] if file.endswith("picture.dcm"))
-    (again,) = predict_paths("phantom-cnn", [picture])
+    (again,) = predict_files("phantom-cnn", [picture])
     assert again["probabilities"] == pytest.approx(found["probabilities"], abs=1e-6)
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covidxr.datasets.boxes import BOXES_FILE, box_mask, read_boxes
-from covidxr.datasets.dataset import Dataset, open_dataset
+from covidxr.datasets.dataset import Dataset
+from covidxr.datasets.opening import open_dataset
 from covidxr.errors import DatasetError
 
 HEADER = "file,x,y,width,height\n"

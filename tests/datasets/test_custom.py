@@ -21,7 +21,7 @@ from covidxr.datasets.custom import (
     suggest_labels,
     write_import,
 )
-from covidxr.datasets.dataset import find_dataset, open_dataset
+from covidxr.datasets.opening import find_dataset, open_dataset
 from covidxr.datasets.pixels import decode
 from covidxr.datasets.splits import split_dataset
 from covidxr.errors import ConfigError, DatasetError

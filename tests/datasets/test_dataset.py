@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.opening import open_dataset
 from covidxr.errors import DatasetError
 from covidxr.records import CLASS_NAMES
 

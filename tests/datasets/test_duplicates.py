@@ -8,8 +8,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 from covidxr.datasets import duplicates
-from covidxr.datasets.dataset import open_dataset
-from covidxr.datasets.duplicates import MIN_CORRELATION, THUMBNAIL, find_twins, near_duplicates
+from covidxr.datasets.duplicates import (
+    MIN_CORRELATION,
+    THUMBNAIL,
+    find_near_duplicates,
+    near_duplicates,
+)
+from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.datasets.pixels import decode
 from covidxr.images.radiograph import fit_to_square
@@ -86,7 +91,7 @@ def test_twins_are_searched_once_and_named_by_position(
     dataset = open_dataset(copy)
     thumbnails = decode(dataset, THUMBNAIL)
 
-    twins = find_twins(dataset, thumbnails)
+    twins = find_near_duplicates(dataset, thumbnails)
     named = [
         (Path(dataset.samples[a].file).stem, Path(dataset.samples[b].file).stem)
         for a, b in twins.tolist()
@@ -98,5 +103,5 @@ def test_twins_are_searched_once_and_named_by_position(
     rows = thumbnails.rows([sample.file for sample in fewer.samples])
     expected = near_duplicates(thumbnails.array[rows])
     monkeypatch.setattr(duplicates, "near_duplicates", lambda *_: pytest.fail("searched again"))
-    assert np.array_equal(find_twins(dataset, thumbnails), twins)
-    assert np.array_equal(find_twins(fewer, thumbnails), expected)
+    assert np.array_equal(find_near_duplicates(dataset, thumbnails), twins)
+    assert np.array_equal(find_near_duplicates(fewer, thumbnails), expected)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from covidxr.datasets.neighbors import index_points, measure_looks
+from covidxr.datasets.neighbors import index_points, principal_components
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.images.radiograph import fit_to_square
 from covidxr.records import CLASS_NAMES
@@ -20,7 +20,7 @@ def test_the_nearest_picture_is_the_same_one_exposed_otherwise_and_never_itself(
         for i in range(40)
     ]
     brighter = [np.clip(image * 0.8 + 30, 0, 255).astype(np.uint8) for image in images]
-    looks = measure_looks(np.stack(images + brighter))
+    looks = principal_components(np.stack(images + brighter))
     assert looks.points.dtype == np.float32
     for i in range(40):
         found = [row for row, _ in looks.nearest(looks.points[i], 5, {i})]
@@ -33,7 +33,7 @@ def test_few_pictures_have_few_neighbours() -> None:
     images = np.stack(
         [fit_to_square(render_phantom("COVID", np.random.default_rng(i))[0], 64) for i in range(3)]
     )
-    looks = measure_looks(images)
+    looks = principal_components(images)
     assert sorted(row for row, _ in looks.nearest(looks.points[0], 9, {0})) == [1, 2]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from covidxr.datasets import pixels as room
-from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.pixels import decode
 from covidxr.errors import Cancelled, DatasetError
 from covidxr.images.radiograph import fit_to_square

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covidxr.datasets.dataset import Dataset, Sample
-from covidxr.datasets.splits import Split, group_samples, split_dataset, straddlers, write_split
+from covidxr.datasets.splits import Split, group_samples, leaked_samples, split_dataset, write_split
 from covidxr.errors import DatasetError
 from covidxr.records import CLASS_NAMES, SPLITS, SplitFractions, SplitPlan
 
@@ -128,4 +128,4 @@ def test_who_stands_on_both_sides_is_found() -> None:
     split = Split(
         SplitPlan("stratified"), tuple("abcdefg"), np.zeros(7, dtype=np.int64), names, groups
     )
-    assert straddlers(split).tolist() == [False, True, False, True, False, False, False]
+    assert leaked_samples(split).tolist() == [False, True, False, True, False, False, False]

@@ -15,19 +15,20 @@ import pytest
 
 from covidxr.config import weights_folder
 from covidxr.datasets.custom import ImportPlan, write_import
-from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.opening import open_dataset
 from covidxr.errors import ConfigError, DatasetError, ModelError
 from covidxr.evaluation import external_store
-from covidxr.evaluation.external import evaluate_external, external_tests, stored_external
+from covidxr.evaluation.external import evaluate_external, stored_external
+from covidxr.evaluation.results import evaluate_stored
 from covidxr.evaluation.stored import (
     compare_stored,
     evaluate_model,
-    evaluate_stored,
+    external_tests,
     stored_predictions,
 )
 from covidxr.metrics.calibration import apply_temperature
 from covidxr.models import store
-from covidxr.prediction.loading import load_model
+from covidxr.prediction.loading import load_classifier
 from covidxr.records import CLASS_NAMES
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
@@ -124,7 +125,7 @@ def test_the_card_is_the_model_s_but_for_what_the_dataset_says(
     evaluate_external("phantom-cnn", data)
     assert external_tests("phantom-cnn") == ("b", "clinic")
     card, predictions = stored_predictions("phantom-cnn", "clinic")
-    own = load_model("phantom-cnn").card
+    own = load_classifier("phantom-cnn").card
     assert (card.external, own.external) == ("clinic", "")
     assert card.dataset_name == "clinic"
     assert card.dataset_fingerprint == open_dataset("clinic").fingerprint != own.dataset_fingerprint
@@ -148,7 +149,10 @@ def test_the_card_is_the_model_s_but_for_what_the_dataset_says(
         predictions.take("val")
     # A card that says it is external is not stored as such.
     store.save_model(
-        tmp_path / "else", card, dict(load_model("phantom-cnn").network.state_dict()), predictions
+        tmp_path / "else",
+        card,
+        dict(load_classifier("phantom-cnn").network.state_dict()),
+        predictions,
     )
     assert store.read_card(tmp_path / "else" / "phantom-cnn").external == ""
 

@@ -7,20 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from covidxr.datasets.dataset import open_dataset
-from covidxr.datasets.split_data import split_data
+from covidxr.datasets.opening import open_dataset
+from covidxr.datasets.splits import check_dataset, split_data
 from covidxr.errors import DatasetError
-from covidxr.evaluation.stored import (
-    check_dataset,
-    compare_stored,
-    evaluate_model,
-    evaluate_stored,
-    predict_splits,
-    stored_predictions,
-)
+from covidxr.evaluation.predictions import predict_splits
+from covidxr.evaluation.results import evaluate_stored
+from covidxr.evaluation.stored import compare_stored, evaluate_model, stored_predictions
 from covidxr.metrics.calibration import apply_temperature
 from covidxr.models import store
-from covidxr.prediction.loading import load_model
+from covidxr.prediction.loading import load_classifier
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
@@ -28,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("phantom_models")
 def test_stored_predictions_and_a_fresh_look_give_the_same_figures(phantoms: Path) -> None:
     stored = evaluate_model("phantom-cnn")
     fresh = evaluate_model("phantom-cnn", phantoms)
-    card = load_model("phantom-cnn").card
+    card = load_classifier("phantom-cnn").card
     assert stored["confusion_matrix"] == fresh["confusion_matrix"]
     for name in ("accuracy", "macro_f1", "ece", "brier"):
         assert stored[name] == asdict(card.metrics[name])
@@ -115,8 +110,8 @@ def test_a_prevalence_reaches_the_figures() -> None:
 def test_groups_are_told_only_where_the_split_keeps_them_together(phantoms: Path) -> None:
     from covidxr.records import SplitPlan
 
-    model = load_model("phantom-cnn")
+    model = load_classifier("phantom-cnn")
     for protocol, bound in (("grouped", True), ("stratified", False)):
-        data = split_data(phantoms, SplitPlan(protocol))
+        data = split_data(open_dataset(phantoms), SplitPlan(protocol))
         predictions = predict_splits(model.network, model.card.preprocessing, data, ("test",))
         assert (predictions.groups is not None) == bound

@@ -19,7 +19,7 @@ from covidxr.explanation.attribution import attribute, heat_maps
 from covidxr.explanation.settings import candidates
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
-from covidxr.models.store import LoadedModel
+from covidxr.models.classifier import Classifier
 from covidxr.records import Preprocessing
 
 PLAIN = Preprocessing(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -174,7 +174,7 @@ def test_smoothing_keeps_the_sum_and_takes_the_sign_from_gradients_of_pixels() -
 
 @pytest.mark.parametrize("settings", ONE_OF_EACH, ids=lambda s: s.method)
 def test_the_steps_are_told_and_the_work_can_be_cancelled(
-    settings: MapSettings, one_conv: LoadedModel
+    settings: MapSettings, one_conv: Classifier
 ) -> None:
     told: list[tuple[int, int]] = []
     pixels = np.zeros((32, 32), dtype=np.uint8)
@@ -228,16 +228,16 @@ def test_every_method_has_its_settings_and_an_order() -> None:
 
 
 @pytest.fixture
-def one_conv(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> LoadedModel:
+def one_conv(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Classifier:
     """A model whose heat map can be worked out by hand: mean 0 and std 1 leave the pixels as they are."""
     row = Architecture("one_conv", lambda classes: OneConv(), "conv", "head.", (), (32, 1024))
     monkeypatch.setitem(ARCHITECTURES, "one_conv", row)
     card = store.read_card(phantom_model_folder / "phantom-cnn")
     card = replace(card, architecture="one_conv", preprocessing=PLAIN, class_names=("yes", "no"))
-    return LoadedModel(card, OneConv().eval())
+    return Classifier(card, OneConv().eval())
 
 
-def test_the_map_lies_where_the_reason_is(one_conv: LoadedModel) -> None:
+def test_the_map_lies_where_the_reason_is(one_conv: Classifier) -> None:
     pixels = np.zeros((32, 32), dtype=np.uint8)
     pixels[4:8, 20:28] = 255
     pixels[20:24, 4:8] = 51
@@ -246,7 +246,7 @@ def test_the_map_lies_where_the_reason_is(one_conv: LoadedModel) -> None:
     assert (result.method, result.target, result.native_grid) == ("gradcam", "yes", (32, 32))
 
 
-def test_a_map_of_nothing_is_zero_and_finite(one_conv: LoadedModel) -> None:
+def test_a_map_of_nothing_is_zero_and_finite(one_conv: Classifier) -> None:
     heat = attribute(one_conv, np.zeros((32, 32), dtype=np.uint8), 0, LOGIT).heat
     assert np.isfinite(heat).all()
     assert (heat == 0).all()
@@ -286,7 +286,7 @@ def test_many_sessions_at_once_get_the_serial_answers(
             assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(serial, together, strict=True))
 
 
-def test_explaining_holds_the_lock(one_conv: LoadedModel) -> None:
+def test_explaining_holds_the_lock(one_conv: Classifier) -> None:
     done = threading.Event()
 
     def explain() -> None:

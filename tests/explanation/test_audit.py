@@ -15,13 +15,13 @@ from covidxr.cli import app
 from covidxr.datasets.boxes import BOXES_FILE
 from covidxr.errors import Cancelled, ConfigError, DatasetError
 from covidxr.explanation import audit as room
-from covidxr.explanation.audit import map_settings
 from covidxr.explanation.localization import best_localisation
+from covidxr.explanation.settings import map_settings
 from covidxr.images.radiograph import fit_to_square
 from covidxr.lungs import views
 from covidxr.models import store
-from covidxr.prediction.cases import explain_case, sample_phantom
-from covidxr.prediction.loading import load_model
+from covidxr.prediction.cases import explain, sample_phantom
+from covidxr.prediction.loading import load_classifier
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
@@ -132,9 +132,9 @@ def test_the_audit_fills_the_card_and_the_command_prints_it(
 
 @pytest.mark.usefixtures("weights")
 def test_each_method_explains_a_case_and_can_be_cancelled() -> None:
-    model, image = load_model("phantom-cnn"), sample_phantom("COVID", 3)
+    model, image = load_classifier("phantom-cnn"), sample_phantom("COVID", 3)
     for method in METHOD_TITLES:
-        found = explain_case(model, image, "COVID", method)
+        found = explain(model, image, "COVID", method)
         assert (found.method, found.target, found.heat.shape) == (method, "COVID", (128, 128))
         assert np.abs(found.heat).max() == pytest.approx(1) or not found.heat.any()
 
@@ -142,25 +142,25 @@ def test_each_method_explains_a_case_and_can_be_cancelled() -> None:
             raise Cancelled
 
         with pytest.raises(Cancelled):
-            explain_case(model, image, "COVID", method, stop)
-    assert explain_case(model, image, "COVID").method == "gradcam"
+            explain(model, image, "COVID", method, stop)
+    assert explain(model, image, "COVID").method == "gradcam"
     with pytest.raises(
         ConfigError, match="there is no heat map 'crystal-ball'; there are gradcam, hirescam"
     ):
-        explain_case(model, image, "COVID", "crystal-ball")
+        explain(model, image, "COVID", "crystal-ball")
 
 
 @pytest.mark.usefixtures("weights")
 def test_a_map_of_part_of_the_picture_is_put_back_where_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, image = load_model("phantom-cnn"), sample_phantom("COVID", 3)
+    model, image = load_classifier("phantom-cnn"), sample_phantom("COVID", 3)
     pixels = fit_to_square(image, 128)
-    whole = explain_case(model, image, "COVID", "occlusion").heat
+    whole = explain(model, image, "COVID", "occlusion").heat
     monkeypatch.setattr(
         views, "view_of", lambda model, image: views.View(pixels, (0.25, 0.5, 0.75, 1.0))
     )
-    part = explain_case(model, image, "COVID", "occlusion").heat
+    part = explain(model, image, "COVID", "occlusion").heat
     inside = np.zeros((128, 128), dtype=bool)
     inside[64:, 32:96] = True
     assert not part[~inside].any()

@@ -16,7 +16,7 @@ from covidxr.explanation import faithfulness as room
 from covidxr.explanation.attribution import heat_maps
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
-from covidxr.models.store import LoadedModel
+from covidxr.models.classifier import Classifier
 from covidxr.records import Preprocessing
 
 SETTINGS = MapSettings("integrated-gradients", score="logit")
@@ -37,13 +37,13 @@ class Corner(nn.Module):
 
 
 @pytest.fixture
-def corner(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> LoadedModel:
+def corner(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Classifier:
     row = Architecture("corner", lambda classes: Corner(), "scale", "scale.", (), (32, 1024))
     monkeypatch.setitem(ARCHITECTURES, "corner", row)
     card = store.read_card(phantom_model_folder / "phantom-cnn")
     plain = Preprocessing(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     names = ("yes", "no")
-    return LoadedModel(
+    return Classifier(
         replace(
             card, architecture="corner", preprocessing=plain, class_names=names, temperature=1.0
         ),
@@ -51,7 +51,7 @@ def corner(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Loade
     )
 
 
-def test_the_curves_of_a_true_map_and_of_a_false_one(corner: LoadedModel) -> None:
+def test_the_curves_of_a_true_map_and_of_a_false_one(corner: Classifier) -> None:
     """A white picture is class 0 for certain. The first quarter of the pixels is all that counts, if the map knows it."""
     pixels = np.full((2, 32, 32), 255, dtype=np.uint8)
     true = np.zeros((32, 32), dtype=np.float32)
@@ -72,7 +72,7 @@ def test_the_curves_of_a_true_map_and_of_a_false_one(corner: LoadedModel) -> Non
 
 
 def test_a_true_map_has_no_infidelity_and_a_false_one_has(
-    corner: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    corner: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(0)
     pixels = random.integers(0, 30, (3, 32, 32)).astype(

@@ -12,13 +12,13 @@ from covidxr.errors import ImageError
 from covidxr.lungs.masks import (
     LEAST_SHARE,
     MASK_SIZE,
-    WHOLE,
     lung_box,
     only_lungs,
     read_mask,
     resize_mask,
     tidy_mask,
 )
+from covidxr.models.classifier import WHOLE
 
 
 def block(*spans: tuple[int, int, int, int], size: int = MASK_SIZE) -> np.ndarray:

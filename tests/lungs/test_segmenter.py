@@ -9,19 +9,18 @@ import numpy as np
 import pytest
 
 from covidxr.cards import SegmenterRecipe
-from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.pixels import decode
 from covidxr.errors import DatasetError, ImageError, ModelError
 from covidxr.images.reading import read_image
-from covidxr.lungs.crops import load_segmenter, lung_masks, seen_pixels
+from covidxr.lungs.inputs import lung_masks
 from covidxr.lungs.masks import read_mask
 from covidxr.lungs.segmenter import segment
 from covidxr.lungs.training import train_lungs
-from covidxr.lungs.views import place, view_of
 from covidxr.models import store
+from covidxr.models.classifier import place, view_of
 from covidxr.models.recipes import recipe
-from covidxr.prediction.cases import predict_case
-from covidxr.prediction.loading import load_model, verify_models
+from covidxr.prediction.loading import load_classifier, load_segmenter, verify_models
 from covidxr.records import Preprocessing, SplitPlan
 from covidxr.runs.estimate import estimate
 from covidxr.runs.journal import RunConfig
@@ -81,7 +80,7 @@ def test_what_is_served_is_what_was_trained_on_bit_for_bit(
     lungs_folder: Path, phantoms: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))
-    model = load_model("lungs-cnn")
+    model = load_classifier("lungs-cnn")
     dataset = open_dataset(phantoms)
     pixels = seen_pixels(model.card.preprocessing, dataset)
     whole = decode(dataset, model.card.preprocessing.image_size)
@@ -114,7 +113,7 @@ def test_a_picture_without_lungs_is_refused(
     model = store.load_model(lungs_folder / "lungs-cnn")
     monkeypatch.setattr("covidxr.lungs.views.segment", lambda *_: np.zeros((256, 256), dtype=bool))
     with pytest.raises(ImageError, match="no lungs were found"):
-        predict_case(model, np.zeros((200, 200), dtype=np.uint8))
+        model.predict(np.zeros((200, 200), dtype=np.uint8))
 
 
 def test_a_model_is_not_loaded_with_another_segmenter_than_its_own(
@@ -170,7 +169,7 @@ def test_the_audit_blackens_the_lungs_and_all_but_the_lungs(
     assert card == store.read_card(tmp_path / "weights" / "phantom-cnn")
     found = {check.kind: check for check in card.shortcuts}
     model, part = (
-        load_model("phantom-cnn"),
+        load_classifier("phantom-cnn"),
         store.read_predictions(tmp_path / "weights" / "phantom-cnn").take("test"),
     )
     dataset = open_dataset(phantoms)

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from covidxr.errors import ConfigError, ModelError
 from covidxr.models import architectures
-from covidxr.models.architectures import ARCHITECTURES, architecture, build_network, load_imagenet
+from covidxr.models.architectures import ARCHITECTURES, architecture, build_network
+from covidxr.models.pretrained import load_imagenet
 from covidxr.models.recipes import ARCHITECTURE_TITLES
 
 
@@ -146,7 +147,7 @@ def test_the_weights_that_lie_with_the_data(database: Path) -> None:
     load_imagenet(network, "resnet18", file)
     # ImageNet's first filters are smooth edges and blobs: neighbouring weights agree, those of a random start do not
     filters = network.get_parameter("conv1.weight").detach()
-    neighbours = np.corrcoef(filters[..., 1:].flatten(), filters[..., :-1].flatten())[0, 1]
-    assert neighbours > 0.15
+    neighbors = np.corrcoef(filters[..., 1:].flatten(), filters[..., :-1].flatten())[0, 1]
+    assert neighbors > 0.15
     with torch.inference_mode():
         assert np.isfinite(network(torch.rand(1, 3, 224, 224)).numpy()).all()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from covidxr.models.architectures import ARCHITECTURES, build_network
-from covidxr.models.inference import penultimate_features, predict_scores
+from covidxr.models.inference import predict_scores, scores_and_features
 from covidxr.records import Preprocessing
 
 
@@ -20,7 +20,7 @@ def test_the_head_turns_the_features_into_the_scores(name: str, width: int) -> N
     pixels = np.random.default_rng(0).integers(0, 256, (5, 128, 128), dtype=np.uint8)
     rows, preprocessing = np.array([4, 0, 2]), Preprocessing(image_size=128)
     head = ARCHITECTURES[name].head
-    features = penultimate_features(network, head, pixels, rows, preprocessing)
+    _, features = scores_and_features(network, head, pixels, rows, preprocessing)
     assert features.shape == (3, width)
     with torch.inference_mode():
         logits = network.get_submodule(head.rstrip("."))(torch.from_numpy(features).float())
@@ -31,5 +31,5 @@ def test_the_head_turns_the_features_into_the_scores(name: str, width: int) -> N
 def test_the_network_is_left_as_it_was() -> None:
     network = build_network("poster_cnn", 4, 128).eval()
     pixels = np.zeros((1, 128, 128), dtype=np.uint8)
-    penultimate_features(network, "fc3.", pixels, np.array([0]), Preprocessing(image_size=128))
+    scores_and_features(network, "fc3.", pixels, np.array([0]), Preprocessing(image_size=128))
     assert not network.get_submodule("fc3")._forward_pre_hooks

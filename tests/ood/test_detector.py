@@ -15,8 +15,7 @@ from covidxr.errors import DatasetError, ModelError
 from covidxr.models import store
 from covidxr.models.inference import penultimate_features, predict_scores, scores_and_features
 from covidxr.ood.fitting import fit_gate
-from covidxr.prediction.cases import predict_case
-from covidxr.prediction.loading import load_model
+from covidxr.prediction.loading import load_classifier
 
 pytestmark = pytest.mark.slow
 
@@ -30,15 +29,15 @@ def test_phantoms_pass_and_noise_and_negatives_do_not(
     phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(phantom_model_folder))
-    model = load_model("phantom-cnn")
+    model = load_classifier("phantom-cnn")
     assert model.card.gate is not None
     fresh = [
         render_phantom("Normal", np.random.default_rng(seed), 128)[0] for seed in range(100, 130)
     ]
-    assert sum(not predict_case(model, image).refusals for image in fresh) == 30
+    assert sum(not model.predict(image).refusals for image in fresh) == 30
     noise = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
-    assert any("grain" in why for why in predict_case(model, noise).refusals)
-    assert any("inverted" in why for why in predict_case(model, 255 - fresh[0]).refusals)
+    assert any("grain" in why for why in model.predict(noise).refusals)
+    assert any("inverted" in why for why in model.predict(255 - fresh[0]).refusals)
     gate = model.card.gate
     assert sum(n for n, _ in gate.foreign.values()) > 75
     assert "phantom" not in gate.foreign  # to a model of phantoms
@@ -53,9 +52,9 @@ def test_a_model_without_a_gate_refuses_nothing_and_the_audit_gives_it_the_same_
     before = store.read_card(tmp_path / "w" / "phantom-cnn").gate
     without_gate(tmp_path / "w" / "phantom-cnn")
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "w"))
-    model = load_model("phantom-cnn")
+    model = load_classifier("phantom-cnn")
     assert model.gate is None
-    assert predict_case(model, np.zeros((64, 64), np.uint8)).refusals == ()
+    assert model.predict(np.zeros((64, 64), np.uint8)).refusals == ()
     gate = fit_gate("phantom-cnn", phantoms).gate
     assert before is not None
     halved = {space: limit / 2 for space, limit in before.thresholds.items()}

@@ -9,8 +9,8 @@ from PIL import Image
 from covidxr.datasets.audit.facts import measure_file
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.images.quality import detail, layout
-from covidxr.ood.foreign_images import foreign_pictures
-from covidxr.ood.image_stats import look_of, measure_looks, measure_textures, plain_faults
+from covidxr.ood.foreign_images import foreign_images
+from covidxr.ood.image_stats import describe, measure_textures, obvious_faults, summarize
 from covidxr.records import CLASS_NAMES
 
 PHANTOMS = [render_phantom(name, np.random.default_rng(i))[0] for i, name in enumerate(CLASS_NAMES)]
@@ -19,8 +19,8 @@ USUAL /= np.linalg.norm(USUAL)
 
 
 def faults(image: np.ndarray) -> tuple[str, ...]:
-    look = look_of(image)
-    return plain_faults(look, measure_looks([look])[0][0], USUAL, unusual=True)
+    look = summarize(image)
+    return obvious_faults(look, describe([look])[0][0], USUAL, unusual=True)
 
 
 def test_a_grating_has_its_power_at_its_cycles_whatever_its_contrast() -> None:
@@ -54,15 +54,15 @@ def test_the_texture_is_the_rotational_average_of_scipy() -> None:
 def test_a_picture_that_is_wider_looks_much_as_it_did() -> None:
     square, wide = (render_phantom("Normal", np.random.default_rng(0))[0] for _ in range(2))
     wide = np.asarray(Image.fromarray(wide).resize((320, 256)))
-    (one, other), _ = measure_looks([look_of(wide), look_of(square)])
+    (one, other), _ = describe([summarize(wide), summarize(square)])
     assert one @ other > 0.99
-    assert look_of(wide).shape == (256, 320)
+    assert summarize(wide).shape == (256, 320)
 
 
 def test_many_at_once_are_each_as_alone() -> None:
-    looks = [look_of(image) for image in PHANTOMS]
-    alone = [measure_looks([look]) for look in looks]
-    for together, each in zip(measure_looks(looks), zip(*alone, strict=True), strict=True):
+    looks = [summarize(image) for image in PHANTOMS]
+    alone = [describe([look]) for look in looks]
+    for together, each in zip(describe(looks), zip(*alone, strict=True), strict=True):
         assert together == pytest.approx(np.concatenate(each), abs=1e-5)
 
 
@@ -90,7 +90,7 @@ def test_detail_and_layout_are_those_of_the_audit() -> None:
 
 @pytest.mark.slow
 def test_foreign_pictures_are_many_of_nine_kinds_and_always_the_same() -> None:
-    first, again = list(foreign_pictures()), list(foreign_pictures())
+    first, again = list(foreign_images()), list(foreign_images())
     assert len(first) > 75
     assert len({kind for kind, _ in first}) == 9
     assert all(image.dtype == np.uint8 and image.ndim == 2 for _, image in first)

@@ -38,7 +38,7 @@ from covidxr.prediction import archive
 from covidxr.prediction.archive import _Scorer, _Worker, score_archive
 from covidxr.prediction.archive_listing import list_archive
 from covidxr.prediction.cases import sample_phantom
-from covidxr.prediction.loading import load_model
+from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.worklist import WorklistRow, score_worklist
 from covidxr.records import CLASS_NAMES, RESEARCH_ONLY
 from tests.images.test_dicom import dicom
@@ -83,7 +83,7 @@ def scorer(
 ) -> _Scorer:
     """What a worker is given, after the listing."""
     files = files or LocalFileSystem()
-    model = load_model("phantom-cnn")
+    model = load_classifier("phantom-cnn")
     list_archive(files, str(folder), str(folder), model.card, out, shard)
     return _Scorer("phantom-cnn", weights_folder(), files, str(folder), str(folder), out)
 

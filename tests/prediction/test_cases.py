@@ -15,23 +15,22 @@ from covidxr.figures import heat_overlay
 from covidxr.images.radiograph import fit_to_square
 from covidxr.models.inference import predict_scores
 from covidxr.prediction.cases import (
-    explain_case,
+    explain,
     padding_sentence,
-    predict_case,
-    predict_paths,
+    predict_files,
     sample_phantom,
-    stability_of_case,
+    stability,
 )
-from covidxr.prediction.loading import load_model
+from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.report import report_file
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
 
 def test_one_case_is_judged_as_in_a_batch_and_calibrated() -> None:
-    model = load_model("phantom-cnn")
+    model = load_classifier("phantom-cnn")
     image = sample_phantom("COVID", 3)
-    case = predict_case(model, image)
+    case = model.predict(image)
     pixels = fit_to_square(image, 128)[None]
     expected = predict_scores(
         model.network, pixels, np.array([0]), model.card.preprocessing, model.card.temperature
@@ -41,13 +40,13 @@ def test_one_case_is_judged_as_in_a_batch_and_calibrated() -> None:
 
 
 def test_the_answer_to_six_versions_of_a_picture_is_that_to_each_alone() -> None:
-    model = load_model("phantom-cnn")
+    model = load_classifier("phantom-cnn")
     image = sample_phantom("COVID", 3)
-    found = stability_of_case(model, image)
+    found = stability(model, image)
     seen = Image.fromarray(fit_to_square(image, 128))
     mirrored = Image.fromarray(np.asarray(seen)[:, ::-1].copy())
     each = [
-        predict_case(model, np.asarray(one.rotate(angle, Image.Resampling.BICUBIC)))
+        model.predict(np.asarray(one.rotate(angle, Image.Resampling.BICUBIC)))
         for one in (seen, mirrored)
         for angle in (0, -5, 5)
     ]
@@ -59,11 +58,11 @@ def test_the_answer_to_six_versions_of_a_picture_is_that_to_each_alone() -> None
 
 
 def test_an_explanation_names_its_class_and_refuses_others() -> None:
-    model = load_model("phantom-cnn")
+    model = load_classifier("phantom-cnn")
     image = sample_phantom("COVID", 3)
-    assert explain_case(model, image, "Normal").target == "Normal"
+    assert explain(model, image, "Normal").target == "Normal"
     with pytest.raises(ModelError, match="knows no class 'Flu'"):
-        explain_case(model, image, "Flu")
+        explain(model, image, "Flu")
 
 
 @pytest.mark.parametrize(
@@ -87,19 +86,19 @@ def test_files_folders_and_zips_are_predicted_and_a_bad_one_is_a_row(tmp_path: P
     (folder / "bad.png").write_bytes(b"no picture")
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
         archive.write(folder / "a.png", "x/a.png")
-    rows = predict_paths(
+    rows = predict_files(
         "phantom-cnn", [folder.parent, tmp_path / "more.zip"], explain=tmp_path / "maps"
     )
     assert len(rows) == 3
-    thresholds = load_model("phantom-cnn").card.prediction_sets.thresholds
+    thresholds = load_classifier("phantom-cnn").card.prediction_sets.thresholds
     assert rows[0]["prediction_set"] == [
         name for name, p in rows[0]["probabilities"].items() if p >= thresholds[name]
     ]
     assert rows[0]["predicted"] == max(rows[0]["probabilities"], key=rows[0]["probabilities"].get)
     assert "not a PNG" in rows[1]["error"]
     assert rows[2]["probabilities"] == rows[0]["probabilities"]
-    model = load_model("phantom-cnn")
-    heat = explain_case(model, image, rows[0]["predicted"]).heat
+    model = load_classifier("phantom-cnn")
+    heat = explain(model, image, rows[0]["predicted"]).heat
     drawn = np.asarray(Image.open(rows[0]["heat_map"]))
     assert np.array_equal(drawn, heat_overlay(image, heat, 0.6))
     assert {p.parent for p in tmp_path.rglob("*-a-*.png")} == {tmp_path / "maps"}
@@ -107,9 +106,9 @@ def test_files_folders_and_zips_are_predicted_and_a_bad_one_is_a_row(tmp_path: P
 
 def test_sources_that_hold_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="there is no file or folder"):
-        predict_paths("phantom-cnn", [tmp_path / "absent"])
+        predict_files("phantom-cnn", [tmp_path / "absent"])
     with pytest.raises(ImageError, match="holds no PNG, JPEG, TIFF or DICOM files"):
-        predict_paths("phantom-cnn", [tmp_path])
+        predict_files("phantom-cnn", [tmp_path])
 
 
 def test_a_damaged_member_of_a_zip_is_a_row_too(tmp_path: Path) -> None:
@@ -122,7 +121,7 @@ def test_a_damaged_member_of_a_zip_is_a_row_too(tmp_path: Path) -> None:
     damaged = bytearray((tmp_path / "scans.zip").read_bytes())
     damaged[start : start + 40] = b"\xff" * 40
     (tmp_path / "scans.zip").write_bytes(damaged)
-    first, second = predict_paths("phantom-cnn", [tmp_path / "scans.zip"])
+    first, second = predict_files("phantom-cnn", [tmp_path / "scans.zip"])
     assert "cannot read a.png from the zip" in first["error"]
     assert "predicted" in second
 
@@ -133,7 +132,7 @@ def test_a_picture_that_the_model_may_not_judge_is_refused_by_the_command_and_ge
     noise = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    rows = predict_paths(
+    rows = predict_files(
         "phantom-cnn", [tmp_path], explain=tmp_path / "maps", table=tmp_path / "rows.csv"
     )
     assert [row["verdict"] for row in rows] == ["unreadable", "refused"]

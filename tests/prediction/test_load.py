@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covidxr.models.store import LoadedModel
-from covidxr.prediction.cases import explain_case, predict_case, sample_phantom, stability_of_case
-from covidxr.prediction.loading import load_model
+from covidxr.models.classifier import Classifier
+from covidxr.prediction.cases import explain, sample_phantom, stability
+from covidxr.prediction.loading import load_classifier
 from covidxr.records import CLASS_NAMES, GreyImage
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
@@ -20,10 +20,10 @@ SESSIONS, SECONDS = 8, 10
 METHODS = ("gradcam", "hirescam", "integrated-gradients")
 
 
-def answers(model: LoadedModel, image: GreyImage, method: str) -> tuple[object, ...]:
-    case = predict_case(model, image)
-    steady = stability_of_case(model, image)
-    heat = explain_case(model, image, case.predicted, method).heat
+def answers(model: Classifier, image: GreyImage, method: str) -> tuple[object, ...]:
+    case = model.predict(image)
+    steady = stability(model, image)
+    heat = explain(model, image, case.predicted, method).heat
     return dict(case.probabilities), case.refusals, steady, heat.tobytes()
 
 
@@ -33,7 +33,7 @@ def test_eight_sessions_at_once_get_what_each_would_alone(
     model_id: str, lungs_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))
-    model = load_model(model_id)
+    model = load_classifier(model_id)
     noise = np.random.default_rng(0).integers(0, 256, (80, 90), dtype=np.uint8)
     images = [sample_phantom(name, seed) for seed in range(2) for name in CLASS_NAMES] + [noise]
     asked = [(image, method) for image in images for method in METHODS]

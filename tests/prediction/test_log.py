@@ -21,7 +21,7 @@ from covidxr.cards import ModelCard
 from covidxr.errors import ImageError
 from covidxr.models.store import read_card
 from covidxr.prediction import log
-from covidxr.prediction.cases import predict_paths, sample_phantom
+from covidxr.prediction.cases import predict_files, sample_phantom
 from covidxr.prediction.report import report_file
 from tests.images.test_dicom import dicom
 
@@ -158,7 +158,7 @@ def test_commands_log_each_picture_and_name_no_file(place: Path, tmp_path: Path)
     Image.fromarray(image).save(folder / "anna.png")
     (folder / "bad.png").write_bytes(b"no picture")
     (folder / "side.dcm").write_bytes(dicom(image, 8, ViewPosition="LL", PatientName="Meier^Anna"))
-    rows = predict_paths("phantom-cnn", [folder])
+    rows = predict_files("phantom-cnn", [folder])
     shas = [hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())]
     expected = list(zip(shas, ("answered", "unreadable", "refused"), strict=True))
     found = lines(place)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.opening import open_dataset
 from covidxr.errors import Cancelled, DatasetError
 from covidxr.images.reading import read_image
-from covidxr.models.store import LoadedModel
+from covidxr.models.classifier import Classifier
 from covidxr.prediction.similar import TrainingFeatures, features_at, features_of, similar_cases
 from covidxr.records import GreyImage
 
@@ -19,18 +19,18 @@ pytestmark = pytest.mark.usefixtures("phantom_models")
 
 
 @pytest.fixture(scope="module")
-def model(phantom_model_folder: Path) -> LoadedModel:
+def model(phantom_model_folder: Path) -> Classifier:
     from covidxr.models import store
 
     return store.load_model(phantom_model_folder / "phantom-cnn")
 
 
 @pytest.fixture(scope="module")
-def known(model: LoadedModel, phantoms: Path) -> TrainingFeatures:
+def known(model: Classifier, phantoms: Path) -> TrainingFeatures:
     return features_of(model, open_dataset(phantoms))
 
 
-def by_hand(model: LoadedModel, image: GreyImage) -> np.ndarray:
+def by_hand(model: Classifier, image: GreyImage) -> np.ndarray:
     """What enters the last layer of the study's network, of length 1, in plain torch and without the product's hooks."""
     import torch
     from torch.nn import functional as F
@@ -47,7 +47,7 @@ def by_hand(model: LoadedModel, image: GreyImage) -> np.ndarray:
 
 
 def test_cases_are_the_nearest_of_a_plain_search_and_never_of_the_picture_s_own_group(
-    model: LoadedModel, known: TrainingFeatures, phantoms: Path
+    model: Classifier, known: TrainingFeatures, phantoms: Path
 ) -> None:
     split, dataset = known.data.split, known.data.dataset
     images = {file: read_image((phantoms / file).read_bytes(), file) for file in split.files}
@@ -77,7 +77,7 @@ def test_cases_are_the_nearest_of_a_plain_search_and_never_of_the_picture_s_own_
 
 
 def test_a_new_picture_that_is_a_training_picture_is_shown_and_marked(
-    model: LoadedModel, known: TrainingFeatures, phantoms: Path
+    model: Classifier, known: TrainingFeatures, phantoms: Path
 ) -> None:
     file = known.data.split.files[known.rows[0]]
     image = read_image((phantoms / file).read_bytes(), file)
@@ -90,7 +90,7 @@ def test_a_new_picture_that_is_a_training_picture_is_shown_and_marked(
 
 
 def test_features_are_worked_out_once_and_anew_when_their_file_is_damaged_or_of_other_pictures(
-    model: LoadedModel, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Classifier, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path))
     dataset = open_dataset(phantoms)
@@ -102,7 +102,7 @@ def test_features_are_worked_out_once_and_anew_when_their_file_is_damaged_or_of_
     with np.load(place, allow_pickle=False) as stored:
         assert (stored["points"].dtype, stored["points"].shape) == (np.float16, (n, 50))
     again = features_of(model, dataset, lambda *_: pytest.fail("nothing is to be done"))
-    assert np.array_equal(again.neighbours.points, first.neighbours.points)
+    assert np.array_equal(again.neighbors.points, first.neighbors.points)
 
     whole = place.read_bytes()
     with np.load(place) as stored:
@@ -115,11 +115,11 @@ def test_features_are_worked_out_once_and_anew_when_their_file_is_damaged_or_of_
         seen.clear()
         mended = features_of(model, dataset, lambda done, total: seen.append((done, total)))
         assert seen[-1] == (n, n)
-        assert np.array_equal(mended.neighbours.points, first.neighbours.points)
+        assert np.array_equal(mended.neighbors.points, first.neighbors.points)
 
 
 def test_features_are_named_after_weights_and_files(
-    model: LoadedModel, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Classifier, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = open_dataset(phantoms)
     own = features_at(model.card, dataset)
@@ -130,7 +130,7 @@ def test_features_are_named_after_weights_and_files(
 
 
 def test_what_is_cancelled_leaves_nothing_behind(
-    model: LoadedModel, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Classifier, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path))
 
@@ -145,13 +145,13 @@ def test_what_is_cancelled_leaves_nothing_behind(
 
 
 def test_other_pictures_and_other_divisions_are_refused(
-    model: LoadedModel, known: TrainingFeatures, phantoms: Path, tmp_path: Path
+    model: Classifier, known: TrainingFeatures, phantoms: Path, tmp_path: Path
 ) -> None:
     data = shutil.copytree(phantoms, tmp_path / "data")
     (data / known.data.split.files[0]).unlink()
     with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was judged on"):
         features_of(model, open_dataset(data))
-    other = LoadedModel(replace(model.card, split_fingerprint="0" * 16), model.network)
+    other = Classifier(replace(model.card, split_fingerprint="0" * 16), model.network)
     with pytest.raises(
         DatasetError, match="is divided otherwise than when phantom-cnn was trained on it"
     ):

@@ -16,9 +16,10 @@ from PIL import Image
 
 from covidxr.cards import PredictionSets, SetFigures
 from covidxr.errors import DatasetError, ImageError
+from covidxr.images.reading import read_image
 from covidxr.prediction import worklist
-from covidxr.prediction.cases import predict_case, predict_paths, read_picture, sample_phantom
-from covidxr.prediction.loading import load_model
+from covidxr.prediction.cases import predict_files, sample_phantom
+from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.worklist import WorklistRow, score_worklist, sort_worklist, worklist_csv
 from covidxr.records import Interval
 from tests.images.test_dicom import dicom
@@ -36,9 +37,9 @@ def test_a_batched_score_is_that_of_the_picture_alone() -> None:
     uploads = [(f"{i}.png", png(i)) for i in range(11)]
     rows = list(score_worklist("phantom-cnn", uploads))
     assert [row.name for row in rows] == [name for name, _ in uploads]
-    model = load_model("phantom-cnn")
+    model = load_classifier("phantom-cnn")
     for row, (name, content) in zip(rows, uploads, strict=True):
-        alone = predict_case(model, read_picture(content, name))
+        alone = model.predict(read_image(content, name))
         assert row.predicted == alone.predicted
         assert dict(row.probabilities) == pytest.approx(dict(alone.probabilities), abs=1e-5)
 
@@ -65,7 +66,7 @@ def test_one_bad_file_is_a_row_and_a_refused_one_keeps_its_numbers_to_itself(
     _, answered, refused, *_ = worklist_csv(rows.values(), ("COVID",)).splitlines()
     assert f"{rows['IM0001'].probabilities['COVID']:.6f}" in answered
     assert "IM0002,refused,,,,," in refused
-    told = {Path(row["path"]).name: row for row in predict_paths("phantom-cnn", [tmp_path])}
+    told = {Path(row["path"]).name: row for row in predict_files("phantom-cnn", [tmp_path])}
     assert "view position LL" in told["IM0002"]["error"]
     assert "probabilities" not in told["IM0002"]
 
@@ -149,7 +150,7 @@ def test_the_table_holds_prediction_sets_worked_out_by_hand_and_no_formula() -> 
 
 @pytest.mark.slow
 def test_a_thousand_pictures_stream_through_without_growing_memory() -> None:
-    model, content = load_model("phantom-cnn"), png(0)
+    model, content = load_classifier("phantom-cnn"), png(0)
     pictures = [worklist.Picture(str(i), lambda: content) for i in range(1000)]
     peaks = []
     tracemalloc.start()
@@ -167,6 +168,6 @@ def test_a_name_that_is_no_unicode_is_a_row_like_others(tmp_path: Path) -> None:
     content = io.BytesIO()
     Image.fromarray(sample_phantom("COVID")).save(content, "PNG")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).write_bytes(content.getvalue())
-    (row,) = predict_paths("phantom-cnn", [tmp_path], table=tmp_path / "rows.csv")
+    (row,) = predict_files("phantom-cnn", [tmp_path], table=tmp_path / "rows.csv")
     assert row["path"].endswith("caf\\udce9.png")
     assert "caf\\udce9.png,answered" in (tmp_path / "rows.csv").read_text("utf-8")

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from covidxr.datasets.split_data import split_data
+from covidxr.datasets.opening import open_dataset
+from covidxr.datasets.splits import split_data
 from covidxr.errors import DatasetError, ModelError, RunError
 from covidxr.models.recipes import STUDY_ACCURACY
 from covidxr.prediction.loading import list_models, verify_models
 from covidxr.records import SplitFractions, SplitPlan
 from covidxr.runs.journal import RunFolder
-from covidxr.runs.publish import store_run
-from covidxr.runs.train import reproduce, train
+from covidxr.runs.publish import publish
+from covidxr.runs.reproduce import reproduce
+from covidxr.runs.train import train
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
@@ -24,7 +26,9 @@ def test_a_run_becomes_a_model_with_all_that_a_card_must_hold(phantoms: Path) ->
     assert card is not None
     assert card.synthetic
     assert card.split == SplitPlan()
-    assert card.split_fingerprint == split_data(phantoms, SplitPlan()).split.fingerprint
+    assert (
+        card.split_fingerprint == split_data(open_dataset(phantoms), SplitPlan()).split.fingerprint
+    )
     assert {"accuracy", "macro_f1", "ece", "brier"} <= set(card.metrics)
     assert all(i.low <= i.estimate <= i.high for i in card.metrics.values())
     assert sum(card.class_counts["test"].values()) == 24
@@ -60,7 +64,7 @@ def test_the_audit_finds_phantoms_of_one_source_and_a_source_that_gives_the_clas
         RunConfig(chosen, SplitPlan(fractions=SplitFractions(0.4, 0.3, 0.3)), str(data)),
         tmp_path / "run",
     )
-    card = store_run(tmp_path / "run", "audited", tmp_path / "weights")
+    card = publish(tmp_path / "run", "audited", tmp_path / "weights")
     (own,) = (entry.card for entry in list_models())
     assert own is not None
     checks = {check.kind: check for check in card.shortcuts}
@@ -76,9 +80,9 @@ def test_a_run_is_stored_once_and_only_when_it_has_an_epoch(
     phantom_run: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match="there is a model phantom-cnn already"):
-        store_run(phantom_run, "phantom-cnn")
+        publish(phantom_run, "phantom-cnn")
     with pytest.raises(RunError, match="is not a run"):
-        store_run(tmp_path, "x")
+        publish(tmp_path, "x")
 
 
 def test_a_failed_run_says_why_in_its_journal(tmp_path: Path) -> None:

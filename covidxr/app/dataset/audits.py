@@ -15,11 +15,11 @@ from covidxr.app.frame import literal
 from covidxr.app.widgets import chart, ink
 from covidxr.config import cache_folder
 from covidxr.datasets.audit.dataset_audit import Audit, audit_dataset, project_audit
+from covidxr.datasets.audit.facts import Kind, count_kinds
 from covidxr.datasets.audit.findings import ADVISED, Projection, exclusions, findings_csv
-from covidxr.datasets.audit.headers import Kind, count_kinds
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.exclusions import exclusions_csv, write_exclusions
-from covidxr.datasets.split_data import SplitData
+from covidxr.datasets.splits import SplitData
 from covidxr.figures import map_figure
 from covidxr.images.quality import Numbers
 from covidxr.records import GreyImage, SplitPlan, display_name
@@ -65,7 +65,7 @@ def audited(dataset: Dataset) -> Audit:
         if done % 64 == 0 or done == total:
             bar.progress(done / total, f"Measuring every picture, once: {done / total:.0%}")
 
-    audit = audit_dataset(str(dataset.path), plan(), skip_unreadable=True, watch=show)
+    audit = audit_dataset(dataset, plan(), skip_unreadable=True, watch=show)
     bar.empty()
     kept = _kept()
     kept[str(dataset.path), dataset.state, plan()] = audit
@@ -119,7 +119,7 @@ def audit_section(data: SplitData) -> None:
             f"**{literal(finding.title)}** ({len(finding.files):,}): {literal(finding.sentence)}"
         )
         right.button(
-            "Look at them",
+            "Summary at them",
             key=f"look {finding.check}",
             on_click=_look_at,
             args=(finding.title,),
@@ -150,7 +150,7 @@ def _leave_out(data: SplitData, audit: Audit) -> None:
         "Findings to be rid of",
         list(by_title),
         advised,
-        help="Of duplicates the first is kept. Look at the pictures before you decide.",
+        help="Of duplicates the first is kept. Summary at the pictures before you decide.",
     )
     listed = exclusions([by_title[title] for title in chosen])
     st.caption(f"{len(listed):,} of {len(data.dataset.samples):,} pictures would be left out.")

@@ -1,4 +1,4 @@
-"""The grid of a dataset's pictures, filtered, and one of them with its facts, its neighbours and what the models said of it."""
+"""The grid of a dataset's pictures, filtered, and one of them with its facts, its neighbors and what the models said of it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from covidxr.app.similar import cases_of_file, distance_caption, is_prepared, tr
 from covidxr.app.viewer import read_sample
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.duplicates import THUMBNAIL
-from covidxr.datasets.neighbors import Neighbours, measure_looks
+from covidxr.datasets.neighbors import Neighbors, principal_components
 from covidxr.datasets.pixels import Pixels, decode
-from covidxr.datasets.split_data import SplitData
+from covidxr.datasets.splits import SplitData
 from covidxr.errors import CovidxrError
 from covidxr.figures import fit_screen
 from covidxr.formatting import whole_percent
-from covidxr.prediction.cases import read_picture
+from covidxr.images.reading import read_image
 from covidxr.records import GreyImage, display_name
 
 PAGE_SIZE = 21
@@ -43,9 +43,11 @@ def _pixels(dataset: Dataset, size: int) -> Pixels:
     show_spinner="Finding which pictures look alike: a few seconds, once…",
     hash_funcs=HASHED,
 )
-def _looks(dataset: Dataset) -> Neighbours:
+def _looks(dataset: Dataset) -> Neighbors:
     pixels = _pixels(dataset, THUMBNAIL)
-    return measure_looks(pixels.array[pixels.rows([sample.file for sample in dataset.samples])])
+    return principal_components(
+        pixels.array[pixels.rows([sample.file for sample in dataset.samples])]
+    )
 
 
 @st.cache_resource(max_entries=2, show_spinner=False, hash_funcs=HASHED)
@@ -118,7 +120,7 @@ def _one_picture(data: SplitData, i: int) -> None:
     label = display_name(dataset.class_names[sample.label])
     try:
         picture = read_sample(dataset, sample.file)
-        image = read_picture(picture.content, sample.file)
+        image = read_image(picture.content, sample.file)
         left.image(
             fit_screen(image),
             caption=literal(sample.file),

@@ -10,9 +10,10 @@ from covidxr.app.widgets import chart, ink
 from covidxr.config import variable
 from covidxr.datasets.dataset import PUBLISHED_COUNTS, Dataset
 from covidxr.datasets.duplicates import THUMBNAIL
+from covidxr.datasets.opening import open_dataset
+from covidxr.datasets.phantoms import default_dataset
 from covidxr.datasets.pixels import cached_at, decode
-from covidxr.datasets.split_data import SplitData, default_dataset, split_data
-from covidxr.datasets.splits import split_csv, straddlers
+from covidxr.datasets.splits import SplitData, leaked_samples, split_csv, split_data
 from covidxr.evaluation.protocols import protocol_effect
 from covidxr.figures import count_bars
 from covidxr.formatting import percent
@@ -81,7 +82,7 @@ def divided(dataset: Dataset, how: SplitPlan) -> SplitData:
     max_entries=8, show_spinner="Finding patients and near-duplicates: a few seconds, once…"
 )
 def _divided(path: str, state: str, how: SplitPlan) -> SplitData:
-    return split_data(path, how, skip_unreadable=True)
+    return split_data(open_dataset(path), how, skip_unreadable=True)
 
 
 def overview(data: SplitData) -> None:
@@ -258,7 +259,7 @@ def _compare_protocols(dataset: Dataset, chosen: SplitPlan) -> None:
     for protocol, title in PROTOCOLS.items():
         data = divided(dataset, SplitPlan(protocol, chosen.seed, chosen.fractions))
         test = data.split.rows("test")
-        leaked = straddlers(data.split)[test]
+        leaked = leaked_samples(data.split)[test]
         rows.append(
             {
                 "Division": title,

@@ -15,9 +15,9 @@ from covidxr.app.dataset.datasets import SPLIT_TITLES
 from covidxr.app.widgets import stored_models
 from covidxr.cards import ModelCard
 from covidxr.datasets.dataset import Dataset
-from covidxr.datasets.duplicates import THUMBNAIL, find_twins
+from covidxr.datasets.duplicates import THUMBNAIL, find_near_duplicates
 from covidxr.datasets.pixels import decode
-from covidxr.datasets.split_data import SplitData
+from covidxr.datasets.splits import SplitData
 from covidxr.records import SPLITS, display_name
 
 _ANY = "Any"
@@ -89,7 +89,9 @@ def table(data: SplitData) -> _Table:
 def twins_of(dataset: Dataset) -> dict[int, list[int]]:
     """Return the near-duplicates of each sample that has some, by position."""
     twins: dict[int, list[int]] = {}
-    for a, b in find_twins(dataset, decode(dataset, THUMBNAIL, skip_unreadable=True)).tolist():
+    for a, b in find_near_duplicates(
+        dataset, decode(dataset, THUMBNAIL, skip_unreadable=True)
+    ).tolist():
         twins.setdefault(a, []).append(b)
         twins.setdefault(b, []).append(a)
     return twins

@@ -9,6 +9,7 @@ import streamlit as st
 
 from covidxr.app.frame import literal
 from covidxr.app.widgets import stored_models
+from covidxr.config import weights_folder
 from covidxr.datasets.custom import (
     ImportPlan,
     find_labels,
@@ -17,11 +18,14 @@ from covidxr.datasets.custom import (
     suggest_labels,
     write_import,
 )
+from covidxr.datasets.opening import open_dataset
 from covidxr.errors import CovidxrError
 from covidxr.evaluation.external import evaluate_external
 from covidxr.figures import fit_screen
 from covidxr.formatting import percent
-from covidxr.prediction.cases import read_picture
+from covidxr.images.reading import read_image
+from covidxr.models.store import model_folder
+from covidxr.prediction.loading import load_classifier
 from covidxr.records import CLASS_NAMES, Interval, display_name
 
 _LEFT_OUT = "Leave out"
@@ -85,7 +89,7 @@ def _preview(chosen: ImportPlan) -> None:
         for sample in dataset.samples[::step][:_PREVIEWED]:
             title = display_name(dataset.class_names[sample.label])
             try:
-                image = fit_screen(read_picture(files.read(sample.file), sample.file), 256)
+                image = fit_screen(read_image(files.read(sample.file), sample.file), 256)
                 st.image(image, caption=title, width="stretch", alt=f"{sample.file}: {title}")
             except CovidxrError as error:
                 st.caption(literal(str(error)))
@@ -104,7 +108,12 @@ def _imported() -> None:
     model_id = two.selectbox("Model", models)
     if model_id and three.button("Judge", icon=":material/grading:", width="stretch"):
         with st.spinner("Judging every picture: about a second for a hundred…", show_time=True):
-            figures = evaluate_external(model_id, name, name)
+            figures = evaluate_external(
+                load_classifier(model_id),
+                open_dataset(name),
+                model_folder(weights_folder(), model_id),
+                name,
+            )
         accuracy = Interval(**figures["accuracy"])
         st.success(
             f"{literal(model_id)} on {literal(name)}: accuracy {percent(accuracy, figures['n'])}",

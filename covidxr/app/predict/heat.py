@@ -11,8 +11,8 @@ from covidxr.app.frame import literal
 from covidxr.app.lightbox import Pane, Sheet, lightbox, png, sheet
 from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.errors import ModelError
-from covidxr.explanation.audit import map_settings
 from covidxr.explanation.localization import map_facts
+from covidxr.explanation.settings import map_settings
 from covidxr.figures import contour_layer, heat_layer, layer_size, on_native_grid, outline_layer
 from covidxr.images.reading import read_radiograph
 from covidxr.lungs.masks import LungMask, resize_mask

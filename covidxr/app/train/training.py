@@ -13,14 +13,14 @@ from covidxr.app.dataset.datasets import plan, protocol_titles
 from covidxr.app.frame import literal
 from covidxr.app.train.runs import snapshots
 from covidxr.app.viewer import opened_dataset
-from covidxr.app.widgets import architecture_title
 from covidxr.config import runs_folder, variable
-from covidxr.datasets.dataset import find_dataset
 from covidxr.datasets.exclusions import read_exclusions
-from covidxr.datasets.split_data import default_dataset
+from covidxr.datasets.opening import find_dataset
+from covidxr.datasets.phantoms import default_dataset
 from covidxr.errors import RunError
 from covidxr.formatting import data_size, duration
-from covidxr.models.recipes import ARCHITECTURE_TITLES, RECIPES, STUDY_SETTINGS
+from covidxr.models.architectures import ARCHITECTURES, architecture_title
+from covidxr.models.recipes import RECIPES, STUDY_SETTINGS
 from covidxr.records import Augmentation, Recipe, SplitPlan, display_name
 from covidxr.runs import launcher
 from covidxr.runs.export import train_arguments
@@ -144,7 +144,7 @@ def _control(field: Field[Any], hint: Any, value: Any, base: Recipe) -> Any:
         f"{field.metadata['help']}  \nThis recipe: {literal(str(shown))}. The study: {study}."
     )
     if field.name == "architecture":
-        names = list(ARCHITECTURE_TITLES)
+        names = list(ARCHITECTURES)
         return st.selectbox(title, names, names.index(value), architecture_title, **common)
     if get_origin(hint) is Literal:
         return st.selectbox(title, get_args(hint), get_args(hint).index(value), **common)

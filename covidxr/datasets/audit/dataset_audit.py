@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from covidxr.datasets.audit import findings as room
 from covidxr.datasets.audit.facts import Facts, measure
 from covidxr.datasets.audit.findings import ClassPicture, Finding, Projection
 from covidxr.datasets.audit.properties import Spurious, rank_properties
-from covidxr.datasets.dataset import Dataset, open_dataset
-from covidxr.datasets.duplicates import THUMBNAIL, find_twins
+from covidxr.datasets.dataset import Dataset
+from covidxr.datasets.duplicates import THUMBNAIL, find_near_duplicates
 from covidxr.datasets.pixels import Pixels, decode
 from covidxr.datasets.splits import Split, group_samples, split_dataset
 from covidxr.errors import DatasetError
@@ -43,7 +42,7 @@ class Audit:
 
 
 def audit_dataset(
-    path: Path | str,
+    dataset: Dataset,
     plan: SplitPlan,
     skip_unreadable: bool = False,
     watch: Callable[[int, int], None] = lambda done, total: None,
@@ -54,13 +53,12 @@ def audit_dataset(
     watch: told how many steps of how many are done, two for each image that is in no cache; what it raises ends the audit.
     Raises DatasetError for a wrong folder, a missing class or, unless `skip_unreadable`, an image that cannot be read.
     """
-    dataset = open_dataset(path)
     thumbnails = decode(
         dataset, THUMBNAIL, skip_unreadable, lambda done, total: watch(done, 2 * total)
     )
     dataset = dataset.without(thumbnails.skipped)
     facts = measure(dataset, lambda done, total: watch(total + done, 2 * total))
-    twins = find_twins(dataset, thumbnails)
+    twins = find_near_duplicates(dataset, thumbnails)
     split, reason = None, ""
     try:
         split = split_dataset(dataset, plan, group_samples(dataset.samples, twins))

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from covidxr.datasets.audit.facts import Facts
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.pixels import Pixels
-from covidxr.datasets.splits import Split
+from covidxr.datasets.splits import Split, components
 from covidxr.images.burned_in_text import MIN_LETTERS
 from covidxr.images.quality import (
     INVERTED,
@@ -119,7 +117,7 @@ class Projection:
 def find_copies(dataset: Dataset, facts: Facts, twins: Pairs) -> tuple[Finding, ...]:
     """Return exact duplicates, near-duplicates (the exact ones among them) and those that stand in two classes.
 
-    facts: of the dataset's samples, in their order.  twins: near-duplicates (`find_twins`).
+    facts: of the dataset's samples, in their order.  twins: near-duplicates (`find_near_duplicates`).
     Pictures of one single grey value are no copies of each other; they are found as black, white or blank.
     """
     names = [sample.file for sample in dataset.samples]
@@ -288,18 +286,11 @@ def findings_csv(findings: Iterable[Finding], dataset: Dataset, split: Split | N
 
 
 def _components(pairs: Pairs, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return the files that pairs tie together, directly or through others."""
-    rows, ends = np.unique(pairs, return_inverse=True)
-    ends = ends.reshape(-1, 2)
-    graph = coo_array(
-        (np.ones(len(ends), dtype=np.int8), (ends[:, 0], ends[:, 1])), shape=(len(rows), len(rows))
-    )
+    """Return the files that pairs connect, directly or through others."""
     groups: dict[int, list[str]] = defaultdict(list)
-    if len(rows):
-        for row, component in zip(
-            rows.tolist(), connected_components(graph, directed=False)[1].tolist(), strict=True
-        ):
-            groups[component].append(names[row])
+    numbers = components(pairs, len(names))
+    for row in np.unique(pairs).tolist():
+        groups[int(numbers[row])].append(names[row])
     return tuple(tuple(group) for group in groups.values())
 
 

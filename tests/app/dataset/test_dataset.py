@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from covidxr.datasets.dataset import open_dataset
-from covidxr.datasets.split_data import split_data
-from covidxr.datasets.splits import straddlers
+from covidxr.datasets.opening import open_dataset
+from covidxr.datasets.splits import leaked_samples, split_data
 from covidxr.evaluation.stored import stored_predictions
-from covidxr.prediction.loading import load_model
+from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.similar import features_of, similar_cases
 from covidxr.records import CLASS_NAMES, SplitPlan
 
@@ -49,7 +48,7 @@ def tiles(app: AppTest) -> list[str]:
 def test_the_overview_counts_what_is_there(dataset: AppTest, phantoms: Path) -> None:
     assert not dataset.exception
     assert {m.label: m.value for m in dataset.metric}["Pictures"] == "160"
-    counts = split_data(phantoms, SplitPlan()).split.counts(CLASS_NAMES)
+    counts = split_data(open_dataset(phantoms), SplitPlan()).split.counts(CLASS_NAMES)
     table = dataset.dataframe[0].value
     assert list(dataset.dataframe[1].value["Pictures"]) == [160]
     assert list(table["All"]) == [sum(counts[split].values()) for split in ("train", "val", "test")]
@@ -105,7 +104,7 @@ def test_an_opened_picture_shows_its_facts_and_its_way_back(
 def test_one_patient_or_one_group_can_be_looked_at(
     dataset: AppTest, phantoms: Path, texts: Callable[[AppTest], str]
 ) -> None:
-    data = split_data(phantoms, SplitPlan())
+    data = split_data(open_dataset(phantoms), SplitPlan())
     groups = data.split.groups
     sizes = np.bincount(groups)
     go(dataset, "Browse")
@@ -154,10 +153,10 @@ def test_an_opened_picture_has_neighbours_by_a_model_once_they_are_worked_out(
     opened = dataset.session_state["opened"]
     dataset.selectbox(key="alike by").set_value("phantom-cnn").run()
     assert "The model has to look at its 112 training pictures again first" in texts(dataset)
-    next(button for button in dataset.button if button.label == "Look at them").click().run()
+    next(button for button in dataset.button if button.label == "Summary at them").click().run()
     assert not dataset.exception
     assert "two training pictures drawn at random lie" in texts(dataset)
-    model, whole = load_model("phantom-cnn"), open_dataset(phantoms)
+    model, whole = load_classifier("phantom-cnn"), open_dataset(phantoms)
     expected = similar_cases(model, features_of(model, whole), opened)
     assert set(tiles(dataset)) >= {Path(case.file).stem for case in expected}
     said = texts(dataset).replace("\\", "")
@@ -170,8 +169,8 @@ def test_a_division_at_random_is_shown_with_its_leaks_and_reaches_training(
     go(dataset, "Split")
     assert not dataset.exception
     leaks = dataset.dataframe[1].value
-    split = split_data(phantoms, SplitPlan("stratified")).split
-    expected = int(straddlers(split)[split.rows("test")].sum())
+    split = split_data(open_dataset(phantoms), SplitPlan("stratified")).split
+    expected = int(leaked_samples(split)[split.rows("test")].sum())
     assert list(leaks["with a twin or their patient in training"]) == [
         "0 (0.0 %)",
         f"{expected} ({100 * expected / 24:.1f} %)",

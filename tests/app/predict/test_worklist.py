@@ -9,8 +9,8 @@ import streamlit as st
 from PIL import Image
 
 from covidxr.app.predict import worklist
-from covidxr.prediction.cases import predict_case, read_picture
-from covidxr.prediction.loading import list_models, load_model
+from covidxr.images.reading import read_image
+from covidxr.prediction.loading import list_models, load_classifier
 from covidxr.prediction.worklist import Picture, WorklistRow, score_pictures
 from covidxr.records import CLASS_NAMES, display_name
 from tests.app.conftest import panes
@@ -60,10 +60,9 @@ def test_several_files_are_sorted_by_hand_worked_urgency_and_uncertainty(
     }
     app = upload(open_page(PAGE, phantom_model_folder), *files.items())
     assert not app.exception
-    model = load_model("phantom-cnn")
+    model = load_classifier("phantom-cnn")
     said = {
-        name: predict_case(model, read_picture(files[name], name)).probabilities
-        for name in list(files)[:4]
+        name: model.predict(read_image(files[name], name)).probabilities for name in list(files)[:4]
     }
     urgent = sorted(said, key=lambda name: said[name]["Normal"])
     unsure = sorted(said, key=lambda name: -WorklistRow(name, said[name]).uncertainty)
@@ -145,8 +144,8 @@ def test_the_download_holds_all_rows_as_dropped(open_page, phantom_model_folder,
         header
         == "file,verdict,predicted,Normal,COVID,Viral Pneumonia,Lung_Opacity,disease,uncertainty,prediction_set,reason"
     )
-    model = load_model("phantom-cnn")
-    said = predict_case(model, read_picture(png("COVID"), "b.png"))
+    model = load_classifier("phantom-cnn")
+    said = model.predict(read_image(png("COVID"), "b.png"))
     cells = good.split(",")
     assert cells[:3] == ["b.png", "answered", said.predicted]
     assert [float(cell) for cell in cells[3:7]] == pytest.approx(

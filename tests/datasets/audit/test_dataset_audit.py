@@ -11,6 +11,7 @@ from PIL import Image
 from covidxr.datasets import pixels
 from covidxr.datasets.audit import facts
 from covidxr.datasets.audit.dataset_audit import audit_dataset, audit_json, project_audit
+from covidxr.datasets.opening import open_dataset
 from covidxr.errors import Cancelled, DatasetError
 from covidxr.records import SplitPlan
 
@@ -23,21 +24,29 @@ def test_an_audit_is_made_once_and_then_read(
     monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path))
     seen: list[tuple[int, int]] = []
     first = audit_json(
-        audit_dataset(phantoms, SplitPlan(), watch=lambda done, total: seen.append((done, total)))
+        audit_dataset(
+            open_dataset(phantoms),
+            SplitPlan(),
+            watch=lambda done, total: seen.append((done, total)),
+        )
     )
     assert seen == [(i, 320) for i in range(1, 321)]
     for room, name in ((facts, "measure_file"), (pixels, "read_image")):
         monkeypatch.setattr(room, name, lambda *_: pytest.fail("decoded again"))
     again = audit_json(
-        audit_dataset(phantoms, SplitPlan(), watch=lambda *_: pytest.fail("nothing is to be done"))
+        audit_dataset(
+            open_dataset(phantoms),
+            SplitPlan(),
+            watch=lambda *_: pytest.fail("nothing is to be done"),
+        )
     )
     assert again == first
     assert json.loads(json.dumps(first, allow_nan=False)) == first
 
 
 def test_an_audit_speaks_of_the_split_that_was_asked_for(phantoms: Path) -> None:
-    grouped = audit_dataset(phantoms, SplitPlan("grouped"))
-    stratified = audit_dataset(phantoms, SplitPlan("stratified", 3))
+    grouped = audit_dataset(open_dataset(phantoms), SplitPlan("grouped"))
+    stratified = audit_dataset(open_dataset(phantoms), SplitPlan("stratified", 3))
     assert audit_json(stratified)["split"] == {"protocol": "stratified", "seed": 3}
     for check in ("twins-across-splits", "patients-across-splits"):
         assert grouped.found(check).groups == ()
@@ -140,7 +149,7 @@ def test_the_command_writes_what_it_found(
 @pytest.mark.data
 @pytest.mark.slow
 def test_what_is_known_of_the_database_is_found(database: Path) -> None:
-    audit = audit_dataset(database, SplitPlan())
+    audit = audit_dataset(open_dataset(database), SplitPlan())
     covid = {
         file
         for group in audit.found("near-duplicates").groups
@@ -159,7 +168,7 @@ def test_what_is_known_of_the_database_is_found(database: Path) -> None:
         == audit.found("patients-across-splits").groups
         == ()
     )
-    torn = audit_dataset(database, SplitPlan("stratified"))
+    torn = audit_dataset(open_dataset(database), SplitPlan("stratified"))
     assert len(torn.found("twins-across-splits").groups) > 80
     assert len(torn.found("patients-across-splits").groups) > 100
     ranked = {spurious.property: spurious for spurious in audit.spurious}
@@ -169,5 +178,5 @@ def test_what_is_known_of_the_database_is_found(database: Path) -> None:
     assert laid.points.shape == (1500, 2)
 
     started = time.perf_counter()
-    audit_dataset(database, SplitPlan())
+    audit_dataset(open_dataset(database), SplitPlan())
     assert time.perf_counter() - started < 20  # nothing is decoded or measured again

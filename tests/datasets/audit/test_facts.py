@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from covidxr.datasets.audit import facts as room
 from covidxr.datasets.audit.facts import Facts, measure, measure_file
-from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.errors import Cancelled, DatasetError
 

@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from covidxr.datasets.audit import findings
 from covidxr.datasets.audit.facts import Facts, measure
 from covidxr.datasets.audit.findings import Finding
-from covidxr.datasets.dataset import Dataset, open_dataset
-from covidxr.datasets.duplicates import THUMBNAIL, find_twins
+from covidxr.datasets.dataset import Dataset
+from covidxr.datasets.duplicates import THUMBNAIL, find_near_duplicates
+from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.pixels import Pixels, decode
 from covidxr.datasets.splits import group_samples, split_dataset
 from covidxr.records import CLASS_NAMES, SplitPlan
@@ -125,7 +126,7 @@ def planted(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Planted
             )
     dataset = open_dataset(folder)
     thumbnails = decode(dataset, THUMBNAIL)
-    return Planted(dataset, measure(dataset), thumbnails, find_twins(dataset, thumbnails))
+    return Planted(dataset, measure(dataset), thumbnails, find_near_duplicates(dataset, thumbnails))
 
 
 def as_sets(groups: object) -> set[frozenset[str]]:
@@ -268,7 +269,7 @@ def test_without_its_exclusions_a_dataset_has_no_copies(planted: Planted) -> Non
     facts = planted.facts.take([sample.file for sample in rest.samples])
     assert all(
         f.groups == ()
-        for f in findings.find_copies(rest, facts, find_twins(rest, planted.thumbnails))
+        for f in findings.find_copies(rest, facts, find_near_duplicates(rest, planted.thumbnails))
     )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from covidxr.datasets.audit import headers
-from covidxr.datasets.audit.headers import count_kinds
-from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.audit import facts
+from covidxr.datasets.audit.facts import count_kinds
+from covidxr.datasets.opening import open_dataset
 
 
 def test_kinds_are_read_off_headers_once_and_anew_when_a_file_changes(
@@ -29,7 +29,7 @@ def test_kinds_are_read_off_headers_once_and_anew_when_a_file_changes(
     assert count_kinds(open_dataset(data)) == Counter(expected)
 
     with monkeypatch.context() as patch:
-        patch.setattr(headers, "_kind", lambda *_: pytest.fail("read again"))
+        patch.setattr(facts, "_kind", lambda *_: pytest.fail("read again"))
         assert count_kinds(open_dataset(data)) == Counter(expected)
     Image.new("L", (50, 50)).save(images / "COVID-3.png")
     assert count_kinds(open_dataset(data))[50, 50, "PNG", "L"] == 1
@@ -39,4 +39,4 @@ def test_a_dicom_file_is_counted_by_its_own_size(tmp_path: Path) -> None:
     from pydicom.data import get_testdata_file
 
     content = Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
-    assert headers._kind(content) == (128, 128, "DICOM", "L")
+    assert facts._kind(content) == (128, 128, "DICOM", "L")
