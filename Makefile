@@ -15,7 +15,7 @@ test: $(VENV)/.test browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/bandit -q -r -c pyproject.toml covidxr pages tools streamlit_app.py
+	$(BIN)/bandit -q -r -c pyproject.toml covidxr pages streamlit_app.py
 	$(PYTEST) $(COVERAGE)
 
 quick: $(VENV)/.test

@@ -57,3 +57,30 @@ def test_every_table_is_shown_and_lists_every_model() -> None:
 def test_every_link_leads_somewhere(name: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", (REPOSITORY / name).read_text("utf-8")):
         assert target.startswith("https://") or (REPOSITORY / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pydicom
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, generate_uid
+
+    from covidxr.prediction.cases import sample_phantom
+
+    pixels = sample_phantom("COVID", seed=9)
+    file = pydicom.Dataset()
+    file.SOPClassUID, file.SOPInstanceUID = DigitalXRayImageStorageForPresentation, generate_uid()
+    file.Modality, file.PhotometricInterpretation = "DX", "MONOCHROME2"
+    file.Rows, file.Columns = pixels.shape
+    file.SamplesPerPixel, file.PixelRepresentation = 1, 0
+    file.BitsAllocated, file.BitsStored, file.HighBit = 8, 8, 7
+    file.PixelData = pixels.tobytes()
+    file.file_meta = pydicom.dataset.FileMetaDataset()
+    file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    file.save_as(tmp_path / "scan.dcm", enforce_file_format=True)
+    monkeypatch.delenv("COVIDXR_WEIGHTS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    imports, expression = QUICK_START.split("; ")
+    names: dict[str, object] = {}
+    exec(imports, names)
+    prediction = eval(expression, names)
+    assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)

@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from covidxr.lungs.crops import load_segmenter, lung_masks
 from PIL import Image, ImageDraw, ImageFont
 
-from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.opening import open_dataset
 from covidxr.figures import lung_outline
+from covidxr.lungs.inputs import lung_masks
+from covidxr.prediction.loading import load_segmenter
 
 CLASSES = ("COVID", "Viral Pneumonia")
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"

@@ -7,7 +7,7 @@ Run `make results` after any change of a card. A table stands between `<!-- meas
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from covidxr.cards import METHOD_TITLES, ModelCard
@@ -58,18 +58,16 @@ def difference(interval: Interval) -> str:
     return f"{estimate} ({low} to {high})"
 
 
-def table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Return a Markdown table whose first column is aligned left and all others right."""
     lines = [columns, ("---", *("---:" for _ in columns[1:])), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _baselines() -> Iterator[tuple[str, Interval, Interval]]:
-    checks = {
-        check.kind: check for check in store.read_card(WEIGHTS / "covidxr-resnet18").shortcuts
-    }
+    checks = store.read_card(WEIGHTS / "covidxr-resnet18").shortcuts
     for kind, title in BASELINES.items():
-        figures = checks[kind].figures
+        figures = next(check.figures for check in checks if check.kind == kind)
         yield f"*{title}*", figures["accuracy"], figures["macro_f1"]
 
 
