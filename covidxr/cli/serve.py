@@ -49,6 +49,7 @@ def app(
         "server.port": str(port),
         "server.address": address,
         "server.headless": str(headless).lower(),
+        "server.showEmailPrompt": "false",
     }
     sys.argv = ["streamlit", "run", str(router())]
     sys.argv += [part for name, value in options.items() for part in (f"--{name}", value)]
