@@ -205,7 +205,11 @@ def evaluate(
             [name, percent(interval(result[name]), brief=True)]
             for name in ("accuracy", "balanced_accuracy", "macro_f1")
         ]
-        rows += [[name, decimal(result[name])] for name in ("kappa", "mcc") if result[name]]
+        rows += [
+            [name, decimal(interval(result[name]), brief=True)]
+            for name in ("kappa", "mcc")
+            if result[name]
+        ]
         console.print(make_table("Over all", ["figure", "value"], rows))
         for name, own in result["per_class"].items():
             if own["prevalence"] is not None:
