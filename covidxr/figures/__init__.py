@@ -1,4 +1,4 @@
-"""Numbers to pictures and to text: pure functions that know nothing of networks or pages."""
+"""Charts and image overlays, as pure functions of numbers."""
 
 from covidxr.figures.charts import (
     Measure,
@@ -7,9 +7,10 @@ from covidxr.figures.charts import (
     reliability_figure,
     threshold_figure,
 )
-from covidxr.figures.confusion import Share, confusion_figure, confusion_grid, difference_figure
+from covidxr.figures.confusion import Share, confusion_figure, confusion_grid
 from covidxr.figures.curves import Curve, precision_recall_figure, roc_figure
 from covidxr.figures.datasets import count_bars, map_figure
+from covidxr.figures.difference import difference_figure
 from covidxr.figures.images import (
     INFERNO,
     SCREEN_EDGE,
