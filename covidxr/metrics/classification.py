@@ -124,7 +124,7 @@ def evaluate(
     unknown = sorted(set(prevalence or {}) - set(predictions.class_names))
     if unknown:
         raise ConfigError(
-            f"prevalence names unknown classes: {', '.join(unknown)}; "
+            f"there is no class {', '.join(unknown)} to set a prevalence for; "
             f"the classes are {', '.join(predictions.class_names)}"
         )
     if groups is not None and groups.shape != (len(predictions),):

@@ -228,7 +228,7 @@ def within_source_checks(
     for k in sorted(set(y_true.tolist()) - shared):
         reason = (
             f"{display_name(names[k])} shares no source with another class, "
-            "so pathology and source are confounded"
+            "so class and source are confounded"
         )
         n = int((y_true == k).sum())
         checks.append(ShortcutCheck("within-source", names[k], n, {}, reason))

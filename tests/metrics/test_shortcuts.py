@@ -257,7 +257,7 @@ def test_every_source_and_pair_agrees_with_scikit_learn():
         assert 0.5 < auroc.low < auroc.estimate < auroc.high < 1
     assert (checks[2].n, checks[2].figures) == ((p.y_true == 1).sum(), {})
     assert checks[2].reason == (
-        "COVID-19 shares no source with another class, so pathology and source are confounded"
+        "COVID-19 shares no source with another class, so class and source are confounded"
     )
 
 
