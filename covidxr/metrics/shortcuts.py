@@ -246,7 +246,7 @@ def lungs_check(
     After Maguolo & Nanni 2021 (see `border_features`).
 
     Args:
-        kind: What was blackened.
+        kind: Whether the lungs or everything else was blackened.
         predictions: Of the N masked test images.
         areas: (N,) proportion of each image inside the lungs, in [0, 1].
         lungless: Number of test images excluded because no lungs were found.
