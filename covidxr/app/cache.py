@@ -98,7 +98,7 @@ class Analysis:
     stability: Stability
     padding: str | None
     warnings: tuple[str, ...]
-    """Sentences about the file for whoever reads the result."""
+    """Sentences about the file, to show with the prediction."""
 
 
 def read_case(name: str, content: bytes, synthetic: bool = False) -> Case:

@@ -12,14 +12,14 @@ def test_no_upload_before_the_notice_is_accepted_once_per_session(
     app = open_page(PAGE, phantom_model_folder, accept=False)
     assert not app.exception
     assert not app.file_uploader
-    said = texts(app)
-    for must in (
+    shown = texts(app)
+    for text in (
         "Not a medical device",
         "identifiable images",
         "never written to disk",
         "time, file hash, model and result",
     ):
-        assert must in said
+        assert text in shown
     monkeypatch.setenv("COVIDXR_LOG", "off")
     assert "Usage is not logged" in texts(app.run())
     (button,) = app.button

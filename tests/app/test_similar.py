@@ -29,9 +29,9 @@ def test_without_the_model_s_dataset_it_says_what_is_missing(
 ) -> None:
     app = upload(open_page(PAGE, phantom_model_folder), "case.png", png("COVID"))
     assert not app.exception
-    said = texts(app)
-    assert "Similar training cases" in said
-    assert "set the folder or zip of" in said
+    shown = texts(app)
+    assert "Similar training cases" in shown
+    assert "set the folder or zip of" in shown
     assert not app.image
 
 
@@ -50,12 +50,12 @@ def test_a_training_image_finds_itself_and_is_reported_as_a_near_duplicate(
     file = known.data.split.files[known.rows[0]]
     app = upload(app, "case.png", (phantoms / file).read_bytes())
     assert not app.exception
-    said = texts(app).replace("\\", "")
-    assert "True class of the 6 nearest" in said
+    shown = texts(app).replace("\\", "")
+    assert "True class of the 6 nearest" in shown
     assert any(
         "near-duplicate of this image is in the training set" in warning.value
         for warning in app.warning
     )
-    assert f"{Path(file).stem}, phantom, near-duplicate, distance 0.00" in said
-    assert "It is not known whether they show the same patient." in said
+    assert f"{Path(file).stem}, phantom, near-duplicate, distance 0.00" in shown
+    assert "It is not known whether they show the same patient." in shown
     assert len(app.image) == 6

@@ -122,9 +122,10 @@ def tab(browser, errors: list[str]):
 
 @pytest.fixture
 def sideways(tab):
-    """By how many pixels the page is wider than its window."""
-    script = """() => Math.max(...["html", "[data-testid=stMain]"].map(s => document.querySelector(s))
-        .map(e => e.scrollWidth - e.clientWidth))"""
+    """Pixels by which the page is wider than its window."""
+    script = """() => Math.max(...["html", "[data-testid=stMain]"]
+        .map(selector => document.querySelector(selector))
+        .map(element => element.scrollWidth - element.clientWidth))"""
     return lambda: tab.evaluate(script)
 
 

@@ -19,8 +19,9 @@ DROP = """([zone, content]) => {
     const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
     const data = new DataTransfer();
     data.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
+    const options = {dataTransfer: data, bubbles: true, cancelable: true};
     for (const kind of ["dragenter", "dragover", "drop"])
-        zone.dispatchEvent(new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true}));
+        zone.dispatchEvent(new DragEvent(kind, options));
 }"""
 
 

@@ -283,7 +283,8 @@ def test_every_control_has_a_name_and_is_reached_by_tab(viewer):
             tab.evaluate("""() => {
                 let at = document.activeElement;
                 while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
-                return at.getAttribute("aria-label") || at.labels?.[0]?.textContent.trim() || at.textContent.trim();
+                const label = at.labels?.[0] ?? at;
+                return at.getAttribute("aria-label") || label.textContent.trim();
             }""")
         )
         if names[-1].startswith("Mouse"):

@@ -21,9 +21,9 @@ def unused_elements(case: Case) -> None:
     names = [*first, *sorted(categories.keys() - set(first))]
     with st.expander("Header elements not used", icon=":material/person_off:"):
         st.markdown(
-            "Only the pixels and how to display them are used. The file's other elements are "
-            "listed by name; their values are neither read nor exported, except where a warning "
-            "cites one."
+            "The prediction uses the pixels alone. Some elements, such as the view position, are "
+            "checked for warnings and for the input check. No value is shown or exported, except "
+            "where a warning cites it."
         )
         st.table(
             {

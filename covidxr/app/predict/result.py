@@ -18,11 +18,11 @@ from covidxr.records import display_name
 from covidxr.reports.sentences import gate_sentence, set_sentence, stability_sentence, verdict
 
 _MEANINGS = {
-    "Normal": "Normal: labeled as normal in the dataset. Other disease is not excluded.",
-    "COVID": "COVID-19: labeled as COVID-19 in the source collections.",
-    "Viral Pneumonia": "Viral pneumonia: labeled as viral pneumonia other than COVID-19; in the "
-    "COVID-19 Radiography Database, children only.",
-    "Lung_Opacity": "Lung opacity: labeled as non-COVID opacity (pneumonia, edema, other).",
+    "Normal": "images labeled normal in the training data. Other disease is not excluded.",
+    "COVID": "images labeled COVID-19 in the source collections.",
+    "Viral Pneumonia": "images labeled as viral pneumonia other than COVID-19; in the COVID-19 "
+    "Radiography Database, of children only.",
+    "Lung_Opacity": "images labeled as non-COVID opacity (pneumonia, edema, other).",
 }
 _STABILITY = (
     "Test-time perturbation: the image and its horizontal flip, each rotated by -5°, 0° and +5°. "
@@ -38,8 +38,8 @@ def result(card: ModelCard, case: Case, analysis: Analysis) -> bool:
         Whether the prediction is shown.
     """
     # A phantom has a warning of its own.
-    refused = analysis.prediction.refusals and not case.synthetic
-    if refused and not _shown_anyway(card, case, analysis):
+    failed = analysis.prediction.refusals and not case.synthetic
+    if failed and not _shown_anyway(card, case, analysis):
         return False
     # The prediction comes first, since a phone stacks the columns.
     left, right = st.columns(_COLUMNS, gap="medium")
@@ -76,8 +76,11 @@ def _prediction(card: ModelCard, case: Case, analysis: Analysis) -> None:
         st.warning(PHANTOM)
     else:
         name = analysis.prediction.predicted
-        meaning = _MEANINGS.get(name, f"{display_name(name)}: labeled as such in the dataset.")
-        st.markdown(f"{meaning} Valid only for images like the training data. Not a diagnosis.")
+        meaning = _MEANINGS.get(name, "images labeled so in the training data.")
+        st.markdown(
+            f"Class {literal(display_name(name))}: {meaning} "
+            "Valid only for images like the training data. Not a diagnosis."
+        )
     for warning in analysis.warnings:
         st.warning(literal(warning))
 

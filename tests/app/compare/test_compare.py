@@ -90,7 +90,7 @@ def test_models_of_other_samples_are_compared_only_when_asked(
     table.write_text("\n".join(lines[:dropped] + lines[dropped + 1 :]) + "\n")
     app = open_page(PAGE, root)
     assert not app.exception
-    assert "were not judged on the same test samples" in app.error[0].value.replace("\\", "")
+    assert "were not evaluated on the same test samples" in app.error[0].value.replace("\\", "")
     app.toggle(key="intersect").set_value(True).run()
     assert not app.exception
     assert "the same 23 test images" in texts(app)

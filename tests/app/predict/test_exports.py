@@ -59,8 +59,10 @@ def test_a_result_is_offered_in_four_formats(open_page, phantom_model_folder, pn
     with zipfile.ZipFile(io.BytesIO(offered[TITLES[3]][0]())) as archive:
         files = {name: dcmread(archive.open(name)) for name in archive.namelist()}
     assert {name: (one.Modality, one.get("VerificationFlag")) for name, one in files.items()} == {
-        "picture.dcm": ("OT", None), "findings.dcm": ("SR", "UNVERIFIED"), "report.dcm": ("DOC", "UNVERIFIED"),
-    }  # fmt: skip
+        "picture.dcm": ("OT", None),
+        "findings.dcm": ("SR", "UNVERIFIED"),
+        "report.dcm": ("DOC", "UNVERIFIED"),
+    }
     assert found["input_sha256"] in str(files["findings.dcm"].to_json())
     image = Image.open(io.BytesIO(offered[TITLES[1]][0]()))
     assert image.size == (300, 256)

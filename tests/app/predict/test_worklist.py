@@ -61,17 +61,21 @@ def test_several_files_are_sorted_by_suspicion_and_uncertainty(
     app = upload(open_page(PAGE, phantom_model_folder), *files.items())
     assert not app.exception
     model = load_classifier("phantom-cnn")
-    said = {
+    expected = {
         name: model.predict(read_image(files[name], name)).probabilities for name in list(files)[:4]
     }
-    suspicious = sorted(said, key=lambda name: said[name]["Normal"])
-    unsure = sorted(said, key=lambda name: -WorklistRow(name, said[name]).uncertainty)
+    suspicious = sorted(expected, key=lambda name: expected[name]["Normal"])
+    unsure = sorted(expected, key=lambda name: -WorklistRow(name, expected[name]).uncertainty)
     assert names(app) == [*suspicious, "bad.png", "bad.zip"]
     table = app.dataframe[0].value
     for i, name in enumerate(suspicious):
-        assert table["Prediction"][i] == display_name(max(said[name], key=said[name].get))
-        assert table["Probability"][i] == pytest.approx(100 * max(said[name].values()), abs=1e-3)
-        assert table["P(abnormal)"][i] == pytest.approx(100 - 100 * said[name]["Normal"], abs=1e-3)
+        assert table["Prediction"][i] == display_name(max(expected[name], key=expected[name].get))
+        assert table["Probability"][i] == pytest.approx(
+            100 * max(expected[name].values()), abs=1e-3
+        )
+        assert table["P(abnormal)"][i] == pytest.approx(
+            100 - 100 * expected[name]["Normal"], abs=1e-3
+        )
     assert list(table["Prediction"][4:]) == ["Unreadable"] * 2
     assert table["Remarks"][4].startswith("it is not a valid PNG")
     assert "cannot open bad.zip" in table["Remarks"][5]
@@ -82,13 +86,13 @@ def test_several_files_are_sorted_by_suspicion_and_uncertainty(
     )
     assert (small.format, max(small.size)) == ("PNG", 64)
 
-    for order, expected in (
+    for order, listed in (
         ("Uncertainty", [*unsure, "bad.png", "bad.zip"]),
         ("Upload order", list(files)),
     ):
         app.segmented_control[0].set_value(order).run()
-        assert names(app) == expected
-        assert panes(app)[0]["caption"] == expected[0]
+        assert names(app) == listed
+        assert panes(app)[0]["caption"] == listed[0]
     assert counted == [6], "a rerun analyzed again"
 
 
@@ -145,15 +149,13 @@ def test_the_download_holds_all_rows_in_upload_order(
     (name, data) = offered.popitem()
     header, good, bad = data().splitlines()
     assert name == "worklist-phantom-cnn.csv"
-    assert (
-        header
-        == "file,verdict,predicted,Normal,COVID,Viral Pneumonia,Lung_Opacity,disease,uncertainty,prediction_set,reason"
-    )
+    columns = ["file", "verdict", "predicted", *CLASS_NAMES]
+    assert header.split(",") == [*columns, "disease", "uncertainty", "prediction_set", "reason"]
     model = load_classifier("phantom-cnn")
-    said = model.predict(read_image(png("COVID"), "b.png"))
+    prediction = model.predict(read_image(png("COVID"), "b.png"))
     cells = good.split(",")
-    assert cells[:3] == ["b.png", "answered", said.predicted]
+    assert cells[:3] == ["b.png", "answered", prediction.predicted]
     assert [float(cell) for cell in cells[3:7]] == pytest.approx(
-        [said.probabilities[k] for k in CLASS_NAMES], abs=1e-5
+        [prediction.probabilities[k] for k in CLASS_NAMES], abs=1e-5
     )
     assert bad.startswith("bad.png,unreadable,,,,,,,,,")
