@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -13,9 +12,6 @@ from covidxr.cards import ModelCard
 from covidxr.datasets.dataset import Dataset
 from covidxr.formatting import NO_VALUE, decimal, percent
 from covidxr.records import Interval, display_name
-
-if TYPE_CHECKING:
-    from streamlit.delta_generator import DeltaGenerator
 
 HEADLINES = {
     "accuracy": ("Accuracy", "Proportion of test images that are classified correctly."),
@@ -49,24 +45,30 @@ DEFINITIONS = {
 def headline(card: ModelCard) -> None:
     """Show the metrics over all classes."""
     metrics = numbers.evaluation(card).figures
-    for place, (key, (title, explanation)) in zip(
-        st.columns(len(HEADLINES)), HEADLINES.items(), strict=True
-    ):
-        write = decimal if key in ("kappa", "mcc") else percent
-        show_metric(place, title, write(getattr(metrics, key)), explanation)
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        for key, (title, explanation) in HEADLINES.items():
+            write = decimal if key in ("kappa", "mcc") else percent
+            show_metric(title, write(getattr(metrics, key)), explanation)
 
 
-def show_metric(place: DeltaGenerator, title: str, written: str, explanation: str) -> None:
+def show_metric(title: str, written: str, explanation: str) -> None:
     """Show a metric in large type, with its confidence interval below.
 
     Args:
-        place: Where to show it.
         title: Its name.
         written: As `percent` or `decimal` write it.
         explanation: Its definition.
     """
     value, _, interval = written.rstrip(")").partition(" (")
-    place.metric(title, value, interval or None, "off", help=explanation, delta_arrow="off")
+    st.metric(
+        title,
+        value,
+        interval or None,
+        "off",
+        help=explanation,
+        delta_arrow="off",
+        width="content",
+    )
 
 
 def table(columns: Mapping[str, Sequence[str | int]], alt: str) -> None:

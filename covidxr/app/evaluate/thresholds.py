@@ -74,8 +74,9 @@ def threshold(card: ModelCard, dataset: Dataset | None) -> None:
             "PPV": (ppv, "Positive predictive value at the target prevalence."),
             "NPV": (npv, "Negative predictive value at the target prevalence."),
         }
-        for place, (title, (interval, text)) in zip(st.columns(4), shown.items(), strict=True):
-            show_metric(place, title, percent(interval), text)
+        with st.container(horizontal=True, horizontal_alignment="distribute"):
+            for title, (interval, text) in shown.items():
+                show_metric(title, percent(interval), text)
         part = numbers.test_predictions(card)
         score, positive = part.y_score[:, k], part.y_true == k
         st.plotly_chart(
