@@ -87,9 +87,9 @@ def _preview(chosen: ImportPlan) -> None:
     dataset = open_import(chosen)
     counts = ", ".join(f"{display_name(name)} {n:,}" for name, n in dataset.class_counts().items())
     st.caption(f"{count(len(dataset.samples))}: {counts}. Excluded: {dataset.left_out:,}.")
-    step = max(1, len(dataset.samples) // _PREVIEWED)
+    step = -(-len(dataset.samples) // _PREVIEWED)
     with st.grid(min_column_width=110), dataset.files() as files:
-        for sample in dataset.samples[::step][:_PREVIEWED]:
+        for sample in dataset.samples[::step]:
             title = display_name(dataset.class_names[sample.label])
             try:
                 image = fit_screen(read_image(files.read(sample.file), sample.file), 256)
@@ -122,4 +122,4 @@ def _external_validation() -> None:
             f"{literal(model_id)} on {literal(name)}: accuracy {accuracy}",
             icon=":material/check:",
         )
-    st.caption("Results appear on Evaluate and Compare, as the test set “External”.")
+    st.caption("Results appear on Evaluate and Compare: choose the external test set in the sidebar.")
