@@ -146,7 +146,7 @@ def _shortcut_features(audit: Audit) -> None:
                 _FEATURE_TITLES.get(row.property, row.property.capitalize()) for row in rows
             ],
             "AUROC": [row.auroc for row in rows],
-            "Interpretation": [row.sentence.partition(":")[0] for row in rows],
+            "Interpretation": [row.sentence for row in rows],
         },
         hide_index=True,
         column_config={

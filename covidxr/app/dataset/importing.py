@@ -122,4 +122,6 @@ def _external_validation() -> None:
             f"{literal(model_id)} on {literal(name)}: accuracy {accuracy}",
             icon=":material/check:",
         )
-    st.caption("Results appear on Evaluate and Compare: choose the external test set in the sidebar.")
+    st.caption(
+        "Results appear on Evaluate and Compare: choose the external test set in the sidebar."
+    )
