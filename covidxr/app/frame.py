@@ -42,12 +42,10 @@ def page(path: str, title: str, purpose: str) -> Iterator[None]:
 
 def show_error(sentence: str) -> None:
     """Show an error: what is wrong and how to fix it."""
-    # The name of a setting keeps its lower-case first letter.
-    a_name = "_" in sentence.split(" ", 1)[0]
-    st.error(
-        literal(sentence if a_name else sentence[:1].upper() + sentence[1:]),
-        icon=":material/error:",
-    )
+    first = sentence.partition(" ")[0]
+    # A name of a setting or a model, such as `batch_size` or `poster-cnn`, keeps its case.
+    text = sentence[:1].upper() + sentence[1:] if first.isalpha() else sentence
+    st.error(literal(text), icon=":material/error:")
 
 
 def literal(text: str) -> str:

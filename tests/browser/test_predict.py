@@ -35,7 +35,7 @@ def phantom_png() -> bytes:
 def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, sideways, errors, phantom_png):
     tab.goto(f"{server}/predict")
     tab.get_by_role("heading", name="Predict").wait_for()
-    tab.get_by_text(RESEARCH_ONLY).wait_for()
+    tab.get_by_text(RESEARCH_ONLY, exact=True).wait_for()
     # With the keyboard alone.
     tab.get_by_role("button", name="I understand").wait_for()
     for _ in range(30):

@@ -107,6 +107,14 @@ def test_a_bad_file_is_a_sentence(open_page, phantom_model_folder, png, kind):
 
 
 @pytest.mark.slow
+def test_an_error_never_names_an_earlier_file_of_the_same_content(open_page, phantom_model_folder):
+    app = upload(open_page(PAGE, phantom_model_folder), ("Meier.png", b"text"))
+    assert "Meier" in app.error[0].value
+    app = upload(open_page(PAGE, phantom_model_folder), ("bad.png", b"text"))
+    assert app.error[0].value.startswith(r"Cannot read bad\.png\:")
+
+
+@pytest.mark.slow
 def test_one_bad_file_is_not_the_end_of_the_rest(open_page, phantom_model_folder, png):
     files = [("one.png", png("COVID")), ("bad.png", b"text"), ("two.png", png("Normal"))]
     app = upload(open_page(PAGE, phantom_model_folder), *files)
