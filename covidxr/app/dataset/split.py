@@ -51,17 +51,16 @@ def split_section(dataset: Dataset) -> None:
 
 def split_table(data: SplitData) -> None:
     """Show the number of images by class and split."""
-    counts = data.split.counts(data.dataset.class_names)
-    names = data.dataset.class_names
-    columns = {display_name(name): [counts[split][name] for split in SPLITS] for name in names}
-    total = [sum(counts[split].values()) for split in SPLITS]
+    counts, names = data.split.counts(data.dataset.class_names), data.dataset.class_names
+    columns = {SPLIT_TITLES[split]: [counts[split][name] for name in names] for split in SPLITS}
+    columns["Total"] = [sum(row) for row in zip(*columns.values(), strict=True)]
+    number = st.column_config.NumberColumn(format="localized")
     st.dataframe(
-        {"Split": list(SPLIT_TITLES.values()), **columns, "Total": total},
+        {"Class": [*map(display_name, names), "Total"]}
+        | {title: [*column, sum(column)] for title, column in columns.items()},
         hide_index=True,
-        column_config={
-            name: st.column_config.NumberColumn(format="localized") for name in (*columns, "Total")
-        },
-        alt="Images by split and class",
+        column_config=dict.fromkeys(columns, number),
+        alt="Images by class and split",
     )
 
 

@@ -26,10 +26,10 @@ def test_a_random_split_is_shown_with_its_leakage_and_used_for_training(
     assert leaked > 0
     assert list(leakage["Leaked images"]) == ["0 (0.0%)", f"{leaked} ({leaked / 24:.1%})"]
 
-    before = list(app.dataframe[0].value["Total"])
+    before = list(app.dataframe[0].value["Training"])
     app.slider[0].set_value(65).run()
     app.slider[1].set_value(30).run()
-    assert list(app.dataframe[0].value["Total"]) != before
+    assert list(app.dataframe[0].value["Training"]) != before
     app.radio[0].set_value("stratified").run()
     app.switch_page("pages/train.py").run()
     assert "--protocol stratified" in app.code[0].value
