@@ -91,5 +91,6 @@ with page("pages/home.py", "covidxr", PURPOSE):
     limitations.markdown(
         "- Not a medical device; no advice on any patient\n"
         "- Not a test for COVID-19\n"
-        "- Not externally validated"
+        "- Not reliable on images from other sources: two of the shipped models were evaluated "
+        "externally, and both failed"
     )
