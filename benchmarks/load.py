@@ -61,17 +61,17 @@ async def ask(page: Page, file: Path, again: list[str]) -> Answer:
     """Drop a file and return what the page says of it."""
     started = time.monotonic()
     await page.locator("input[type=file]").first.set_input_files(file)
-    offered = page.get_by_role("button", name="Figures (JSON)")
-    await offered.or_(page.get_by_text("Not judged")).first.wait_for()
+    offered = page.get_by_role("button", name="Results (JSON)")
+    await offered.or_(page.get_by_text("Input check failed")).first.wait_for()
     await page.locator("[data-test-script-state=notRunning]").wait_for(state="attached")
     figures, heat = {}, b""
     if await offered.count():
-        figures = json.loads(await take(page, "Figures (JSON)", again))
+        figures = json.loads(await take(page, "Results (JSON)", again))
         heat = await take(page, "Heat map (PNG)", again)
     seconds = time.monotonic() - started
     await page.get_by_role("button", name="Remove").first.click()
-    await page.get_by_text("No radiograph at hand?").wait_for()
-    await offered.or_(page.get_by_text("Not judged")).first.wait_for(state="detached")
+    await page.get_by_text("No image at hand?").wait_for()
+    await offered.or_(page.get_by_text("Input check failed")).first.wait_for(state="detached")
     return file, figures, heat, seconds
 
 
@@ -97,7 +97,7 @@ async def session(
     )
     await page.goto(f"{address}/predict")
     await page.get_by_role("button", name="I understand").click()
-    await page.get_by_text("No radiograph at hand?").wait_for()
+    await page.get_by_text("No image at hand?").wait_for()
     answers = []
     for file in files:
         if time.monotonic() > until:

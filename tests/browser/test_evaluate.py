@@ -95,7 +95,7 @@ def test_compare_opens_every_section(server, tab, sideways, errors, width):
         "Curves",
         "Training",
         "Disagreements",
-        "One X-ray through all",
+        "Single case, all models",
         "Confusion matrices",
     ):
         tab.get_by_role("radio", name=section, exact=True).click()

@@ -25,7 +25,6 @@ from covidxr.datasets.splits import SplitData
 from covidxr.errors import CovidxrError
 from covidxr.figures import fit_screen
 from covidxr.formatting import whole_percent
-from covidxr.images.reading import read_image
 from covidxr.records import GreyImage, display_name
 
 PAGE_SIZE = 21
@@ -120,7 +119,7 @@ def _one_picture(data: SplitData, i: int) -> None:
     label = display_name(dataset.class_names[sample.label])
     try:
         picture = read_sample(dataset, sample.file)
-        image = read_image(picture.content, sample.file)
+        image = picture.image
         left.image(
             fit_screen(image),
             caption=literal(sample.file),
@@ -128,7 +127,9 @@ def _one_picture(data: SplitData, i: int) -> None:
             output_format="PNG",
             alt=f"{sample.file}: {label}",
         )
-        size = f"{image.shape[1]} x {image.shape[0]} pixels, {len(picture.content):,} bytes"
+        size = (
+            f"{image.shape[1]} x {image.shape[0]} pixels, {len(dataset.read(sample.file)):,} bytes"
+        )
     except CovidxrError as error:
         with left:
             show_error(str(error))

@@ -17,7 +17,6 @@ from covidxr.errors import CovidxrError
 from covidxr.explanation.localization import best_localisation, pointing_hits
 from covidxr.figures import cascade_figure, fit_screen, heat_overlay, opacity_boxes, removal_figure
 from covidxr.formatting import percent, points
-from covidxr.images.reading import read_image
 from covidxr.prediction.cases import explain_randomized
 from covidxr.records import display_name
 from covidxr.reports.sentences import heat_caption, trust_sentences
@@ -156,8 +155,9 @@ def _sorted_out(card: ModelCard, dataset: Dataset) -> tuple[list[str], list[str]
     misses: list[str] = []
     for i in np.random.default_rng(0).permutation(len(right))[:_LOOKED_AT]:
         file = right[i]
-        heat = explain(card, read_sample(dataset, file), card.class_names[target]).heat
-        shape = read_image(dataset.read(file), file).shape
+        case = read_sample(dataset, file)
+        heat = explain(card, case, card.class_names[target]).heat
+        shape = case.image.shape
         hit = pointing_hits(
             heat[None], box_mask(boxes[file], (shape[0], shape[1]), len(heat))[None]
         )[0]
@@ -170,7 +170,7 @@ def _sorted_out(card: ModelCard, dataset: Dataset) -> tuple[list[str], list[str]
 def _boxed_tile(card: ModelCard, dataset: Dataset, file: str) -> None:
     picture, target = read_sample(dataset, file), card.localisation[0].target
     attribution = explain(card, picture, target)
-    image = fit_screen(read_image(picture.content, file), TILE_EDGE)
+    image = fit_screen(picture.image, TILE_EDGE)
     drawn = opacity_boxes(heat_overlay(image, attribution.heat, 0.6), read_boxes(dataset)[file])
     name = file.rpartition("/")[2].rpartition(".")[0]
     st.image(
@@ -271,7 +271,7 @@ def _strip(card: ModelCard, dataset: Dataset | None, method: str) -> None:
         if len(right):
             picture = read_sample(dataset, part.samples[int(right[0])])
     with st.spinner("Making the network random, layer by layer…", show_time=True):
-        image = read_image(picture.content, picture.name)
+        image = picture.image
         maps = explain_randomized(
             load(card.model_id, card.weights_sha256), image, card.class_names[-1], method
         )

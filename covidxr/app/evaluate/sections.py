@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from covidxr.app import numbers
+from covidxr.app.curves import choose_class, draw_curves
 from covidxr.app.evaluate.maps import heat_maps
 from covidxr.app.frame import literal
 from covidxr.app.widgets import chart, ink
@@ -16,12 +17,9 @@ from covidxr.datasets.dataset import Dataset
 from covidxr.figures import (
     CLASS_COLOURS,
     OTHER_CLASS,
-    Curve,
     Measure,
     learning_figure,
-    precision_recall_figure,
     reliability_figure,
-    roc_figure,
     threshold_figure,
 )
 from covidxr.formatting import percent
@@ -47,16 +45,6 @@ _HELP = {
 def maybe(interval: Interval | None) -> str:
     """Write a share with its interval, or a dash where it is not defined."""
     return "-" if interval is None else percent(interval)
-
-
-def choose_class(card: ModelCard, key: str) -> int:
-    """Let the reader choose a class; return its index."""
-    names = list(card.class_names)
-    return names.index(
-        st.selectbox(
-            "Class", names, min(1, len(names) - 1), display_name, key=key, persist_state="session"
-        )
-    )
 
 
 def by_class(card: ModelCard, dataset: Dataset | None) -> None:
@@ -114,28 +102,6 @@ def curves(card: ModelCard, dataset: Dataset | None) -> None:
             for k, name in enumerate(card.class_names)
         ]
     )
-
-
-def draw_curves(entries: Sequence[tuple[str, ModelCard, int, str]]) -> None:
-    """Draw ROC and precision-recall curves, one for each (name, model, class index, colour), where they are defined."""
-    left, right = st.columns(2, gap="medium")
-    for place, points, draw, label in (
-        (left, numbers.roc, roc_figure, "AUROC"),
-        (right, numbers.precision_recall, precision_recall_figure, "AUPRC"),
-    ):
-        lines = []
-        for name, card, k, colour in entries:
-            figures = numbers.evaluation(card).figures.per_class[card.class_names[k]]
-            area = figures.auroc if label == "AUROC" else figures.auprc
-            if area:
-                lines.append(Curve(name, *points(card, k), colour, f"{label} {percent(area)}"))
-        said = "; ".join(f"{display_name(line.name)} {line.label}" for line in lines)
-        place.plotly_chart(
-            draw(lines, ink()),
-            config=chart(label),
-            key=label,
-            alt=f"Curves over all thresholds: {said}",
-        )
 
 
 def calibration(card: ModelCard, dataset: Dataset | None) -> None:
