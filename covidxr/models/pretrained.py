@@ -72,7 +72,7 @@ def _read_weights(file: Path) -> StateDict:
 
 
 def _download(row: Architecture) -> StateDict:
-    if row.imagenet is None:
+    if not row.imagenet:
         raise ConfigError(f"there are no ImageNet weights for {row.name}; use init random")
     try:
         return _fetch(row.imagenet)

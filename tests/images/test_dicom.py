@@ -25,6 +25,7 @@ from pydicom.uid import (
 from covidxr.errors import ImageError
 from covidxr.images.dicom_decoder import decode_pixels
 from covidxr.images.reading import read_image, read_radiograph
+from covidxr.prediction.loading import load_classifier
 
 STORED = np.array(
     [[0, 100, 200, 300], [400, 500, 600, 700], [800, 900, 1000, 1100], [1200, 1300, 1400, 1500]]
@@ -402,7 +403,9 @@ def test_a_real_radiograph_written_either_way_has_one_prediction(
     monkeypatch.delenv("COVIDXR_WEIGHTS", raising=False)
     two = read_image(files[1], "x")
     one = dicom(255 - two, 8, PhotometricInterpretation="MONOCHROME1")
-    first, second = score_worklist("poster-resnet18-pretrained", [("1", one), ("2", files[1])])
+    first, second = score_worklist(
+        load_classifier("poster-resnet18-pretrained"), [("1", one), ("2", files[1])]
+    )
     assert dict(first.probabilities) == pytest.approx(dict(second.probabilities), abs=1e-6)
 
 
