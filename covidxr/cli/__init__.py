@@ -17,6 +17,7 @@ from covidxr.cli import (
     models,
     predict,
     report,
+    serve,
     training,
 )
 from covidxr.cli.output import fail
@@ -54,6 +55,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     report.report,
     models.audit,
     lungs.train_lungs,
+    serve.app,
 )
 for command in _DATASET_COMMANDS:
     dataset_app.command()(command)
