@@ -79,9 +79,9 @@ def score_archive(model_id: str, source: str, out: Path) -> ArchiveCounts:
     Args:
         model_id: Name of the model's folder.
         source: Folder or address.
-        out: Folder for the rows as Parquet. The columns are file, input_sha256, verdict,
-            predicted, a probability in [0, 1] per class, disease, uncertainty, prediction_set,
-            reason and warnings; null for rejected and unreadable images.
+        out: Folder for the rows as Parquet. The columns are `file`, `input_sha256`, `verdict`,
+            `predicted`, a probability in [0, 1] per class, `disease`, `uncertainty`,
+            `prediction_set`, `reason` and `warnings`. Only analyzed images have values.
 
     Raises:
         ConfigError: When Ray or the filesystem's package is not installed, or when the folder has
@@ -344,7 +344,7 @@ def _part(out: Path, number: int) -> Path:
 
 
 def _verdicts(out: Path) -> Counter[str]:
-    """Count the verdicts of all rows in a folder.
+    """Count the rows of a folder by `verdict`.
 
     Raises:
         ConfigError: For a damaged file.

@@ -28,10 +28,10 @@ def log_file() -> Path:
 def log_use(
     card: ModelCard,
     input_sha256: str,
-    verdict: Literal["answered", "refused", "unreadable"],
+    status: Literal["answered", "refused", "unreadable"],
     predicted: str | None = None,
 ) -> None:
-    """Append a line: time (UTC), input hash, model, weights hash, verdict and predicted class.
+    """Append a line: time (UTC), input hash, model, weights hash, status and predicted class.
 
     It has no pixels, file names or header values. An error, such as a full disk, is a warning in
     the server's log only.
@@ -39,7 +39,7 @@ def log_use(
     Args:
         card: Of the model.
         input_sha256: Hash of the file; empty if it could not be read.
-        verdict: Whether the image was analyzed, rejected or unreadable.
+        status: Whether the image was analyzed, rejected or unreadable.
         predicted: Class, which is logged for analyzed images only.
     """
     if not logs_uses():
@@ -49,8 +49,8 @@ def log_use(
         "input_sha256": input_sha256 or None,
         "model_id": card.model_id,
         "weights_sha256": card.weights_sha256,
-        "verdict": verdict,
-        "predicted": predicted if verdict == "answered" else None,
+        "verdict": status,
+        "predicted": predicted if status == "answered" else None,
     }
     try:
         _append(log_file(), (json.dumps(entry) + "\n").encode())
