@@ -215,7 +215,7 @@ def test_leaks_are_those_of_the_split_and_the_grouped_protocol_has_none(
 
 
 def test_mean_and_spread_of_each_class(planted: Planted) -> None:
-    pictures = findings.average_pictures(planted.dataset, planted.thumbnails)
+    pictures = findings.mean_images(planted.dataset, planted.thumbnails)
     assert [picture.class_name for picture in pictures] == list(CLASS_NAMES)
     rows = [i for i, sample in enumerate(planted.dataset.samples) if sample.label == 2]
     own = planted.thumbnails.array[
