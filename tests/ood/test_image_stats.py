@@ -9,7 +9,7 @@ from PIL import Image
 from covidxr.datasets.audit.facts import measure_file
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.images.quality import detail, layout
-from covidxr.ood.foreign_images import foreign_images
+from covidxr.ood.examples import ood_examples
 from covidxr.ood.image_stats import describe, measure_textures, obvious_faults, summarize
 from covidxr.records import CLASS_NAMES
 
@@ -90,7 +90,7 @@ def test_detail_and_layout_are_those_of_the_audit() -> None:
 
 @pytest.mark.slow
 def test_foreign_pictures_are_many_of_nine_kinds_and_always_the_same() -> None:
-    first, again = list(foreign_images()), list(foreign_images())
+    first, again = list(ood_examples()), list(ood_examples())
     assert len(first) > 75
     assert len({kind for kind, _ in first}) == 9
     assert all(image.dtype == np.uint8 and image.ndim == 2 for _, image in first)
