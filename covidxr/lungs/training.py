@@ -1,4 +1,4 @@
-"""The lung segmenter: trained on a dataset's masks, judged and stored."""
+"""Training of the lung segmenter on a dataset's masks, its evaluation and storage."""
 
 from __future__ import annotations
 
@@ -37,9 +37,18 @@ def train_lungs(
     root: Path,
     report: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> SegmenterCard:
-    """Train the lung segmenter on a dataset's masks, judge it once on test at the masks' own size, and store it.
+    """Train the lung segmenter, evaluate it once on test at the masks' own size, and store it.
 
-    Raises DatasetError when a split has no masks, ModelError when there is a segmenter already.
+    Args:
+        dataset: With lung masks.
+        recipe: Settings of the training.
+        plan: How to split the dataset.
+        root: Folder of the stored models.
+        report: Receives a dictionary after each epoch, as from `fit_segmenter`.
+
+    Raises:
+        DatasetError: When a split has no masks.
+        ModelError: When there is a segmenter already.
     """
     store.new_model_folder(root, store.LUNGS)
     data = split_data(dataset, plan)
@@ -51,7 +60,8 @@ def train_lungs(
     empty = [name for name, own in rows.items() if not own]
     if empty:
         raise DatasetError(
-            f"{dataset.path} has no lung masks in the split {empty[0]}: they lie in <Class>/masks/, one PNG a picture"
+            f"{dataset.path} has no lung masks in the {empty[0]} split: expected one PNG per image "
+            "in <Class>/masks/"
         )
     pixels = decode(dataset, recipe.image_size)
 
@@ -97,17 +107,17 @@ def train_lungs(
         limits=_limits(counts["test"]),
     )
     segmenter = LungSegmenter(card, store.fill_network(build_segmenter(), weights, card))
-    judged = [(name, i) for name in ("val", "test") for i in rows[name]]
+    held_out = [(name, i) for name in ("val", "test") for i in rows[name]]
     table = []
     with dataset.files() as opened:
-        for name, i in judged:
+        for name, i in held_out:
             file = split.files[i]
-            said = segmenter.mask(read_image(opened.read(file), file))
+            predicted = segmenter.mask(read_image(opened.read(file), file))
             true = read_mask(opened.read(mask_of[file]), mask_of[file])
-            both, sizes = int((said & true).sum()), int(said.sum() + true.sum())
+            both, sizes = int((predicted & true).sum()), int(predicted.sum() + true.sum())
             table.append((file, name, 2 * both / max(sizes, 1), both / max(sizes - both, 1)))
-    test = np.array([name == "test" for name, _ in judged])
-    positions = np.array([i for _, i in judged])[test]
+    test = np.array([name == "test" for name, _ in held_out])
+    positions = np.array([i for _, i in held_out])[test]
     dice, iou = (np.array([row[k] for row in table])[test] for k in (2, 3))
     groups, labels = split.groups[positions], split.labels[positions]
     metrics: dict[str, Interval] = {
@@ -128,12 +138,14 @@ def train_lungs(
 
 def _limits(test_counts: dict[str, int]) -> tuple[str, ...]:
     limits = [
-        "It finds something like lungs in any picture, a blank one too: whether there is a chest must be known before.",
-        "Its masks were a network's output, not a radiologist's drawing: dense consolidation is often left out, here too.",
+        "It segments lung-like regions in any image, even a blank one: it does not detect whether "
+        "the image shows a chest.",
+        "Its reference masks are a network's output, not drawn by radiologists: dense "
+        "consolidation is often excluded, here as well.",
     ]
-    unseen = [display_name(name) for name, n in test_counts.items() if not n]
-    if unseen:
+    missing = [display_name(name) for name, n in test_counts.items() if not n]
+    if missing:
         limits.append(
-            f"There were no masks of {' and '.join(unseen)}: on those pictures it was looked at, not measured."
+            f"There were no masks of {' and '.join(missing)}: it was not evaluated on such images."
         )
     return tuple(limits)
