@@ -66,7 +66,7 @@ def read_mask(content: bytes, name: str) -> LungMask:
 
 
 def lung_box(mask: LungMask) -> Box:
-    """Return the smallest square around the lungs with a margin of 3%; the image without lungs."""
+    """Return the smallest square around the lungs with a 3% margin, or the whole image."""
     if not mask.any():
         return WHOLE
     # Of columns, then of rows.
@@ -82,7 +82,7 @@ def lung_box(mask: LungMask) -> Box:
 def only_lungs(image: GreyImage, mask: LungMask, size: int) -> View:
     """Blacken all but the lungs of an image, (H, W), and crop it to their box, (size, size).
 
-    The image is first reduced to the mask's size, so that the size of the file does not change the crop.
+    The image is first reduced to the mask's size, so that its own size does not change the crop.
     """
     square = np.where(mask, fit_to_square(image, MASK_SIZE), np.uint8(0))
     box = lung_box(mask)

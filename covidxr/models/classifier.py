@@ -26,7 +26,7 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What a network is given of an image: `pixels` (S, S) uint8, from `box` on the square."""
+    """The input of a network: `pixels` (S, S) uint8, the part of the square inside `box`."""
 
     pixels: GreyImage
     box: Box
@@ -176,6 +176,6 @@ class Classifier:
         if found is None:
             raise ImageError(
                 f"no lungs were found in this image, and they are the input of {self.card.model_id}"
-                "; is it a frontal chest radiograph?"
+                "; use a frontal chest radiograph, or another model"
             )
         return found
