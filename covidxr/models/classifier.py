@@ -149,9 +149,14 @@ class Classifier:
             )
 
     def features(self, pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Scores:
-        """Return the (len(rows), D) penultimate features of some of (N, S, S) pixels, under the lock.
+        """Return penultimate features, the inputs of the network's head, under the lock.
 
-        They are the inputs of the network's head.
+        Args:
+            pixels: (N, S, S) uint8, from `view`.
+            rows: Which of them.
+
+        Returns:
+            (len(rows), D) features.
         """
         from covidxr.models.inference import scores_and_features
 
@@ -175,7 +180,8 @@ class Classifier:
         found = self.segmenter.view(image, size)
         if found is None:
             raise ImageError(
-                f"no lungs were found in this image, and they are the input of {self.card.model_id}"
+                "no lungs were found in this image, and they are the input of "
+                f"{self.card.model_id}"
                 "; use a frontal chest radiograph, or another model"
             )
         return found

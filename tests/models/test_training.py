@@ -67,7 +67,7 @@ EVERYTHING = {
 def test_it_tells_how_far_it_is_within_an_epoch(
     data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_TELL_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_REPORT_SECONDS", 0.0)
     events: list[dict[str, Any]] = []
     fit(small(), data, tmp_path / "checkpoint", events.append)
     steps = [event for event in events if event["event"] == "steps"]
