@@ -15,7 +15,7 @@ from covidxr.cards import METHOD_TITLES, MapSettings
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.errors import Cancelled
 from covidxr.explanation import attribution as room
-from covidxr.explanation.attribution import attribute, heat_maps
+from covidxr.explanation.attribution import attribute, attribute_batch
 from covidxr.explanation.settings import candidates
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
@@ -67,7 +67,7 @@ class Placed(nn.Module):
 def maps_of(
     network: nn.Module, pixels: np.ndarray, target: int, settings: MapSettings
 ) -> np.ndarray:
-    maps, _ = heat_maps(network.eval(), PLAIN, pixels[None], np.array([target]), settings)
+    maps, _ = attribute_batch(network.eval(), PLAIN, pixels[None], np.array([target]), settings)
     return maps[0]
 
 
@@ -84,11 +84,11 @@ def test_grad_cam_by_hand() -> None:
     x = torch.zeros(1, 3, 4, 4)
     x[0, 0] = torch.tensor([[0.0, 1, 2, 3], [0, 0, 0, 0], [-4, -8, 0, 0], [0, 0, 0, 16]])
     network = OneConv().eval()
-    heat = room.layer_maps(network, network.conv, x, torch.tensor([0]), LOGIT)
+    heat = room.layer_attributions(network, network.conv, x, torch.tensor([0]), LOGIT)
     assert torch.allclose(heat[0, 0], x[0, 0].clamp(min=0) / 8)
     # class 1: the weights are (-2, 0) / 16, so only where x is negative does anything speak for it
     assert torch.allclose(
-        room.layer_maps(network, network.conv, x, torch.tensor([1]), LOGIT)[0, 0],
+        room.layer_attributions(network, network.conv, x, torch.tensor([1]), LOGIT)[0, 0],
         (-x[0, 0]).clamp(min=0) / 8,
     )
 
@@ -143,7 +143,10 @@ def test_occlusion_by_hand() -> None:
     settings = MapSettings("occlusion", window=0.5)
     assert np.allclose(maps_of(OneConv(), pixels, 0, settings), expected, atol=1e-6)
     assert np.allclose(maps_of(OneConv(), pixels, 1, settings), -expected, atol=1e-6)
-    assert heat_maps(OneConv().eval(), PLAIN, pixels[None], np.array([0]), settings)[1] == (3, 3)
+    assert attribute_batch(OneConv().eval(), PLAIN, pixels[None], np.array([0]), settings)[1] == (
+        3,
+        3,
+    )
 
 
 def test_gradient_shap_by_hand_and_without_touching_the_process_s_generators(
@@ -166,10 +169,10 @@ def test_smoothing_keeps_the_sum_and_takes_the_sign_from_gradients_of_pixels() -
     raw[0, 10, 10], raw[0, 20, 20] = 1, -3
     for method, expected in (("occlusion", raw[0]), ("integrated-gradients", np.abs(raw[0]))):
         window = {"window": 0.25} if method == "occlusion" else {}
-        found = room.finish_maps(raw, MapSettings(method, smoothing=0.05, **window))
+        found = room.postprocess(raw, MapSettings(method, smoothing=0.05, **window))
         assert np.allclose(found[0], gaussian_filter(expected, 1.6), atol=1e-6)
         assert found.sum() == pytest.approx(expected.sum(), rel=1e-3)
-    assert room.finish_maps(raw, MapSettings("hirescam", "conv", smoothing=0.05)).min() == 0
+    assert room.postprocess(raw, MapSettings("hirescam", "conv", smoothing=0.05)).min() == 0
 
 
 @pytest.mark.parametrize("settings", ONE_OF_EACH, ids=lambda s: s.method)
@@ -205,7 +208,7 @@ def test_the_same_map_alone_in_a_batch_and_after_loading_again(
         [render_phantom("Lung_Opacity", np.random.default_rng(i), 128)[0] for i in range(3)]
     )
     targets = np.array([3, 0, 1])
-    together, grid = heat_maps(
+    together, grid = attribute_batch(
         models[0].network, models[0].card.preprocessing, pixels, targets, settings
     )
     assert together.dtype == np.float32

@@ -13,7 +13,7 @@ from torch import nn
 from covidxr.cards import MapSettings
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.explanation import faithfulness as room
-from covidxr.explanation.attribution import heat_maps
+from covidxr.explanation.attribution import attribute_batch
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
 from covidxr.models.classifier import Classifier
@@ -87,10 +87,10 @@ def test_a_true_map_has_no_infidelity_and_a_false_one_has(
     assert np.array_equal(sensitive, again[1])
 
     def turned(*arguments: object) -> tuple[np.ndarray, tuple[int, int]]:
-        maps, grid = heat_maps(*arguments)  # type: ignore[arg-type]
+        maps, grid = attribute_batch(*arguments)  # type: ignore[arg-type]
         return maps[:, ::-1, ::-1].copy(), grid
 
-    monkeypatch.setattr(room, "heat_maps", turned)
+    monkeypatch.setattr(room, "attribute_batch", turned)
     false, _ = room.infidelity_and_sensitivity(corner, pixels, targets, SETTINGS)
     assert (true < 0.2 * false).all()
 
@@ -114,7 +114,9 @@ def test_a_map_that_ignores_the_network_is_found_out(
 ) -> None:
     model = store.load_model(phantom_model_folder / "phantom-cnn")
     pixels = np.stack([render_phantom("COVID", np.random.default_rng(0), 128)[0]])
-    monkeypatch.setattr(room, "heat_maps", lambda *arguments: (arguments[2] / 255.0, (128, 128)))
+    monkeypatch.setattr(
+        room, "attribute_batch", lambda *arguments: (arguments[2] / 255.0, (128, 128))
+    )
     steps = room.cascade(model, pixels, np.array([1]), SETTINGS)
     assert all(
         step.correlation == pytest.approx(1) and step.similarity == pytest.approx(1)

@@ -15,7 +15,7 @@ from covidxr.errors import ConfigError
 from covidxr.explanation.localization import (
     best_localisation,
     map_facts,
-    noise_maps,
+    smoothed_noise,
     pointing,
     pointing_hits,
     shares_inside,
@@ -97,11 +97,11 @@ def test_groups_widen_the_intervals() -> None:
 
 
 def test_noise_is_smooth_different_each_time_and_the_same_again() -> None:
-    maps = noise_maps(3, 64)
+    maps = smoothed_noise(3, 64)
     assert (maps.min(), maps.max()) == (0, 1)
     assert np.abs(np.diff(maps, axis=1)).max() < 0.2
     assert not np.allclose(maps[0], maps[1])
-    assert np.array_equal(maps, noise_maps(3, 64))
+    assert np.array_equal(maps, smoothed_noise(3, 64))
 
 
 @pytest.mark.parametrize(

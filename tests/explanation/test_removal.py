@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from covidxr.explanation.removal import areas, deleted, inserted, likeness, removal_masks
+from covidxr.explanation.removal import areas, deleted, inserted, similarity, removal_masks
 
 
 def test_the_hottest_go_first() -> None:
@@ -54,14 +54,14 @@ def test_areas_of_curves_that_are_known() -> None:
     ) == pytest.approx([1, 0.5, 0, 0.25])
 
 
-def test_likeness_of_the_same_the_turned_and_the_unrelated() -> None:
+def test_similarity_of_scaled_inverted_and_unrelated_attributions() -> None:
     random = np.random.default_rng(0)
     a, b = random.random((2, 64, 64))
-    assert likeness(a, 7 * a) == pytest.approx((1, 1))
-    assert likeness(a, 1 - a)[0] == pytest.approx(-1)
-    correlation, similarity = likeness(a, b)
+    assert similarity(a, 7 * a) == pytest.approx((1, 1))
+    assert similarity(a, 1 - a)[0] == pytest.approx(-1)
+    correlation, ssim = similarity(a, b)
     assert abs(correlation) < 0.05
-    assert similarity < 0.2
+    assert ssim < 0.2
     expected = np.corrcoef(rankdata(a), rankdata(b))[0, 1]  # Spearman's is Pearson's of the ranks
     assert correlation == pytest.approx(expected)
-    assert likeness(np.zeros((64, 64)), a)[0] == 0
+    assert similarity(np.zeros((64, 64)), a)[0] == 0
