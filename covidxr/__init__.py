@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from covidxr.prediction.cases import explain, predict_files
     from covidxr.prediction.loading import list_models, load_classifier
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "compare",
     "evaluate",

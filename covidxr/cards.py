@@ -1,4 +1,4 @@
-"""What is written down of a model and kept beside its weights: the card, and the records that it is made of."""
+"""Model card, stored with the weights as card.json, and the records that it consists of."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ CARD_SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ThresholdFigures:
-    """What a threshold on one class's probability does: a sample is called positive when its score is the threshold or more.
+    """Performance of a threshold on the probability of one class.
 
-    A figure is None where nothing stands in its denominator.
+    A sample is predicted positive if its probability is at least the threshold. A metric is None
+    where its denominator is 0.
     """
 
     threshold: float
     positives: int
     negatives: int
     called: int
+    """Samples predicted positive."""
     sensitivity: Interval | None
     specificity: Interval | None
     ppv: Interval | None
@@ -29,7 +31,10 @@ class ThresholdFigures:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """A threshold chosen by a rule, with its figures on the samples it was chosen on; without them, the reason why not."""
+    """A threshold chosen by a rule, with its performance on the samples it was chosen on.
+
+    Where no threshold satisfies the rule, `reason` says why.
+    """
 
     rule: str
     threshold: float | None
@@ -39,17 +44,24 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class SetFigures:
-    """What prediction sets came to on n test samples: share that hold the true class, mean number of classes, share left empty."""
+    """Performance of prediction sets on n test samples."""
 
     n: int
     covered: Interval
+    """Proportion of sets that contain the true class."""
     size: Interval
+    """Mean number of classes in a set."""
     empty: Interval
+    """Proportion of empty sets."""
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionSets:
-    """The least calibrated probability, chosen on val, with which each class joins the set, so that `coverage` hold the truth."""
+    """Conformal prediction sets: the classes whose calibrated probability reaches their threshold.
+
+    The thresholds were chosen on val such that, of the images of each class, a proportion
+    `coverage` has it in its set.
+    """
 
     coverage: float
     thresholds: dict[str, float]
@@ -60,25 +72,26 @@ class PredictionSets:
 
 @dataclass(frozen=True, slots=True)
 class GateFigures:
-    """The gate before a model: how far from its training pictures one may lie, and how well that tells foreign pictures."""
+    """OOD detector of a model: its thresholds, and its performance on OOD images."""
 
     thresholds: dict[str, float]
-    """Greatest distances in the network's `features`, the picture's `layout` and its `texture`; on val, 95 % pass all three."""
+    """Maximum distance in the network's `features` and the image's `layout` and `texture`; 95% of
+    the val images are within all three."""
     sha256: str
-    """Of gate.safetensors."""
+    """Hash of gate.safetensors."""
     refused: Interval
-    """Share of the test pictures that are turned away."""
+    """Proportion of the test images that are rejected."""
     auroc: Interval
-    """Of the largest of the distances, each over its threshold: test pictures against foreign ones."""
+    """AUROC of the largest ratio of a distance to its threshold, test images vs. OOD images."""
     foreign: dict[str, tuple[int, Interval]]
-    """By kind of foreign picture: their number, and the share that is turned away."""
+    """By type of OOD image: their number, and the proportion that is rejected."""
     altered: dict[str, tuple[int, Interval]]
-    """The same of test pictures that are altered so that no model may judge them, by what was done to them."""
+    """The same for test images altered until they are OOD, by type of alteration."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpochFigures:
-    """What one epoch of training came to; losses are those of the recipe, accuracies and macro-F1 lie in [0, 1]."""
+    """Metrics of one epoch: the losses of the recipe, accuracies and macro-F1 in [0, 1]."""
 
     epoch: int
     train_loss: float
@@ -90,12 +103,13 @@ class EpochFigures:
 
 @dataclass(frozen=True, slots=True)
 class ShortcutCheck:
-    """One look at whether where a picture is from, and not what it shows, could carry a model's figures.
+    """One test of whether the source of an image, not its content, may explain the performance.
 
-    "border" and "intensity" are baselines that see nothing of the lungs; "within-source" is the model's own AUROC between two
-    classes of one collection, where knowing the collection is of no help; "source-from-features" is how well the model's
-    penultimate features tell the collections of one class apart; "lungs-blackened" and "lungs-only" are how
-    well it does on pictures without their lungs, and on such of nothing else. Without figures, `reason` says why there are none.
+    border, intensity: baselines whose input excludes the lungs. within-source: the model's AUROC
+    between two classes of one collection, where knowing the collection does not help.
+    source-from-features: how well the model's penultimate features distinguish the collections of
+    one class. lungs-blackened, lungs-only: accuracy on images without the lungs, and on the lungs
+    alone.
     """
 
     kind: Literal[
@@ -107,30 +121,32 @@ class ShortcutCheck:
         "lungs-only",
     ]
     subject: str
-    """What was told apart, in words: `rsna: Normal vs Lung_Opacity`."""
+    """What was distinguished, in words: `rsna: Normal vs Lung_Opacity`."""
     n: int
-    """Test samples behind the figures."""
+    """Number of test samples."""
     figures: dict[str, Interval]
-    """By name: accuracy, macro_f1, auroc (of the subject) or auroc of a class against the rest, by class name."""
+    """By name: accuracy, macro_f1, auroc (of the subject), or a class name for its AUROC vs. rest.
+    Empty if not measured."""
     reason: str = ""
+    """Why it was not measured, or a caveat."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapSettings:
-    """How a heat map is made: the method, and what it leaves open."""
+    """Configuration of a heat map: the method and its parameters."""
 
     method: Literal["gradcam", "hirescam", "integrated-gradients", "occlusion", "gradient-shap"]
     layer: str = ""
-    """Module whose output gradcam and hirescam explain."""
+    """Module whose output gradcam and hirescam use."""
     score: Literal["contrast", "logit"] = "contrast"
-    """What is explained: the class's logit, or by how much it exceeds that of the first class, Normal; for Normal itself, its log
-    odds, so by how much it exceeds all others together."""
+    """The explained quantity. logit: that of the class. contrast: its difference from the logit of
+    the first class, Normal; for Normal itself, the log odds against all other classes."""
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
-    """How gradcam and hirescam are brought from the layer's grid to the picture."""
+    """How gradcam and hirescam are upsampled from the grid of the layer to the image."""
     smoothing: float = 0.0
-    """Standard deviation of the Gaussian that the map is smoothed by, as a share of the edge."""
+    """Standard deviation of the Gaussian smoothing, as a fraction of the edge."""
     window: float = 0.0
-    """Edge of the patch that occlusion blackens, as a share of the picture's; it moves by half of that."""
+    """Edge of the patch that occlusion blackens, as a fraction of the image's; stride is half."""
 
     def __post_init__(self) -> None:
         cam = self.method in ("gradcam", "hirescam")
@@ -144,12 +160,13 @@ class MapSettings:
         )
         require(
             0 <= self.smoothing <= 0.25,
-            f"smoothing must lie between 0 and 0.25, got {self.smoothing}",
+            f"smoothing must be between 0 and 0.25, got {self.smoothing}",
         )
         occlusion = self.method == "occlusion"
         require(
             0 < self.window <= 0.5 if occlusion else self.window == 0,
-            f"{self.method} cannot have a window of {self.window}",
+            f"window must be between 0 and 0.5 for occlusion and 0 otherwise, got {self.window} "
+            f"for {self.method}",
         )
 
 
@@ -160,32 +177,33 @@ METHOD_TITLES = {
     "occlusion": "Occlusion",
     "gradient-shap": "GradientShap",
 }
-"""The methods of heat maps, as people write them."""
+"""Attribution methods and their names on screen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pointing:
-    """How well maps find the radiologists' boxes, on one set of pictures."""
+    """Localization of the radiologists' boxes by heat maps, on one set of images."""
 
     n: int
     hits: Interval
-    """Share of pictures whose map has its highest point in a box; no tolerance."""
+    """Pointing-game hit rate: proportion of images with the maximum inside a box, no tolerance."""
     inside: Interval
-    """Share of a map's positive part that lies in the boxes, on average; a map of nothing counts as 0."""
+    """Energy in box: mean proportion of positive attribution in the boxes; 0 if there is none."""
     gain: Interval
-    """Hits less those of the best constant map on the same pictures."""
+    """Hit rate minus that of the fixed-location baseline on the same images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Localisation:
-    """Whether the maps of one kind point where the radiologists did, on pictures outside train that the model gets right."""
+    """Localization by one configuration, on correctly classified images of val and test."""
 
     target: str
-    """The class that was explained, whose pictures have the boxes."""
+    """The explained class, whose images have boxes."""
     settings: MapSettings | None
-    """None for a rival, a map that knows nothing of the model."""
+    """None for a baseline, a map that does not depend on the model."""
     rival: Literal["", "constant", "lungs", "noise", "centre"]
-    """constant: the mean of the train pictures' boxes; lungs: their area spread evenly; noise: smoothed, different each time."""
+    """The baseline. constant: mean of the boxes in train, a fixed location. lungs: uniform in the
+    lungs. noise: smoothed, different for each image. centre: the image center."""
     val: Pointing
     test: Pointing
     both: Pointing
@@ -193,47 +211,51 @@ class Localisation:
 
 @dataclass(frozen=True, slots=True)
 class LungShare:
-    """How much of the maps of a class's pictures lies in the lungs, of which the lungs' share of the picture would be chance."""
+    """Heat-map energy within the lungs, for the images of one class."""
 
     target: str
     settings: MapSettings
     n: int
     inside: Interval
+    """Mean proportion of the positive attribution within the lungs."""
     lungs: Interval
+    """Mean lung area, as a fraction of the image: the chance level of `inside`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CascadeStep:
-    """How alike maps are before and after the network's layers, from its head down to this one, were made random; means."""
+    """Mean similarity to the original maps with all layers from the head to this one randomized."""
 
     layer: str
     correlation: float
-    """Spearman's, of the maps' values."""
+    """Spearman's rank correlation."""
     similarity: float
-    """SSIM of the maps."""
+    """SSIM."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faithfulness:
-    """Whether maps say what the network uses, on a fixed sample of test pictures, for the class that it finds most likely."""
+    """Faithfulness of heat maps of the predicted class, on a fixed sample of test images."""
 
     settings: MapSettings
     n: int
     deletion: tuple[float, ...]
-    """Mean probability of the class, after 0, 1/20 ... all of the pixels were blackened, the map's hottest first."""
+    """Mean probability of the class with 0, 1/20, ... all pixels blackened, highest heat first."""
     insertion: tuple[float, ...]
-    """The same, as the pixels are put back into a blurred picture."""
+    """The same, with pixels restored into a blurred image."""
     random_deletion: tuple[float, ...]
     random_insertion: tuple[float, ...]
-    """The same, in the order of maps of smoothed noise."""
+    """The same, in the order of smoothed noise."""
     deletion_area: Interval
+    """Area under the curve; lower is better."""
     insertion_area: Interval
+    """Higher is better."""
     deletion_gain: Interval
-    """Area less that of the noise, pair by pair: below 0 the map knows more than the noise."""
+    """Mean paired difference of the areas, heat map minus noise: faithful if below 0."""
     insertion_gain: Interval
-    """The same: above 0 the map knows more than the noise."""
+    """The same: faithful if above 0."""
     n_perturbed: int
-    """Pictures, the first of the sample, behind what follows."""
+    """Number of images, the first of the sample, for the fields below."""
     infidelity: Interval
     sensitivity: Interval
     cascade: tuple[CascadeStep, ...]
@@ -241,13 +263,13 @@ class Faithfulness:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What must be known of a set of weights before it may be used; stored beside them as card.json."""
+    """What users of a model must know; stored with the weights as card.json."""
 
     schema_version: int
     model_id: str
     architecture: str
     init: str
-    """Where the initial weights came from, in words."""
+    """Origin of the initial weights, in words."""
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     recipe: Recipe
@@ -256,7 +278,7 @@ class ModelCard:
     dataset_fingerprint: str
     dataset_name: str
     synthetic: bool
-    """True when the model was trained on phantoms, not radiographs."""
+    """Whether the model was trained on phantoms, not radiographs."""
     class_counts: dict[str, dict[str, int]]
     """Samples by split, then by class."""
     sources: dict[str, dict[str, int]]
@@ -264,7 +286,7 @@ class ModelCard:
     best_epoch: int
     temperature: float
     metrics: dict[str, Interval]
-    """Figures on the test split with 95 % intervals."""
+    """Metrics on the test split with 95% CI."""
     operating_points: dict[str, dict[str, OperatingPoint]]
     """Thresholds on the calibrated probabilities, chosen on val, by class, then by rule."""
     training_seconds: float
@@ -278,14 +300,14 @@ class ModelCard:
     learning_curve: tuple[EpochFigures, ...] = ()
     shortcuts: tuple[ShortcutCheck, ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()
-    """Images of the dataset that were left out on purpose, each with the reason."""
+    """Images of the dataset that were excluded, each with the reason."""
     localisation: tuple[Localisation, ...] = ()
     lung_shares: tuple[LungShare, ...] = ()
     faithfulness: tuple[Faithfulness, ...] = ()
     prediction_sets: PredictionSets | None = None
     gate: GateFigures | None = None
     external: str = ""
-    """Name of the external test set that these figures are of; empty for the model's own test split. Never stored."""
+    """Name of the external test set of these metrics; empty for the own test split. Not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +319,7 @@ class SegmenterRecipe:
     batch_size: int = 16
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    # Wide, since children and bedside films are laid otherwise than the adults whose masks there are.
+    # Strong: children and bedside radiographs are positioned differently from the masked adults.
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(
             rotation_degrees=15, horizontal_flip=True, zoom=0.25, shift=0.08, contrast=0.4
@@ -308,12 +330,12 @@ class SegmenterRecipe:
     def __post_init__(self) -> None:
         require(
             32 <= self.image_size <= 1024 and self.image_size % 16 == 0,
-            f"image_size must be a multiple of 16 from 32 to 1024, got {self.image_size}",
+            f"image_size must be a multiple of 16 between 32 and 1024, got {self.image_size}",
         )
         require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
         require(
             2 <= self.batch_size <= 4096,
-            f"batch_size must lie between 2 and 4096, got {self.batch_size}",
+            f"batch_size must be between 2 and 4096, got {self.batch_size}",
         )
         require(
             0 < self.learning_rate <= 1,
@@ -324,7 +346,7 @@ class SegmenterRecipe:
 
 @dataclass(frozen=True, slots=True)
 class SegmenterCard:
-    """What must be known of a lung segmenter; stored beside its weights as card.json."""
+    """What users of a lung segmenter must know; stored with the weights as card.json."""
 
     schema_version: int
     task: Literal["lungs"]
@@ -337,12 +359,12 @@ class SegmenterCard:
     dataset_name: str
     synthetic: bool
     mask_counts: dict[str, dict[str, int]]
-    """Pictures that have a mask, by split, then by class."""
+    """Images with a mask, by split, then by class."""
     best_epoch: int
     metrics: dict[str, Interval]
-    """Mean over the test pictures: dice and iou; dice of a class as `dice Normal`."""
+    """Mean over the test images: dice and iou; the Dice of a class as `dice Normal`."""
     worst: tuple[tuple[str, float], ...]
-    """The test pictures of the lowest Dice, each with it."""
+    """The test images with the lowest Dice, and its value."""
     training_seconds: float
     machine: str
     covidxr_version: str

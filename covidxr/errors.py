@@ -1,16 +1,19 @@
-"""One tree of errors a user can mend. Each sentence says what is wrong, the value, what is allowed and the cure."""
+"""Errors that a user can fix.
+
+Each message says what is wrong, names the value and what is allowed, and suggests a remedy.
+"""
 
 
 class CovidxrError(Exception):
-    """A mistake that the user can mend; the sentence is shown as it is, without a traceback."""
+    """An error that the user can fix; its message is shown without a traceback."""
 
 
 class ConfigError(CovidxrError):
-    """A setting has a value that makes no sense."""
+    """A setting has an invalid value."""
 
 
 class DatasetError(CovidxrError):
-    """A dataset folder or zip is not laid out as expected, or a split does not fit it."""
+    """A dataset has an unexpected layout, or a split does not fit it."""
 
 
 class ImageError(CovidxrError):
@@ -26,4 +29,4 @@ class RunError(CovidxrError):
 
 
 class Cancelled(Exception):  # noqa: N818  (a request, not an error)
-    """The user asked a run to stop; what its last checkpoint holds is kept."""
+    """The user asked a run to stop; its last checkpoint is kept."""

@@ -1,4 +1,4 @@
-"""The frozen records that every room speaks in, and the vocabulary they share."""
+"""Frozen records that the packages exchange, and the vocabulary they share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ SPLITS = ("train", "val", "test")
 Labels = npt.NDArray[np.int64]
 """(N,) class indices into a tuple of class names."""
 Scores = npt.NDArray[np.float64]
-"""(N, C) probabilities, rows add up to 1."""
+"""(N, C) probabilities; rows sum to 1."""
 GreyImage = npt.NDArray[np.uint8]
-"""(H, W) grey values, 0 is black."""
+"""(H, W) gray values; 0 is black."""
 
 SplitName = Literal["train", "val", "test"]
 Protocol = Literal["grouped", "stratified", "given"]
-"""How a dataset is divided; given is the split that the dataset's own table names."""
-
+"""How a dataset is split; given is the predefined split of the dataset's own table."""
 
 _DISPLAY_NAMES = {
     "COVID": "COVID-19",
@@ -36,24 +35,24 @@ _DISPLAY_NAMES = {
 
 
 def display_name(class_name: str) -> str:
-    """Return a class as people write it, such as `COVID-19` for `COVID`."""
+    """Return the name of a class for display, such as `COVID-19` for `COVID`."""
     return _DISPLAY_NAMES.get(class_name, class_name)
 
 
 def require(condition: bool, sentence: str) -> None:
-    """Raise ConfigError, with the sentence that says what is wrong, unless the condition holds."""
+    """Raise ConfigError with the sentence unless the condition holds."""
     if not condition:
         raise ConfigError(sentence)
 
 
 def _setting(title: str, help: str, default: Any = MISSING) -> Any:
-    """A field that people set: what it is called on screen, and what it does."""
+    """A field that users set, with its title and help text on screen."""
     return field(default=default, metadata={"title": title, "help": help})
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure with its confidence interval (95 % unless said otherwise)."""
+    """A value with its confidence interval, 95% unless stated otherwise."""
 
     estimate: float
     low: float
@@ -62,7 +61,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class SplitFractions:
-    """Share of the samples that each split receives; the three add up to 1."""
+    """Fraction of the samples in each split; the three sum to 1."""
 
     train: float = 0.70
     val: float = 0.15
@@ -71,17 +70,21 @@ class SplitFractions:
     def __post_init__(self) -> None:
         for name in SPLITS:
             share = getattr(self, name)
-            require(0.0 < share < 1.0, f"the {name} fraction must lie between 0 and 1, got {share}")
+            require(0.0 < share < 1.0, f"the {name} fraction must be between 0 and 1, got {share}")
         total = self.train + self.val + self.test
-        if not math.isclose(total, 1.0, abs_tol=1e-6):
-            raise ConfigError(
-                f"split fractions must add up to 1, got {self.train} + {self.val} + {self.test} = {total:g}"
-            )
+        require(
+            math.isclose(total, 1.0, abs_tol=1e-6),
+            "split fractions must sum to 1, got "
+            f"{self.train} + {self.val} + {self.test} = {total:g}",
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """How the samples are divided: the protocol, the seed and the fractions (the last two have no say under given)."""
+    """How the samples are split: protocol, seed and fractions.
+
+    `given` is the dataset's own split and ignores seed and fractions.
+    """
 
     protocol: Protocol = "grouped"
     seed: int = 0
@@ -95,54 +98,50 @@ class SplitPlan:
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What turns a radiograph into a network's input, the same in training and in use.
+    """How a radiograph becomes the input of a network, in training and in use alike.
 
-    The picture is padded to a square with black, reduced to `image_size` by antialiased bicubic interpolation, repeated over
-    three channels, scaled to [0, 1] and normalised by `mean` and `std` (one value a channel).
+    The image is padded to a square with black, resized to `image_size` by antialiased bicubic
+    interpolation, repeated over three channels, scaled to [0, 1] and normalized by `mean` and
+    `std` (one value per channel).
     """
 
     image_size: int = 224
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     segmenter_sha256: str = ""
-    """Of the lung segmenter's weights, for a model that sees only the lungs, cropped to their box; empty for the whole picture."""
+    """Hash of the lung segmenter's weights, for a model whose input is the lungs alone, cropped to
+    their bounding box; empty for the full image."""
 
     def __post_init__(self) -> None:
         require(
             32 <= self.image_size <= 1024,
-            f"image_size must lie between 32 and 1024 pixels, got {self.image_size}",
+            f"image_size must be between 32 and 1024 pixels, got {self.image_size}",
         )
         require(min(self.std) > 0, f"std must be positive, got {self.std}")
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Random changes made to the training images; ranges are symmetric about no change."""
+    """Random transforms of the training images; ranges are symmetric around no change."""
 
     rotation_degrees: float = _setting(
-        "Rotation (degrees)", "Turns each training picture by up to this angle either way.", 0.0
+        "Rotation (degrees)", "Maximum random rotation, in either direction.", 0.0
     )
     horizontal_flip: bool = _setting(
-        "Flip left and right",
-        "Mirrors half of the training pictures; the heart then lies right.",
+        "Horizontal flip",
+        "Flips half of the training images. This reverses laterality.",
         False,
     )
-    zoom: float = _setting(
-        "Zoom", "Enlarges or shrinks each training picture by up to this share.", 0.0
-    )
-    shift: float = _setting(
-        "Shift", "Moves each training picture by up to this share of its edge.", 0.0
-    )
+    zoom: float = _setting("Zoom", "Maximum random change of scale, as a fraction.", 0.0)
+    shift: float = _setting("Shift", "Maximum random shift, as a fraction of the edge.", 0.0)
     contrast: float = _setting(
-        "Contrast",
-        "Changes contrast and brightness of each training picture by up to this share.",
-        0.0,
+        "Contrast", "Maximum random change of contrast and brightness, as a fraction.", 0.0
     )
 
     def __post_init__(self) -> None:
         require(
             0 <= self.rotation_degrees <= 180,
-            f"rotation_degrees must lie between 0 and 180, got {self.rotation_degrees}",
+            f"rotation_degrees must be between 0 and 180, got {self.rotation_degrees}",
         )
         for name in ("zoom", "shift", "contrast"):
             share = getattr(self, name)
@@ -150,78 +149,76 @@ class Augmentation:
 
     @property
     def active(self) -> bool:
-        """Whether any change is made at all."""
+        """Whether anything is changed at all."""
         return self != Augmentation()
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides how a model is trained, but the data."""
+    """Everything that determines how a model is trained, except the data."""
 
     name: str
     architecture: str = _setting(
         "Network",
-        "What is trained. The small CNN learns in minutes; a ResNet is far more accurate.",
+        "Architecture. The small CNN trains in minutes; a ResNet is far more accurate.",
     )
     init: Literal["random", "imagenet"] = _setting(
         "Initial weights",
-        "imagenet begins with a network that has learned from photographs: more accurate, and sooner so.",
+        "imagenet: pretrained, for higher accuracy and faster convergence. random: from scratch.",
     )
     image_size: int = _setting(
-        "Picture size (px)",
-        "Edge to which pictures are reduced. Twice the edge costs four times the time and shows finer detail.",
+        "Input size (px)", "Edge of the input image. Doubling it quadruples compute."
     )
-    epochs: int = _setting("Epochs", "How often the network sees every training picture.")
+    epochs: int = _setting("Epochs", "Maximum number of passes over the training set.")
     batch_size: int = _setting(
-        "Batch size", "Pictures in one step of learning. Larger needs more memory."
+        "Batch size", "Images per optimization step. Larger batches need more memory."
     )
-    optimizer: Literal["sgd", "adam", "adamw"] = _setting(
-        "Optimizer", "The rule by which a step changes the weights."
-    )
+    optimizer: Literal["sgd", "adam", "adamw"] = _setting("Optimizer", "Optimization algorithm.")
     learning_rate: float = _setting(
-        "Learning rate", "How far a step changes the weights; too large diverges, too small crawls."
+        "Learning rate", "Step size. Too large diverges, too small converges slowly."
     )
     region: Literal["picture", "lungs"] = _setting(
-        "What it sees",
-        "lungs blackens all but the lungs and crops to them: less accurate, and fewer shortcuts to take.",
+        "Input region",
+        "picture: the full image. lungs: cropped to the lungs, all else black; less accurate, "
+        "but with fewer shortcuts.",
         "picture",
     )
-    momentum: float = _setting(
-        "Momentum", "Share of the last step that the next one keeps; sgd alone uses it.", 0.9
-    )
+    momentum: float = _setting("Momentum", "Momentum of SGD; other optimizers ignore it.", 0.9)
     weight_decay: float = _setting(
-        "Weight decay", "Pulls the weights towards zero, against learning pictures by heart.", 0.0
+        "Weight decay", "L2 regularization (decoupled in AdamW), against overfitting.", 0.0
     )
     schedule: Literal["constant", "one-cycle"] = _setting(
-        "Schedule",
-        "constant keeps the learning rate; one-cycle raises it to the value given, then lets it fall to almost nothing.",
+        "Learning rate schedule",
+        "constant: no change. one-cycle: rises to the learning rate, then decays to almost zero.",
         "constant",
     )
     label_smoothing: float = _setting(
-        "Label smoothing", "Share of certainty taken from each label, against overconfidence.", 0.0
+        "Label smoothing", "Smoothing factor of the labels, against overconfidence.", 0.0
     )
     class_balance: float = _setting(
         "Class balance",
-        "A rare class counts more: its share of the training pictures, to the power of minus this. 0 is none, 1 full balance.",
+        "Weights each class by its training frequency to the power of minus this value. "
+        "0: unweighted, 1: fully balanced.",
         0.0,
     )
     ema_decay: float = _setting(
-        "Weight averaging",
-        "Decay a step of the weights' moving average, which then is the model, such as 0.99. 0 is none.",
+        "EMA decay",
+        "Decay per step of an exponential moving average of the weights, such as 0.99; "
+        "the average becomes the model. 0: off.",
         0.0,
     )
     frozen_stages: int = _setting(
         "Frozen stages",
-        "How many of the network's first stages keep their initial weights and statistics: faster, for less to learn.",
+        "Number of first stages with frozen weights and batch statistics: faster, less adaptable.",
         0,
     )
     augmentation: Augmentation = field(default_factory=Augmentation)
     patience: int = _setting(
-        "Patience", "Epochs without a better macro-F1 on validation after which training stops.", 5
+        "Patience", "Stops after this many epochs without a better validation macro-F1.", 5
     )
     seed: int = _setting(
         "Training seed",
-        "The same seed trains the same network, bit for bit, on the same machine.",
+        "The same seed reproduces the network bit for bit on the same machine.",
         0,
     )
 
@@ -231,7 +228,7 @@ class Recipe:
         require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
         require(
             2 <= self.batch_size <= 4096,
-            f"batch_size must lie between 2 and 4096, got {self.batch_size}",
+            f"batch_size must be between 2 and 4096, got {self.batch_size}",
         )
         require(
             self.optimizer in ("sgd", "adam", "adamw"),
@@ -247,7 +244,7 @@ class Recipe:
         )
         require(
             0 <= self.weight_decay <= 1,
-            f"weight_decay must lie between 0 and 1, got {self.weight_decay}",
+            f"weight_decay must be between 0 and 1, got {self.weight_decay}",
         )
         require(
             self.schedule in ("constant", "one-cycle"),
@@ -259,7 +256,7 @@ class Recipe:
         )
         require(
             0 <= self.class_balance <= 1,
-            f"class_balance must lie between 0 and 1, got {self.class_balance}",
+            f"class_balance must be between 0 and 1, got {self.class_balance}",
         )
         require(
             0 <= self.ema_decay < 1,
@@ -280,18 +277,21 @@ class Recipe:
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
 
     def override(self, **changes: object) -> Recipe:
-        """Return a copy with some fields changed; augmentation fields are named as if they were the recipe's own.
+        """Return a copy with some fields changed.
 
-        Raises ConfigError for a field that does not exist or a value that makes no sense.
+        Args:
+            changes: Values by field name; the fields of the augmentation count as the recipe's.
+
+        Raises:
+            ConfigError: For a field that does not exist or a value outside its range.
         """
-        own, augmentation = (
-            {f.name for f in fields(self)} - {"augmentation"},
-            {f.name for f in fields(Augmentation)},
-        )
+        own = {f.name for f in fields(self)} - {"augmentation"}
+        augmentation = {f.name for f in fields(Augmentation)}
         unknown = sorted(set(changes) - own - augmentation)
         require(
             not unknown,
-            f"a recipe has no field {', '.join(unknown)}; it has {', '.join(sorted(own | augmentation))}",
+            f"a recipe has no field {', '.join(unknown)}; "
+            f"it has {', '.join(sorted(own | augmentation))}",
         )
         inner: dict[str, Any] = {k: v for k, v in changes.items() if k in augmentation}
         outer: dict[str, Any] = {k: v for k, v in changes.items() if k in own}
@@ -300,21 +300,22 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """What a model said about a set of samples: the hinge between networks and numbers.
-
-    samples: (N,) file names relative to the dataset.  splits: (N,) train, val or test.
-    y_true: (N,) class indices.  y_score: (N, C) softmax probabilities.
-    groups: (N,) number that samples of one patient, and near-duplicates, share: they are not independent; None if unknown.
-    sources: (N,) collection that each sample came from; None if the dataset names none.
-    """
+    """Predictions of a model for a set of samples: the only link between networks and metrics."""
 
     class_names: tuple[str, ...]
     samples: tuple[str, ...]
+    """(N,) file names, relative to the dataset."""
     splits: tuple[str, ...]
+    """(N,) train, val or test."""
     y_true: Labels
+    """(N,) class indices of the reference labels."""
     y_score: Scores
+    """(N, C) predicted probabilities."""
     groups: Labels | None = None
+    """(N,) group numbers: samples of one patient, and near-duplicates, share one and are not
+    independent. None if unknown."""
     sources: tuple[str, ...] | None = None
+    """(N,) source collection of each sample; None if the dataset has no source information."""
 
     def __post_init__(self) -> None:
         n, c = len(self.samples), len(self.class_names)
@@ -324,7 +325,7 @@ class Predictions:
         )
         require(
             len(self.splits) == n,
-            f"expected one split a sample, got {len(self.splits)} for {n} samples",
+            f"expected one split per sample, got {len(self.splits)} for {n} samples",
         )
         require(
             self.y_true.shape == (n,), f"expected y_true of shape ({n},), got {self.y_true.shape}"
@@ -338,32 +339,32 @@ class Predictions:
         )
         require(
             self.sources is None or len(self.sources) == n,
-            f"expected one source a sample for {n} samples",
+            f"expected one source per sample, {n} in all",
         )
-        require(len(set(self.samples)) == n, "a sample stands twice in the predictions")
+        require(len(set(self.samples)) == n, "a sample appears twice in the predictions")
         if n:
             require(
                 self.y_true.min() >= 0 and self.y_true.max() < c,
-                f"y_true must lie between 0 and {c - 1}",
+                f"y_true must be between 0 and {c - 1}",
             )
             require(
-                bool(np.isfinite(self.y_score).all()), "y_score holds a value that is not a number"
+                bool(np.isfinite(self.y_score).all()), "y_score contains a value that is not finite"
             )
             require(
                 bool(np.allclose(self.y_score.sum(axis=1), 1.0, atol=1e-3)),
-                "the rows of y_score must add up to 1",
+                "the rows of y_score must sum to 1",
             )
 
     @property
     def y_pred(self) -> Labels:
-        """(N,) the class of the highest probability."""
+        """(N,) indices of the predicted classes."""
         return np.asarray(self.y_score.argmax(axis=1), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Predictions:
-        """Return the samples for which mask (N,) is true."""
+        """Return the samples where a mask, (N,), is true."""
         rows = np.flatnonzero(mask).tolist()
         return Predictions(
             self.class_names,
@@ -376,56 +377,62 @@ class Predictions:
         )
 
     def take(self, split: str) -> Predictions:
-        """Return the samples of one split. Raises ConfigError if there are none."""
+        """Return the samples of one split.
+
+        Raises:
+            ConfigError: If there are none.
+        """
         mask = np.array([s == split for s in self.splits], dtype=bool)
         require(
             bool(mask.any()),
-            f"no predictions for the split {split!r}; there are {', '.join(sorted(set(self.splits)))}",
+            f"no predictions for the split {split!r}; there are "
+            f"{', '.join(sorted(set(self.splits)))}",
         )
         return self.where(mask)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution:
-    """Where in the picture a model found its reasons.
-
-    heat: (S, S) float at the network's input size, on the picture padded to a square; its largest magnitude is 1, or it is all
-    zero.
-    gradcam and hirescam say only what spoke for the class, in [0, 1]; the others also what spoke against it, in [-1, 1].
-    `native_grid` is the (rows, columns) they were computed on.
-    """
+    """Heat map of one image: how much each pixel contributes to the score of a class."""
 
     method: str
+    """Key of `cards.METHOD_TITLES`."""
     target: str
+    """The explained class."""
     heat: npt.NDArray[np.float32]
+    """(S, S) at the network's input size, for the image padded to a square. The largest magnitude
+    is 1, unless all is 0. gradcam and hirescam give evidence for the class only, in [0, 1]; the
+    other methods also evidence against it, in [-1, 1]."""
     native_grid: tuple[int, int]
+    """Rows and columns at which the method computed it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CasePrediction:
-    """What a model said of one picture."""
+    """Prediction of a model for one image."""
 
     model_id: str
     probabilities: Mapping[str, float]
+    """Calibrated, by class name."""
     refusals: tuple[str, ...] = ()
-    """Why the model may not judge this picture, a sentence each; its probabilities then deserve no belief."""
+    """Sentences: why the image is rejected. The probabilities are unreliable then."""
 
     @property
     def predicted(self) -> str:
-        """The class of the highest probability."""
+        """The predicted class."""
         return max(self.probabilities, key=lambda name: self.probabilities[name])
 
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """What became of an answer when its picture was mirrored and turned a little."""
+    """Predictions for the original image and slightly rotated and flipped versions of it."""
 
     ranges: Mapping[str, tuple[float, float]]
-    """The lowest and the highest probability of each class."""
+    """Lowest and highest probability of each class."""
     called: tuple[str, ...]
-    """The class of the highest probability in each version, the picture as it is first."""
+    """Predicted class of each version, the original first."""
 
     @property
     def kept(self) -> int:
-        """Number of versions, the picture itself among them, in which the answer is the same."""
+        """Number of versions, including the original, with the prediction of the original."""
         return self.called.count(self.called[0])

@@ -1,4 +1,4 @@
-"""Records to JSON and back, strictly, and files that are written whole or not at all."""
+"""Strict JSON for records, and atomic writing of files and folders."""
 
 from __future__ import annotations
 
@@ -23,11 +23,15 @@ from covidxr.errors import ConfigError
 
 T = TypeVar("T")
 Arrays = dict[str, npt.NDArray[Any]]
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 
 
 def to_json(record: Any) -> str:
-    """Return a dataclass (or plain JSON value) as indented JSON. Raises ValueError for NaN or infinity."""
+    """Return a dataclass, or a plain JSON value, as indented JSON.
+
+    Raises:
+        ValueError: For NaN or infinity.
+    """
     plain = (
         dataclasses.asdict(record)
         if dataclasses.is_dataclass(record) and not isinstance(record, type)
@@ -37,7 +41,16 @@ def to_json(record: Any) -> str:
 
 
 def from_json(kind: type[T], text: str, name: str = "JSON") -> T:
-    """Read a dataclass back. Raises ConfigError that names the field when one is missing, unknown or of another type."""
+    """Read a dataclass from JSON.
+
+    Args:
+        kind: The dataclass.
+        text: JSON.
+        name: What errors call the text.
+
+    Raises:
+        ConfigError: Naming the field, when one is missing, unknown or of another type.
+    """
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -46,7 +59,7 @@ def from_json(kind: type[T], text: str, name: str = "JSON") -> T:
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:
-    """Check a parsed JSON value against a type and convert it: lists become tuples, objects become dataclasses."""
+    """Check a parsed JSON value against a type; lists become tuples, objects dataclasses."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _build_record(kind, value, where)
     origin, arguments = get_origin(kind), get_args(kind)
@@ -74,7 +87,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if isinstance(kind, type) and type(value) is kind:
         return value
     raise ConfigError(
-        f"{where} must be {getattr(kind, '__name__', kind)}, got {type(value).__name__} {str(value)[:60]!r}"
+        f"{where} must be {getattr(kind, '__name__', kind)}, "
+        f"got {type(value).__name__} {str(value)[:60]!r}"
     )
 
 
@@ -98,21 +112,22 @@ def _build_record(kind: type[Any], value: Any, where: str) -> Any:
 
 
 def defused(text: str) -> str:
-    """Return a text for a CSV cell that a spreadsheet would take for a formula with an apostrophe before it; others as they are.
+    """Return a text that is safe in a CSV cell.
 
-    Names of files may be anything. Formulas begin with = + - @, also in full width, or with a control character before those.
-    OWASP, "CSV injection".
+    A spreadsheet would run a text that begins with = + - @ (also full-width), or with a control
+    character before these, as a formula; such a text gets a leading apostrophe. File names may be
+    anything. OWASP, "CSV injection".
     """
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def printable(text: str) -> str:
-    """Return a text, such as a file's name that is no UTF-8, with what cannot be written as UTF-8 spelt out."""
+    """Return a text, such as a file name, with what is not valid UTF-8 escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: a reader sees the old text or the new, never half of it."""
+    """Write a text file atomically: readers get the old text or the new one, never a part."""
     write_bytes(path, text.encode("utf-8"))
 
 
@@ -136,9 +151,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` that takes its place when the block ends well, and vanishes when it does not.
+    """Yield a temporary folder that replaces `path` if the block succeeds, else is deleted.
 
-    A folder already at `path` is set aside for the moment of the exchange and then removed.
+    An existing folder at `path` is moved aside for the swap, then removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))

@@ -120,7 +120,7 @@ def test_a_planted_breach_is_found(graph: grimp.ImportGraph, module: str, other:
 
     planted = copy.deepcopy(graph)
     planted.add_import(importer=module, imported=other)
-    assert breaches(planted) == [f"{module} imports {other}"]
+    assert set(breaches(planted)) - set(breaches(graph)) == {f"{module} imports {other}"}
 
 
 def test_a_planted_cycle_is_found(graph: grimp.ImportGraph) -> None:

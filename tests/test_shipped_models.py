@@ -12,16 +12,15 @@ from sklearn.metrics import roc_auc_score
 from covidxr.cards import METHOD_TITLES
 from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.splits import split_data
-from covidxr.evaluation.stored import evaluate_model
 from covidxr.explanation.localization import best_localisation
 from covidxr.explanation.settings import map_settings
 from covidxr.images.reading import read_image
 from covidxr.models import store
-from covidxr.models.classifier import view_of
 from covidxr.models.inference import predict_scores
 from covidxr.models.recipes import RECIPES
 from covidxr.ood.examples import ood_examples
-from covidxr.prediction.loading import list_models
+from covidxr.prediction.loading import list_models, load_classifier, load_segmenter, verify_models
+from tests.helpers import evaluate
 
 ROOT = Path(__file__).resolve().parents[1] / "weights"
 
@@ -38,7 +37,7 @@ def test_every_recipe_is_shipped() -> None:
 @pytest.mark.parametrize("model_id", RECIPES)
 def test_the_card_holds_what_the_stored_predictions_say(model_id: str) -> None:
     card = store.read_card(ROOT / model_id)
-    figures = evaluate_model(model_id)
+    figures = evaluate(model_id)
     assert figures["n"] == sum(card.class_counts["test"].values())
     for name, interval in card.metrics.items():
         assert figures[name] == pytest.approx(asdict(interval), abs=1e-6), name
@@ -88,7 +87,7 @@ def test_the_card_holds_what_its_heat_maps_are_worth(model_id: str) -> None:
 
 @pytest.mark.parametrize("model_id", RECIPES)
 def test_the_weights_are_small_whole_and_free_of_radiographs(model_id: str) -> None:
-    assert store.verify_model(ROOT / model_id) is None
+    assert verify_models()[model_id] is None
     files = {p.name for p in (ROOT / model_id).iterdir()}
     assert files == {"model.safetensors", "card.json", "predictions.csv", "gate.safetensors"}
     assert (ROOT / model_id / "gate.safetensors").stat().st_size < 250_000
@@ -105,7 +104,7 @@ def test_the_gate_tells_foreign_pictures(model_id: str) -> None:
 
 
 def test_the_gate_of_the_best_model_turns_away_what_is_no_radiograph() -> None:
-    model = store.load_model(ROOT / "covidxr-resnet18")
+    model = load_classifier("covidxr-resnet18", ROOT)
     kinds = dict(ood_examples())  # the last of each kind
     refused = {kind: model.predict(image).refusals for kind, image in kinds.items()}
     assert all(refused.values()), refused
@@ -113,7 +112,7 @@ def test_the_gate_of_the_best_model_turns_away_what_is_no_radiograph() -> None:
 
 @pytest.mark.data
 def test_one_of_two_dicom_files_that_are_each_other_s_negative_is_inverted(database: Path) -> None:
-    model = store.load_model(ROOT / "covidxr-resnet18")
+    model = load_classifier("covidxr-resnet18", ROOT)
     found = []
     for file in sorted((database.parent / "dicom").glob("*.dcm")):
         image = read_image(file.read_bytes(), file.name)
@@ -135,7 +134,7 @@ def test_the_measured_bars() -> None:
 
 
 def test_the_lung_segmenter_is_small_and_reaches_its_bar() -> None:
-    card = store.load_segmenter(ROOT).card
+    card = load_segmenter(ROOT).card
     assert (ROOT / store.LUNGS / "model.safetensors").stat().st_size < 8_000_000
     assert card.metrics["dice"].low >= 0.95
     assert (
@@ -171,7 +170,7 @@ def test_the_weights_give_the_stored_predictions(database: Path, model_id: str) 
     chosen = np.random.default_rng(0).choice(len(predictions), 40, replace=False)
     files = [predictions.samples[i] for i in chosen]
     pixels = np.stack(
-        [view_of(model, read_image((database / f).read_bytes(), f)).pixels for f in files]
+        [model.view(read_image((database / f).read_bytes(), f)).pixels for f in files]
     )
     scores = predict_scores(model.network, pixels, np.arange(40), model.card.preprocessing)
     assert np.allclose(scores, predictions.y_score[chosen], atol=1e-3)

@@ -29,11 +29,11 @@ class Outer:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda r: r.name)
-def test_every_recipe_survives_the_journey(recipe: Recipe) -> None:
+def test_recipes_survive_a_round_trip(recipe: Recipe) -> None:
     assert from_json(Recipe, to_json(recipe)) == recipe
 
 
-def test_nested_records_come_back_equal() -> None:
+def test_nested_records_survive_a_round_trip() -> None:
     inner = Inner("a", (1, 2.5))
     outer = Outer("x", inner, (inner, inner), {"k": inner})
     assert from_json(Outer, to_json(outer)) == outer
@@ -52,17 +52,17 @@ def test_nested_records_come_back_equal() -> None:
         ('{"kind": "a", "pair": [1, 2], "x": 0}', "card has an unknown field x"),
     ],
 )
-def test_a_wrong_file_is_refused_by_field(text: str, sentence: str) -> None:
+def test_errors_name_the_wrong_field(text: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         from_json(Inner, text, "card")
 
 
-def test_not_a_number_is_not_written() -> None:
+def test_nan_is_not_written() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json({"x": float("nan")})
 
 
-def test_a_failed_write_leaves_the_old_text_and_no_litter(
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_text(tmp_path / "f", "old")
@@ -77,7 +77,7 @@ def test_a_failed_write_leaves_the_old_text_and_no_litter(
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_new_folder_is_complete_or_absent(tmp_path: Path) -> None:
     def fail_half_way() -> None:
         with new_folder(tmp_path / "m") as folder:
             (folder / "a").write_text("1")
@@ -94,7 +94,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mark", "=+-@\uff1d\uff0b\uff0d\uff20\t\r\n")
-def test_what_a_spreadsheet_would_run_gets_an_apostrophe(mark: str) -> None:
+def test_formulas_get_an_apostrophe(mark: str) -> None:
     assert defused(f"{mark}HYPERLINK(A1).png") == f"'{mark}HYPERLINK(A1).png"
     assert defused(f"a{mark}b") == f"a{mark}b"
     assert defused("") == ""

@@ -22,7 +22,7 @@ from covidxr.figures import fit_screen, heat_overlay
 from covidxr.formatting import whole_percent
 from covidxr.images.reading import read_image
 from covidxr.records import display_name
-from covidxr.reports.heat_maps import heat_caption
+from covidxr.reports.sentences import heat_caption
 
 PAGE_SIZE = 6
 TILE_EDGE = 512

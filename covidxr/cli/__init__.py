@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from covidxr import __version__
-from covidxr.cli import datasets, explain, imports, lungs, report, training, use
+from covidxr.cli import datasets, explain, imports, lungs, report, serve, training, use
 from covidxr.cli.output import fail
 from covidxr.errors import CovidxrError
 from covidxr.records import RESEARCH_ONLY
@@ -44,6 +44,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     report.report,
     lungs.audit,
     lungs.train_lungs,
+    serve.app,
 )
 for command in _DATASET_COMMANDS:
     dataset_app.command()(command)

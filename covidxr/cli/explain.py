@@ -37,7 +37,7 @@ def explain(
     from covidxr.prediction.cases import explain as explain_class
     from covidxr.prediction.cases import write_overlay
     from covidxr.prediction.loading import load_classifier
-    from covidxr.reports.heat_maps import trust_sentences
+    from covidxr.reports.sentences import trust_sentences
 
     classifier, radiograph = load_classifier(model), read_radiograph(file)
     prediction = classifier.predict(radiograph)

@@ -22,20 +22,39 @@ def models(
     action: Annotated[
         str,
         typer.Argument(
-            help="`verify` loads every model and checks its hash; `list` reads the cards."
+            help="`list` reads the cards, `verify` loads every model, `fetch` downloads released ones."
         ),
     ] = "list",
+    model: Annotated[
+        list[str] | None,
+        typer.Argument(help="Model ids to fetch; without them, all released models."),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With fetch: replace models that differ from the released."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """List the stored models, or verify them.
+    """List the stored models, verify them, or fetch released ones.
+
+    `fetch` needs an address in COVIDXR_MODELS_URL and checks every file against its sha256.
 
     Example: covidxr models verify
     """
     from covidxr.config import weights_folder
     from covidxr.prediction.loading import list_models, verify_models
 
+    if action == "fetch":
+        _fetch(weights_folder(), model or [], force, as_json)
+        return
     if action not in ("list", "verify"):
-        raise ConfigError(f"expected `covidxr models` or `covidxr models verify`, got {action!r}")
+        raise ConfigError(
+            f"expected `covidxr models`, followed by list, verify or fetch, got {action!r}"
+        )
+    if model or force:
+        raise ConfigError(
+            f"model ids and --force belong to `covidxr models fetch`, not to {action!r}"
+        )
     entries = list_models()
     errors = verify_models() if action == "verify" else {e.model_id: e.error for e in entries}
     result = [
@@ -75,6 +94,35 @@ def models(
     print_result({"models": result}, as_json, show)
     if any(errors.values()):
         sys.exit(2)
+
+
+def _fetch(root: Path, model_ids: list[str], force: bool, as_json: bool) -> None:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    from covidxr.models.fetch import fetch_models, released
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=as_json
+    ) as progress:
+        tasks = {
+            model.model_id: progress.add_task(model.model_id, total=model.size, start=False)
+            for model in released(model_ids)
+        }
+
+        def advance(model_id: str, size: int) -> None:
+            progress.start_task(tasks[model_id])
+            progress.advance(tasks[model_id], size)
+
+        found = fetch_models(root, model_ids, force=force, progress=advance)
+    words = {"present": "already stored", "fetched": "fetched", "replaced": "replaced"}
+
+    def show(console: Console) -> None:
+        for one in found:
+            console.print(f"{one.model_id}: {words[one.state]}", markup=False, highlight=False)
+        console.print(f"Models are stored in {root}", markup=False, highlight=False)
+
+    print_result({"folder": str(root), "fetched": [asdict(one) for one in found]}, as_json, show)
 
 
 def evaluate(
@@ -157,7 +205,11 @@ def evaluate(
             [name, percent(interval(result[name]), brief=True)]
             for name in ("accuracy", "balanced_accuracy", "macro_f1")
         ]
-        rows += [[name, decimal(result[name])] for name in ("kappa", "mcc") if result[name]]
+        rows += [
+            [name, decimal(interval(result[name]), brief=True)]
+            for name in ("kappa", "mcc")
+            if result[name]
+        ]
         console.print(make_table("Over all", ["figure", "value"], rows))
         for name, own in result["per_class"].items():
             if own["prevalence"] is not None:

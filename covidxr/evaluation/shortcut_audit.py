@@ -17,7 +17,6 @@ from covidxr.lungs.masks import resize_mask
 from covidxr.metrics import shortcuts
 from covidxr.metrics.conformal import judge_sets
 from covidxr.metrics.shortcuts import lungs_check, source_probe
-from covidxr.models.architectures import architecture
 from covidxr.models.classifier import Classifier, Segmenter
 from covidxr.ood.fitting import fit_detector
 from covidxr.records import Labels, Predictions, Scores
@@ -121,10 +120,7 @@ def _probe_sources(
             else "no class comes from more than one source"
         )
         return (ShortcutCheck("source-from-features", "any class", 0, {}, why),)
-    pixels, head = (
-        input_pixels(card.preprocessing, model.segmenter, data.dataset, skip_unreadable=True),
-        architecture(card.architecture).head,
-    )
+    pixels = input_pixels(card.preprocessing, model.segmenter, data.dataset, skip_unreadable=True)
 
     def part(name: str, split: str) -> tuple[Scores, tuple[str, ...], Labels | None]:
         own = predictions.take(split)

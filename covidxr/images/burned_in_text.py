@@ -29,11 +29,11 @@ def has_burned_in_text(image: GreyImage) -> bool:
     Args:
         image: (H, W) uint8.
     """
-    picture, edge = Image.fromarray(image), _EDGE
+    whole, edge = Image.fromarray(image), _EDGE
     while True:
-        scale = min(1.0, edge / max(picture.size))
-        size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
-        small = np.asarray(picture.resize(size, Image.Resampling.BICUBIC) if scale < 1 else picture)
+        scale = min(1.0, edge / max(whole.size))
+        size = (max(round(whole.width * scale), 1), max(round(whole.height * scale), 1))
+        small = np.asarray(whole.resize(size, Image.Resampling.BICUBIC) if scale < 1 else whole)
         if any(count_letters(tile) >= MIN_LETTERS for tile in _tiles(small)):
             return True
         if scale == 1 or edge >= _LARGEST:

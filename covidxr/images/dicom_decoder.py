@@ -1,7 +1,7 @@
-"""Compressed DICOM pixels, decoded in a process of its own.
+"""Decoding of compressed DICOM pixels in a separate process.
 
-The libraries that know JPEG, JPEG-LS and JPEG 2000 are native code: files changed at random made GDCM crash the whole process.
-Here such a file costs one decoding process, which is replaced; so does one that takes too long.
+JPEG, JPEG-LS and JPEG 2000 are decoded by native libraries, and randomly damaged files crashed
+GDCM. Such a file, or one that takes too long, ends its decoding process only, which is replaced.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()
 
 
 class _Decoder:
-    """A process that decodes one file after another; it ends with its input."""
+    """A process that decodes one file after another, until its input is closed."""
 
     def __init__(self) -> None:
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        # One thread: those of numpy's libraries would take address space, of which there is little.
+        # One thread: the threads of numpy's libraries would use up the limited address space.
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(paths),
             "OPENBLAS_NUM_THREADS": "1",
@@ -41,24 +41,25 @@ class _Decoder:
             [sys.executable, "-m", "covidxr.images.dicom_decoder"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # the libraries write what they think of a file
+            # The libraries print warnings about files.
+            stderr=subprocess.DEVNULL,
             env=environment,
         )
         self._ready = False
 
     def decode(self, content: bytes, seconds: float) -> bytes:
-        """Return the answer to one file; none when the process died over it or was killed after so many seconds."""
+        """Return the response for one file; empty if the process crashed or ran out of time."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         if not self._ready and self._process.stdout.read(1) != b"r":
-            raise RuntimeError("the process that decodes it did not start")
+            raise RuntimeError("the decoding process did not start")
         self._ready = True
         alarm = threading.Timer(seconds, self._process.kill)
         alarm.start()
         try:
             _send(self._process.stdin, content)
             return _receive(self._process.stdout)
-        except OSError:  # it died before it had read the file
+        except OSError:  # it crashed before it had read the file
             return b""
         finally:
             alarm.cancel()
@@ -70,28 +71,38 @@ class _Decoder:
 
 
 def decode_pixels(content: bytes, pixels: int, name: str) -> npt.NDArray[Any]:
-    """Return the stored values of a DICOM file of one frame, (H, W) or (H, W, 3); colour comes as RGB.
+    """Decode the stored values of a compressed DICOM file with one frame.
 
-    pixels: its rows times its columns, by which the time it may take is measured.
-    Raises ImageError, naming `name`, where the file is damaged, crashes its decoder or takes too long.
+    Args:
+        content: The file.
+        pixels: Rows times columns, which determine the time limit.
+        name: Of the file, for the error.
+
+    Returns:
+        (H, W), or (H, W, 3) in RGB for color.
+
+    Raises:
+        ImageError: If the file crashes its decoder or takes too long.
+        ValueError: If the decoder reports an error.
     """
     seconds = DECODE_SECONDS + DECODE_SECONDS_A_MEGAPIXEL * pixels / 1e6
     try:
         decoder = _idle.get_nowait()
     except queue.Empty:
         decoder = _Decoder()
-    answer = decoder.decode(content, seconds)
-    if not answer:
+    response = decoder.decode(content, seconds)
+    if not response:
         decoder.close()
-        _idle.put(_Decoder())  # it gets ready while others work
+        # The replacement starts in the background.
+        _idle.put(_Decoder())
         raise ImageError(
-            f"cannot read {name}: its compressed pixels are damaged (decoding them broke off, or took over {seconds:.0f} s); "
-            "export it again without compression, or as a PNG"
+            f"cannot read {name}: its compressed pixels are damaged (decoding crashed or took more "
+            f"than {seconds:.0f} s); export it again without compression, or as a PNG"
         )
     _idle.put(decoder)
-    if answer[:1] == b"e":
-        raise ValueError(answer[1:].decode("utf-8", "replace"))
-    return np.asarray(np.load(io.BytesIO(answer[1:]), allow_pickle=False))
+    if response[:1] == b"e":
+        raise ValueError(response[1:].decode("utf-8", "replace"))
+    return np.asarray(np.load(io.BytesIO(response[1:]), allow_pickle=False))
 
 
 def _send(stream: BinaryIO | Any, content: bytes) -> None:
@@ -101,13 +112,13 @@ def _send(stream: BinaryIO | Any, content: bytes) -> None:
 
 
 def _receive(stream: BinaryIO | Any) -> bytes:
-    """Return what was sent; nothing where the other end closed first."""
+    """One message; empty if the other end closed first."""
     length = int.from_bytes(stream.read(_LENGTH), "little")
     content: bytes = stream.read(length)
     return content if len(content) == length else b""
 
 
-def _answer(content: bytes) -> bytes:
+def _decode(content: bytes) -> bytes:
     from pydicom import dcmread
     from pydicom.pixels.utils import pixel_array
     from pydicom.uid import JPEGExtended12Bit, JPEGLosslessSV1
@@ -115,30 +126,31 @@ def _answer(content: bytes) -> bytes:
     try:
         dataset = dcmread(io.BytesIO(content))
         if dataset.file_meta.TransferSyntaxUID == JPEGExtended12Bit and dataset.BitsStored > 8:
-            # pydicom does not ask GDCM for JPEG of 12 bits, though GDCM knows it: any JPEG syntax leads to the same decoder.
+            # pydicom does not use GDCM for 12-bit JPEG, although GDCM supports it: any other JPEG
+            # syntax selects the same decoder.
             dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
         stored = io.BytesIO()
         np.save(stored, pixel_array(dataset), allow_pickle=False)
         return b"a" + stored.getvalue()
-    # Its decoders are several libraries: a damaged file may raise nearly anything.
+    # pydicom uses several decoders: damaged files raise nearly anything.
     except Exception as error:
         return b"e" + (str(error) or type(error).__name__).encode()
 
 
 def _serve() -> None:
-
     try:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (DECODER_BYTES, DECODER_BYTES))
-    except ImportError:  # Windows has none
+    except ImportError:  # not on Windows
         pass
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints is no answer
-    answers.write(b"r")
-    answers.flush()
+    responses = os.fdopen(os.dup(1), "wb")
+    # Keeps what a library prints out of the responses.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    responses.write(b"r")
+    responses.flush()
     while content := _receive(sys.stdin.buffer):
-        _send(answers, _answer(content))
+        _send(responses, _decode(content))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the header of a DICOM file says against judging its picture, and which of its elements are left behind."""
+"""DICOM headers: reasons to reject an image, warnings, and the elements that are not read."""
 
 from __future__ import annotations
 
@@ -13,94 +13,89 @@ if TYPE_CHECKING:
 
 _RADIOGRAPHY = ("CR", "DX")
 _PERHAPS = ("", "SC", "OT", "RG")
-"""Not said, secondary capture, other, scanned film: what these words are used for may be a chest radiograph."""
+"""Missing, secondary capture, other, digitized radiograph: may be chest radiographs."""
 _NOT_FRONTAL = ("LL", "RL", "LAT", "LATERAL", "LLO", "RLO", "RAO", "LAO", "RPO", "LPO")
 _FRONTAL = ("PA", "AP")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_PICTURE_NEEDS = {
-    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored",
-    "HighBit", "PixelRepresentation", "NumberOfFrames", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope",
-    "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth",
-    "PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+_NEEDED = {
+    "FileMetaInformationGroupLength", "FileMetaInformationVersion", "MediaStorageSOPClassUID",
+    "TransferSyntaxUID", "ImplementationClassUID", "ImplementationVersionName",
+    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept",
+    "RescaleType", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter",
+    "WindowWidth", "PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
 }  # fmt: skip
-
-
-_DRAWN = (*range(0x5000, 0x501F), *range(0x6000, 0x601F))
+"""Keywords of the elements that decoding needs."""
+_OVERLAYS = (*range(0x5000, 0x501F), *range(0x6000, 0x601F))
 """Groups of curves and overlays."""
-_FILE_NEEDS = {
-    "FileMetaInformationGroupLength", "FileMetaInformationVersion", "MediaStorageSOPClassUID", "TransferSyntaxUID",
-    "ImplementationClassUID", "ImplementationVersionName",
-}  # fmt: skip
 
 
 def refusals(dataset: Dataset) -> tuple[str, ...]:
-    """Return the reasons in the header why no model may judge this picture: its modality, its view, its body part."""
+    """Return the reasons to reject an image by modality, view and body part, a sentence each."""
     found = []
     modality, view, part = (
         _word(dataset, name) for name in ("Modality", "ViewPosition", "BodyPartExamined")
     )
     if modality not in _RADIOGRAPHY + _PERHAPS:
-        found.append(f"The header says modality {modality}; only radiographs (CR, DX) are judged.")
+        found.append(f"Modality {modality}: only radiographs (CR, DX) are supported.")
     if view in _NOT_FRONTAL:
         found.append(
-            f"The header says view position {view}, which is lateral or oblique; only frontal views (PA, AP) are judged."
+            f"View position {view} (lateral or oblique): only frontal views (PA, AP) are supported."
         )
     if part and not re.search("CHEST|THORAX|LUNG", part):
-        found.append(f"The header says body part {part}; only the chest is judged.")
+        found.append(f"Body part {part}: only chest radiographs are supported.")
     return tuple(found)
 
 
 def warnings(dataset: Dataset) -> tuple[str, ...]:
-    """Return what in the header a reader should know of, short of a refusal."""
+    """Return what a reader should know but is no reason to reject the image, a sentence each."""
     found = []
     modality, view = _word(dataset, "Modality"), _word(dataset, "ViewPosition")
     if modality in _PERHAPS:
-        said = f"says modality {modality}" if modality else "names no modality"
         found.append(
-            f"The header {said}, not CR or DX: the picture may be a screenshot or a scan, and its greys altered."
+            f"Modality {modality or 'missing'}, not CR or DX: possibly a screenshot or a scan; "
+            "gray values may differ from the original."
         )
     elif _word(dataset, "SOPClassUID", 64) == _SECONDARY_CAPTURE:
-        found.append(
-            "The file is a secondary capture, not the detector's own picture: its greys may have been altered."
-        )
+        found.append("Secondary capture: gray values may differ from the original.")
     if dataset.get("SamplesPerPixel") == 3:
-        found.append(
-            "The picture is stored in colour, which radiographs are not; its grey is judged."
-        )
+        found.append("Color image: converted to grayscale for analysis.")
     if view not in _FRONTAL + _NOT_FRONTAL and re.search(
         r"\b(LAT|LATERAL|LL|RL)\b", _word(dataset, "SeriesDescription", 64)
     ):
-        found.append("The series is described as lateral; only frontal views are judged rightly.")
-    # BurnedInAnnotation is not asked: it often says NO over names in plain sight.
-    found.append(
-        "The header cannot tell whether names or dates are burned into the picture; look before you share it."
-    )
+        found.append(
+            "Series description suggests a lateral view: only frontal views are supported."
+        )
+    # BurnedInAnnotation is ignored: it is often NO although names are visible.
+    found.append("Burned-in annotation status unknown: check for names and dates before sharing.")
     return tuple(found)
 
 
 def dropped(dataset: Dataset) -> tuple[LeftOut, ...]:
-    """Return the header's elements that the picture does not need, by the standard's names; their values are kept nowhere.
+    """Return the elements of the header that decoding does not need, by their standard names.
 
-    Sequences count as one, private elements as one.
+    No value is read. A sequence counts as one element, as do all private elements together.
     """
     from pydicom.datadict import dictionary_description, dictionary_has_tag, keyword_for_tag
 
-    found = {}  # a set in the header's order
-    meta = [tag for tag in dataset.file_meta.keys() if keyword_for_tag(tag) not in _FILE_NEEDS]
-    for tag in [*meta, *dataset.keys()]:  # values are not even parsed
+    found = {}  # keeps the order of the header
+    # Iterating over a dataset itself would parse the values.
+    for tag in [*dataset.file_meta.keys(), *dataset.keys()]:
         if tag.is_private:
-            found[LeftOut("Private elements", "The maker's own")] = True
-        elif tag.group in _DRAWN:
-            found[LeftOut("Overlay or curve drawn over the picture", "Description")] = True
+            found[LeftOut("Private elements", "Vendor-specific")] = True
+        elif tag.group in _OVERLAYS:
+            found[LeftOut("Overlay or curve", "Description")] = True
         elif not dictionary_has_tag(tag):
-            found[LeftOut("Elements that the standard does not know", "Unknown")] = True
-        elif (keyword := keyword_for_tag(tag)) not in _PICTURE_NEEDS:
+            found[LeftOut("Unknown elements", "Unknown")] = True
+        elif (keyword := keyword_for_tag(tag)) not in _NEEDED:
             found[LeftOut(dictionary_description(tag), _kind(tag, keyword))] = True
     return tuple(found)
 
 
 def _kind(tag: BaseTag, keyword: str) -> str:
-    """What an element tells, in a word: by its group, its type, its keyword (PS3.6)."""
+    """Category of an element, by its group, value representation and keyword (PS3.6)."""
     from pydicom.datadict import dictionary_VR
 
     vr = dictionary_VR(tag)
@@ -113,7 +108,7 @@ def _kind(tag: BaseTag, keyword: str) -> str:
     if re.search(
         "Institution|Station|Manufacturer|Device|Software|Equipment|ApplicationEntity", keyword
     ):
-        return "Hospital or machine"
+        return "Institution or device"
     if vr == "UI" or re.search("ID$|AccessionNumber|^Referenced|^SourceImage", keyword):
         return "Identifier"
     return {
@@ -125,6 +120,6 @@ def _kind(tag: BaseTag, keyword: str) -> str:
 
 
 def _word(dataset: Dataset, name: str, most: int = 16) -> str:
-    """The value of an element in capitals, no longer than the standard allows codes to be; empty where there is none."""
+    """The value of an element in capitals, cut to the length of a code; empty if missing."""
     value = dataset.get(name)
     return " ".join(str("" if value is None else value).upper().split())[:most]

@@ -1,4 +1,4 @@
-"""The grey values of a picture at the depth of its file, for a reader who sets the window; models see `read_image`'s."""
+"""Pixel values at the bit depth of the file, for windowing in the viewer."""
 
 from __future__ import annotations
 
@@ -12,35 +12,38 @@ from covidxr.records import GreyImage
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Levels:
-    """A picture as levels: `greys[values]` is what `read_image` returns, to the bit.
+    """An image as level numbers and the gray value of each level.
 
-    A level stands for `slope * level + intercept` in the file's own units; `low` and `high` are in those units.
+    `greys[values]` is exactly the 8-bit image that models get. A level corresponds to
+    `slope * level + intercept` in the units of the file, which are also those of `low`, `high` and
+    `span`.
     """
 
     values: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-    """(H, W)"""
+    """(H, W) level numbers."""
     greys: npt.NDArray[np.uint8]
-    """(n,) the grey that the file itself asks for, of each level."""
+    """(n,) gray value of each level, by the window of the file."""
     low: float
-    """What is black in the file's window, or white where it is negative."""
+    """Lower end of the file's window: black, or white if `negative`."""
     high: float
+    """Upper end of the window."""
     span: tuple[float, float]
-    """The least and the greatest value that the picture has, in those units."""
+    """Lowest and highest value of the image."""
     negative: bool = False
     """Whether low values are bright: MONOCHROME1."""
     slope: float = 1.0
     intercept: float = 0.0
     padded: tuple[int, int] | None = None
-    """First and last level that only fill the rectangle, and stay black."""
+    """First and last level of padding, which stays black."""
 
 
 def of_greys(image: GreyImage) -> Levels:
-    """Return a picture of 8 bits, (H, W) uint8, as its own levels."""
+    """Return the levels of an 8-bit image, (H, W) uint8."""
     return Levels(image, np.arange(256, dtype=np.uint8), 0.0, 255.0, (0.0, 255.0))
 
 
 def fitting(
     places: npt.NDArray[np.integer], levels: int
 ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    """Return level numbers in the smallest type that holds so many levels."""
+    """Return level numbers in the smallest type that can hold this many levels."""
     return places.astype(np.uint8) if levels <= 2**8 else places.astype(np.uint16)

@@ -1,4 +1,4 @@
-"""What PNG, JPEG and TIFF files say beside their pixels, which is left behind when they are read: names, never values."""
+"""Metadata of PNG, JPEG and TIFF files that is not read: names of the elements, never values."""
 
 from __future__ import annotations
 
@@ -10,103 +10,75 @@ from PIL.PngImagePlugin import PngImageFile
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An element of a file that was not kept: its name in the words of the file's standard, and the kind of thing it tells."""
+    """An element of a file that was not read."""
 
     name: str
+    """By the standard of the file format."""
     kind: str
+    """Category of its content, for display."""
 
 
-_PIXELS = frozenset(
-    (
-        *range(254, 260),
-        262,
-        263,
-        264,
-        265,
-        266,
-        273,
-        274,
-        *range(277, 285),
-        288,
-        289,
-        290,
-        291,
-        292,
-        293,
-        296,
-        297,
-    )
-)
-_PIXELS |= frozenset((301, *range(317, 326), *range(330, 348), *range(512, 533)))
-"""TIFF's elements that lay out the pixels and say nothing else."""
+_PIXELS = {
+    *(*range(254, 260), 262, 263, 264, 265, 266, 273, 274, *range(277, 285), *range(288, 294)),
+    *(296, 297, 301, *range(317, 326), *range(330, 348), *range(512, 533)),
+}
+"""TIFF tags that describe the layout of the pixels only."""
 _BLOCKS = {
     "xmp": "XMP",
     "XML:com.adobe.xmp": "XMP",
     "photoshop": "Photoshop",
-    "icc_profile": "Colour profile",
+    "icc_profile": "Color profile",
     "comment": "Comment",
 }
 _WORDS = (
-    "Title",
-    "Author",
-    "Description",
-    "Copyright",
-    "Creation Time",
-    "Software",
-    "Disclaimer",
-    "Warning",
-    "Source",
-    "Comment",
+    *("Title", "Author", "Description", "Copyright", "Creation Time", "Software", "Disclaimer"),
+    *("Warning", "Source", "Comment"),
 )
-"""Names that PNG's standard has for texts. Others are whatever somebody typed, so that they are not repeated."""
+"""Keywords for text in the PNG standard. Others are free text and therefore not shown."""
 _TIMES = ("DateTime", "DateTimeOriginal", "DateTimeDigitized", "PreviewDateTime", "Creation Time")
 _PEOPLE = ("Artist", "Author", "Copyright", "CameraOwnerName", "XPAuthor", "HostComputer")
 
 
-def metadata(picture: Image.Image) -> tuple[LeftOut, ...]:
-    """Return what a picture file says beside its pixels: EXIF, GPS, XMP, texts, profiles. Nothing of it is kept."""
+def metadata(image: Image.Image) -> tuple[LeftOut, ...]:
+    """Return the elements beyond the pixels: EXIF, GPS, XMP, text, profiles. No value is kept."""
     try:
-        return tuple(dict.fromkeys(_elements(picture)))
-    except (
-        Exception
-    ):  # its parts are read lazily, and damaged ones raise nearly anything; the pixels may be sound
-        return (LeftOut("Metadata that cannot be read", "Unknown"),)
+        return tuple(dict.fromkeys(_elements(image)))
+    # Pillow reads metadata lazily, and damaged parts raise nearly anything. The pixels may be fine.
+    except Exception:
+        return (LeftOut("Unreadable metadata", "Unknown"),)
 
 
-def _elements(picture: Image.Image) -> list[LeftOut]:
-    exif = picture.getexif()
+def _elements(image: Image.Image) -> list[LeftOut]:
+    exif = image.getexif()
     found = [
         _named(TiffTags.TAGS_V2[tag].name if tag in TiffTags.TAGS_V2 else ExifTags.TAGS.get(tag))
-        for tag in _said(exif)
+        for tag in _top_level_tags(exif)
     ]
     found += [_named(ExifTags.TAGS.get(tag)) for tag in exif.get_ifd(ExifTags.IFD.Exif)]
     if exif.get_ifd(ExifTags.IFD.GPSInfo):
         found.append(LeftOut("GPS position", "Place"))
     found += [
-        LeftOut(title, "Text or profile") for key, title in _BLOCKS.items() if key in picture.info
+        LeftOut(title, "Text or profile") for key, title in _BLOCKS.items() if key in image.info
     ]
-    if isinstance(picture, PngImageFile):
+    if isinstance(image, PngImageFile):
         found += [
-            _named(key if key in _WORDS else "Text under another name")
-            for key in picture.text
+            _named(key if key in _WORDS else "Other text")
+            for key in image.text
             if key not in _BLOCKS
         ]
     return found
 
 
-def _said(exif: Image.Exif) -> list[int]:
-    own = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop)
-    blocks = (
-        700,
-        34377,
-        34675,
-    )  # XMP, Photoshop and the colour profile, which are told by their names
-    return [tag for tag in exif if tag not in _PIXELS and tag not in own and tag not in blocks]
+def _top_level_tags(exif: Image.Exif) -> list[int]:
+    directories = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop)
+    # XMP, Photoshop and color profile: listed by `_BLOCKS`.
+    blocks = (700, 34377, 34675)
+    return [tag for tag in exif if tag not in _PIXELS and tag not in directories + blocks]
 
 
 def _named(name: str | None) -> LeftOut:
     if name is None:
-        return LeftOut("Elements that the standard does not know", "Unknown")
+        return LeftOut("Unknown elements", "Unknown")
     if name in _TIMES or "OffsetTime" in name or "SubsecTime" in name:
         return LeftOut(name, "Date or time")
-    return LeftOut(name, "Person" if name in _PEOPLE else "Camera, program or text")
+    return LeftOut(name, "Person" if name in _PEOPLE else "Camera, software or text")

@@ -18,7 +18,8 @@ from covidxr.records import GreyImage
 class Radiograph:
     """A decoded image file: `image` (H, W) uint8 and what was noticed on the way.
 
-    It holds no patient data: neither the name of the file nor a value of its header.
+    It contains no patient data: neither the file name nor header values, except the codes of
+    modality, view and body part in `refusals` and `warnings`.
     """
 
     image: GreyImage
@@ -29,11 +30,11 @@ class Radiograph:
     bits: int
     """Bits per gray value (or per color channel) in the file."""
     warnings: tuple[str, ...] = ()
-    """Sentences for whoever reads the result."""
+    """Sentences for the reader of the result."""
     refusals: tuple[str, ...] = ()
     """Sentences: why the header says that no model may analyze this image."""
     dropped: tuple[LeftOut, ...] = ()
-    """Elements of the header, or beside the pixels, that were not read; never their values."""
+    """Names of the header and metadata elements that were not read; never their values."""
     sha256: str = ""
     """Of the file's content."""
 

@@ -37,14 +37,14 @@ def read_raster(content: bytes, name: str) -> Radiograph:
         ImageError: For anything that is not one image of a plausible size.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            _check_geometry(picture, name)
-            kind, bits = str(picture.format), _bits(picture)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            _check_geometry(image, name)
+            kind, bits = str(image.format), _bits(image)
             if kind == "PNG":
                 # Its texts may follow the pixels; a TIFF's directories are gone by then.
-                picture.load()
-            dropped = metadata(picture)
-            levels = _levels(picture, name)
+                image.load()
+            dropped = metadata(image)
+            levels = _levels(image, name)
             return Radiograph(levels.greys[levels.values], levels, kind, bits, dropped=dropped)
     except UnidentifiedImageError:
         raise ImageError(
@@ -69,27 +69,27 @@ def read_raster(content: bytes, name: str) -> Radiograph:
         ) from error
 
 
-def _check_geometry(picture: Image.Image, name: str) -> None:
-    check_size(*picture.size, name)
-    frames = getattr(picture, "n_frames", 1)
-    if picture.format == "TIFF" and frames > 1:
+def _check_geometry(image: Image.Image, name: str) -> None:
+    check_size(*image.size, name)
+    frames = getattr(image, "n_frames", 1)
+    if image.format == "TIFF" and frames > 1:
         raise ImageError(
-            f"cannot read {name}: it holds {frames} images; save the one you mean as its own file"
+            f"cannot read {name}: it contains {frames} images; save the right one as its own file"
         )
 
 
-def _bits(picture: Image.Image) -> int:
+def _bits(image: Image.Image) -> int:
     """Bits of a gray value; Pillow's modes I and F hold 32."""
-    if picture.mode.startswith("I;16"):
+    if image.mode.startswith("I;16"):
         return 16
-    return 32 if picture.mode in _DEEP_MODES else 1 if picture.mode == "1" else 8
+    return 32 if image.mode in _DEEP_MODES else 1 if image.mode == "1" else 8
 
 
-def _levels(picture: Image.Image, name: str) -> Levels:
+def _levels(image: Image.Image, name: str) -> Levels:
     """The levels of an image: up to 16 bits as they are; deeper, and color, in 8 bits."""
-    ImageOps.exif_transpose(picture, in_place=True)
-    if picture.mode in _DEEP_MODES:
-        stored = np.asarray(picture)
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode in _DEEP_MODES:
+        stored = np.asarray(image)
         if stored.dtype.kind in "iu":
             low, high = int(stored.min()), int(stored.max())
             if high - low < 2**16:
@@ -98,10 +98,10 @@ def _levels(picture: Image.Image, name: str) -> Levels:
                 values = fitting(stored.astype(np.int64) - low, len(greys))
                 return Levels(values, greys, *ends, ends, intercept=float(low))
         return of_greys(spread(stored.astype(np.float64), name))
-    if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        rgba = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
-    grey = picture if picture.mode == "L" else picture.convert("RGB").convert("L")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
+    grey = image if image.mode == "L" else image.convert("RGB").convert("L")
     return of_greys(np.asarray(grey, dtype=np.uint8))
 
 

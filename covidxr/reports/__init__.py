@@ -1,1 +1,1 @@
-"""What is written for people to read."""
+"""Reports for readers: PDF, DICOM, model card, and the sentences in them."""

@@ -1,4 +1,4 @@
-"""One case as DICOM, for an archive or a viewer that takes nothing else: the picture, the report and the figures."""
+"""Case report as DICOM: the analyzed image, a structured report and the PDF page."""
 
 from __future__ import annotations
 
@@ -24,38 +24,42 @@ PICTURE, FINDINGS, PAGE = "picture.dcm", "findings.dcm", "report.dcm"
 _SCHEME = "99COVIDXR"
 _UTF8 = "ISO_IR 192"
 _LO = 64
-"""Letters in a line of DICOM's value representation LO."""
+"""Maximum length of the value representation LO."""
 
 
 def writes_dicom() -> bool:
-    """Whether highdicom, which is an extra, is installed."""
+    """Whether highdicom, an optional dependency, is installed."""
     return importlib.util.find_spec("highdicom") is not None
 
 
 def case_report_dicom(report: CaseReport) -> dict[str, bytes]:
-    """Return three DICOM files by file name: the picture, the structured report of it, and the page of `case_report_pdf`.
+    """Return the DICOM files of a case, by file name.
 
-    They make up a study of their own, with new UIDs and no patient: name, ID, birth date and sex are empty, and nothing refers to
-    the file that the picture came from but its sha256, which only those can match who have that file. A structured report needs
-    evidence, so the picture goes along: a secondary capture (PS3.3 A.8) of it, 8 bits, reduced to what a screen shows. The report
-    is a Comprehensive SR (PS3.3 A.35.3) by template 1500 (PS3.16), the model its device observer and its algorithm, the
-    probabilities numbers without unit; COMPLETE, PRELIMINARY, UNVERIFIED. The page is an Encapsulated PDF (PS3.3 A.45.1),
-    UNVERIFIED; a label that was typed in stands on it alone. All three are qualified as RESEARCH. Picture and page are marked as if
-    burned-in text named the patient, since nobody has looked whether it does.
+    The analyzed image: a Secondary Capture (PS3.3 A.8), 8 bits, reduced to screen size, since a
+    structured report needs evidence. The report: a Comprehensive SR (PS3.3 A.35.3) by template
+    1500 (PS3.16), with the model as device observer and algorithm and the probabilities as numbers
+    without unit; COMPLETE, PRELIMINARY, UNVERIFIED. The page of `case_report_pdf`: an Encapsulated
+    PDF (PS3.3 A.45.1), UNVERIFIED, the only file that contains the label.
 
-    Raises ConfigError where highdicom is not installed.
+    They form a new study with new UIDs and RESEARCH as content qualification. Patient name, ID,
+    birth date and sex are empty; only its sha256 refers to the input file. BurnedInAnnotation is
+    YES for image and page, since nobody has checked.
+
+    Raises:
+        ConfigError: If highdicom is not installed.
     """
     if not writes_dicom():
         raise ConfigError(
-            'highdicom is not installed, and DICOM files cannot be written: pip install "covidxr[dicom]" and try again'
+            "highdicom is not installed, so DICOM files cannot be written: "
+            'pip install "covidxr[dicom]" and try again'
         )
     study = _new_uid()
-    picture = _picture(report, study)
-    files = {PICTURE: picture, FINDINGS: _findings(report, picture), PAGE: _page(report, picture)}
+    image = _image(report, study)
+    files = {PICTURE: image, FINDINGS: _findings(report, image), PAGE: _page(report, image)}
     return {name: _bytes(dataset, report.created) for name, dataset in files.items()}
 
 
-def _picture(report: CaseReport, study: str) -> Dataset:
+def _image(report: CaseReport, study: str) -> Dataset:
     from highdicom.sc import SCImage
 
     dataset = SCImage(
@@ -66,22 +70,24 @@ def _picture(report: CaseReport, study: str) -> Dataset:
         patient_orientation=("L", "F"),
         study_instance_uid=study,
         series_number=1,
-        **_common(report, "Picture as it was judged"),
+        **_common(report, "Analyzed image"),
     )
-    dataset.PatientOrientation = []  # may be empty, but not for highdicom; nobody knows which side is which
+    # The sides are unknown. The attribute may be empty, but highdicom requires a value.
+    dataset.PatientOrientation = []
     dataset.BodyPartExamined = "CHEST"
     dataset.BurnedInAnnotation = "YES"
     return dataset
 
 
-def _findings(report: CaseReport, picture: Dataset) -> Dataset:
+def _findings(report: CaseReport, image: Dataset) -> Dataset:
     from highdicom import sr
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
     card = report.card
     device = sr.DeviceObserverIdentifyingAttributes(
-        uid=generate_uid(entropy_srcs=[card.weights_sha256]),  # the same model is the same device
+        # The same model is the same device.
+        uid=generate_uid(entropy_srcs=[card.weights_sha256]),
         name="covidxr",
         manufacturer_name="covidxr",
         model_name=card.model_id,
@@ -98,7 +104,7 @@ def _findings(report: CaseReport, picture: Dataset) -> Dataset:
         codes.cid7162.ArtificialIntelligence,
     )
     group = sr.MeasurementsAndQualitativeEvaluations(
-        sr.TrackingIdentifier(_new_uid(), "Calibrated probabilities of the classes"),
+        sr.TrackingIdentifier(_new_uid(), "Calibrated class probabilities"),
         algorithm_id=algorithm,
         measurements=[
             sr.Measurement(
@@ -106,22 +112,20 @@ def _findings(report: CaseReport, picture: Dataset) -> Dataset:
             )
             for name, p in report.prediction.probabilities.items()
         ],
-        source_images=[
-            sr.SourceImageForMeasurementGroup(picture.SOPClassUID, picture.SOPInstanceUID)
-        ],
+        source_images=[sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)],
     )
     content = sr.MeasurementReport(
         sr.ObservationContext(observer_device_context=sr.ObserverContext(codes.DCM.Device, device)),
         codes.SCT.ChestImaging,
         [group],
-        referenced_images=[picture],
+        referenced_images=[image],
     )
     found = set_sentence(card, report.prediction)
     texts = [
-        (codes.DCM.Comment, f"{RESEARCH_ONLY} Written by a program and verified by nobody."),
-        (_concept("Verdict of the model"), verdict(report.prediction)),
+        (codes.DCM.Comment, f"{RESEARCH_ONLY} Automatically generated, unverified."),
+        (_concept("Prediction"), verdict(report.prediction)),
         *([(_concept("Prediction set"), found[0])] if found else []),
-        (_concept("Verdict of the gate"), gate_sentence(card, report.prediction)[0]),
+        (_concept("Input check"), gate_sentence(card, report.prediction)[0]),
         (_concept("Stability"), stability_sentence(report.stability)),
         *((_concept("Remark"), remark) for remark in report.remarks),
         (_concept("sha256 of the input file"), report.input_sha256),
@@ -130,11 +134,11 @@ def _findings(report: CaseReport, picture: Dataset) -> Dataset:
     content[0].ContentSequence.extend(
         sr.TextContentItem(name, _encodable(text), "CONTAINS") for name, text in texts
     )
-    common = _common(report, "Structured report of a model")
-    return sr.ComprehensiveSR([picture], content, series_number=2, is_complete=True, **common)
+    common = _common(report, "Structured report")
+    return sr.ComprehensiveSR([image], content, series_number=2, is_complete=True, **common)
 
 
-def _page(report: CaseReport, picture: Dataset) -> Dataset:
+def _page(report: CaseReport, image: Dataset) -> Dataset:
     from highdicom.base import SOPClass
     from pydicom import Dataset
     from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
@@ -143,11 +147,11 @@ def _page(report: CaseReport, picture: Dataset) -> Dataset:
 
     pdf, source = case_report_pdf(report), Dataset()
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = (
-        picture.SOPClassUID,
-        picture.SOPInstanceUID,
+        image.SOPClassUID,
+        image.SOPInstanceUID,
     )
     dataset = SOPClass(
-        study_instance_uid=picture.StudyInstanceUID,
+        study_instance_uid=image.StudyInstanceUID,
         series_number=3,
         sop_class_uid=EncapsulatedPDFStorage,
         modality="DOC",
@@ -168,7 +172,7 @@ def _page(report: CaseReport, picture: Dataset) -> Dataset:
 
 
 def _common(report: CaseReport, series: str) -> dict[str, Any]:
-    """What all three files have."""
+    """Attributes of all three files."""
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
 
     return {
@@ -189,28 +193,28 @@ def _common(report: CaseReport, series: str) -> dict[str, Any]:
 
 
 def _concept(meaning: str) -> CodedConcept:
-    """A concept of our own: standard codes that say no more than these words were not found. Equal words have equal codes."""
+    """A private code, hashed from its meaning, for want of a standard code with that meaning."""
     from highdicom.sr import CodedConcept
 
-    line = " ".join(
-        _encodable(meaning).replace("\\", "/").split()
-    )  # a backslash would part two values
+    # A backslash would separate two values.
+    line = " ".join(_encodable(meaning).replace("\\", "/").split())
     return CodedConcept(hashlib.sha256(line.encode()).hexdigest()[:16], _SCHEME, line[:_LO])
 
 
 def _encodable(text: str) -> str:
-    """Half a letter, which a card's JSON may hold, cannot be written as UTF-8."""
+    """The text without lone surrogates, which a card's JSON may contain but UTF-8 cannot."""
     return text.encode(errors="replace").decode()
 
 
 def _new_uid() -> str:
     from pydicom.uid import generate_uid
 
-    return generate_uid(None)  # of a random UUID
+    # From a random UUID.
+    return generate_uid(None)
 
 
 def _bytes(dataset: Dataset, created: datetime) -> bytes:
-    """Date a dataset, in UTC as it says of itself, and write it as a file."""
+    """The dataset as a file, dated in UTC."""
     moment = created.astimezone(UTC)
     date, time = f"{moment:%Y%m%d}", f"{moment:%H%M%S}"
     dataset.TimezoneOffsetFromUTC = "+0000"

@@ -1,9 +1,10 @@
-"""The card of a model: what must be known of it before it may be used."""
+"""Draft of a model card, and its shortcut audit in sentences."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -11,8 +12,8 @@ import covidxr
 from covidxr.cards import CARD_SCHEMA_VERSION, ModelCard, ShortcutCheck
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.splits import Split
-from covidxr.formatting import percent, whole_percent
-from covidxr.records import RESEARCH_ONLY, Preprocessing, Recipe, display_name
+from covidxr.formatting import decimal, percent, whole_percent
+from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, Preprocessing, Recipe, display_name
 
 
 def draft_card(
@@ -24,9 +25,16 @@ def draft_card(
     best_epoch: int,
     seconds: float,
 ) -> ModelCard:
-    """Return a card that says all but how well the model does.
+    """Return the card of a trained model, without its performance.
 
-    origin: where the initial weights came from, in words.  seconds: time spent training.
+    Args:
+        model_id: Of the model.
+        recipe: It was trained by.
+        dataset: It was trained on.
+        split: Of the dataset.
+        origin: Of the initial weights, in words.
+        best_epoch: Whose weights are the model.
+        seconds: Training time.
     """
     return ModelCard(
         schema_version=CARD_SCHEMA_VERSION,
@@ -52,86 +60,82 @@ def draft_card(
         covidxr_version=covidxr.__version__,
         torch_version=version("torch"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        intended_use=f"Teaching and research on chest radiographs like those it was trained on. {RESEARCH_ONLY}",
+        intended_use="Research and education on chest radiographs like the training data. "
+        f"{RESEARCH_ONLY}",
         limits=_limits(dataset),
     )
 
 
 def _limits(dataset: Dataset) -> tuple[str, ...]:
-    """Say what the data alone forbids to conclude from any model trained on it."""
+    """Limitations of any model that is trained on a dataset."""
     sources = dataset.sources()
-    limits = ["Judged on one dataset only; no other hospital has tested it."]
+    limits = ["No external validation."]
     if dataset.synthetic:
-        limits.append("Trained on synthetic phantoms: it knows nothing of real patients.")
+        limits.append("Trained on synthetic phantoms: not applicable to patients.")
     for name, own in sources.items():
         others = {source for other, tally in sources.items() if other != name for source in tally}
         if set(own) != {"unknown"} and not set(own) & others:
             limits.append(
-                f"{name} shares no source with the other classes: the model may know where a picture is from, not the disease."
+                f"{display_name(name)} shares no source with the other classes: the model may have "
+                "learned the source instead of the disease."
             )
     return tuple(limits)
 
 
 def shortcut_sentences(card: ModelCard) -> tuple[str, ...]:
-    """Say in plain words, a sentence for each check, whether where a picture is from could carry the model's figures."""
+    """Return the results of the shortcut audit, a sentence or two per check."""
     return tuple(_shortcut_sentence(check, card) for check in card.shortcuts)
 
 
 def _shortcut_sentence(check: ShortcutCheck, card: ModelCard) -> str:
-    accuracy = card.metrics["accuracy"]
-    figures, subject = (
-        check.figures,
-        check.subject.replace("Lung_Opacity", display_name("Lung_Opacity")),
-    )
-    if not figures:
-        return f"{subject}: not measured, since {check.reason}."
+    metrics, subject = check.figures, _displayed(check.subject)
+    if not metrics:
+        return f"{subject}: not measured ({check.reason})."
     aside = f" ({check.reason})" if check.reason else ""
-    if check.kind in ("border", "intensity"):
-        frame, tone = (
-            "only its frame, 6 % of the width on each side",
-            "only 13 statistics of its brightness, and no shape",
-        )
-        sees = frame if check.kind == "border" else tone
-        covid = (
-            f" and tells COVID from the rest with an AUROC of {percent(figures['COVID'])}"
-            if "COVID" in figures
-            else ""
-        )
-        return (
-            f"A small model that sees of a picture {sees}, calls {percent(figures['accuracy'])} of the test pictures right{covid}; "
-            f"this model, which sees {'the lungs alone' if card.preprocessing.segmenter_sha256 else 'all of it'}, calls "
-            f"{percent(accuracy)} right."
-        )
     if check.kind in ("lungs-blackened", "lungs-only"):
-        return _lungs_sentence(check, card)
-    auroc = percent(figures["auroc"])
+        return _lungs_sentence(check, card, aside)
     if check.kind == "within-source":
         source, _, pair = subject.partition(": ")
-        return f"Within the source {source}, where knowing it is no help, this model tells {pair} with an AUROC of {auroc}{aside}."
+        return f"Within-source AUROC, {source}, {pair}: {decimal(metrics['auroc'])}{aside}."
+    if check.kind == "source-from-features":
+        return (
+            f"AUROC of the source from the model's features, {subject}: "
+            f"{decimal(metrics['auroc'])}, chance level 0.5{aside}. Sources differ in patients as "
+            "well as equipment; a high value does not prove that the model uses the source."
+        )
+    borders = "image borders only (6% of the width on each side)"
+    features = borders if check.kind == "border" else "13 intensity statistics only"
+    covid = f", COVID-19 AUROC {decimal(metrics['COVID'])}" if "COVID" in metrics else ""
+    region = "lungs only" if card.preprocessing.segmenter_sha256 else "full image"
     return (
-        f"This model's inner features tell the source with an AUROC of {auroc}, where chance is 50 %: {subject}{aside}. "
-        "Sources differ in their patients as well as their equipment: that the source can be read does not say that it is used."
+        f"Baseline on {features}: accuracy {percent(metrics['accuracy'])}{covid}. "
+        f"This model ({region}): accuracy {percent(card.metrics['accuracy'])}."
     )
 
 
-def _lungs_sentence(check: ShortcutCheck, card: ModelCard) -> str:
-    right, whole = percent(check.figures["accuracy"]), percent(card.metrics["accuracy"])
-    aside = f" ({check.reason})" if check.reason else ""
+def _lungs_sentence(check: ShortcutCheck, card: ModelCard, aside: str) -> str:
+    accuracy = percent(check.figures["accuracy"])
+    if check.kind == "lungs-only":
+        return (
+            f"Accuracy on the lungs only: {accuracy}; on the full image: "
+            f"{percent(card.metrics['accuracy'])}. Mean lung area: "
+            f"{percent(check.figures['lung_area'])}. A lower accuracy reflects missing context, "
+            f"but also masked images being out of distribution{aside}."
+        )
     counts = card.class_counts["test"]
     largest = max(counts, key=lambda name: counts[name])
-    if check.kind == "lungs-blackened":
-        always = counts[largest] / sum(counts.values())
-        above = check.figures["accuracy"].low > always
-        meaning = (
-            "the rest it reads beside the lungs, or off their outline"
-            if above
-            else "beside the lungs alone it finds no hold"
-        )
-        return (
-            f"With the lungs blackened it {'still' if above else 'only'} calls {right} right, where always saying "
-            f"{display_name(largest)} would be right for {whole_percent(always)}: {meaning}{aside}."
-        )
+    chance = counts[largest] / sum(counts.values())
+    meaning = "no evidence of signal outside the lungs"
+    if check.figures["accuracy"].low > chance:
+        meaning = "the remaining signal is from outside the lungs or their outline"
     return (
-        f"With only the lungs left, {percent(check.figures['lung_area'])} of a picture, it calls {right} right, and {whole} with "
-        f"all of it: so much hangs on what is beside them, and on a blackness that it was not trained on{aside}."
+        f"Accuracy with the lungs blackened: {accuracy}; always predicting "
+        f"{display_name(largest)}: {whole_percent(chance)}. Interpretation: {meaning}{aside}."
     )
+
+
+def _displayed(subject: str) -> str:
+    """A subject with its classes as people write them."""
+    for name in CLASS_NAMES:
+        subject = re.sub(rf"(?<![\w-]){name}(?![\w-])", display_name(name), subject)
+    return subject

@@ -1,88 +1,142 @@
-"""A model's answer as a sentence."""
+"""Predictions, input checks and heat maps as sentences, for the pages, the CLI and the reports."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from covidxr.cards import GateFigures, ModelCard, PredictionSets
-from covidxr.formatting import percent, whole_percent
-from covidxr.records import CasePrediction, Stability, display_name
+from covidxr.cards import METHOD_TITLES, GateFigures, ModelCard, PredictionSets
+from covidxr.explanation.localization import MapFacts, best_localisation
+from covidxr.formatting import decimal, percent, whole_percent
+from covidxr.records import Attribution, CasePrediction, Stability, display_name
 
 _CLEAR, _LIKELY = 0.9, 0.6
-"""Calibrated probabilities from which a verdict is said without naming the second class, and from which it is said at all."""
+"""Calibrated probabilities: from the first on only one class is named, from the second on one is
+favored over the other."""
 
 
 def verdict(prediction: CasePrediction) -> str:
-    """Say what a model finds likely, as surely as its probabilities allow and no more."""
+    """Say what a model predicts, as firmly as its calibrated probabilities allow."""
     (first, p), (second, q), *_ = sorted(
         prediction.probabilities.items(), key=lambda item: -item[1]
     )
-    # The space before the sign does not break, lest a line begin with it.
-    one, other = (
-        f"{display_name(name)} ({whole_percent(x)})".replace(" %", "\u00a0%")
-        for name, x in ((first, p), (second, q))
-    )
+    one = f"{display_name(first)} ({whole_percent(p)})"
+    other = f"{display_name(second)} ({whole_percent(q)})"
     if p >= _CLEAR:
-        return f"Most likely {one}"
-    return (
-        f"Probably {one}, but {other} is possible" if p >= _LIKELY else f"Unclear: {one} or {other}"
-    )
+        return f"Predicted: {one}"
+    return f"{one} favored over {other}" if p >= _LIKELY else f"Indeterminate: {one} or {other}"
 
 
 def prediction_set(sets: PredictionSets, probabilities: Mapping[str, float]) -> list[str]:
-    """Return the classes that a picture's prediction set holds, by its calibrated probabilities; none at all is an answer too."""
+    """Return the classes in the prediction set of an image; there may be none.
+
+    Args:
+        sets: Thresholds of the model.
+        probabilities: Calibrated, by class.
+    """
     return [name for name, p in probabilities.items() if p >= sets.thresholds[name]]
 
 
 def set_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str] | None:
-    """Say which classes a picture's prediction set holds, and what that is worth; None for a model that makes no sets."""
+    """Return the prediction set of an image, and its reliability; None for a model without sets."""
     sets = card.prediction_sets
     if sets is None:
         return None
-    chosen = [display_name(name) for name in prediction_set(sets, prediction.probabilities)]
-    coverage, held, empty = (
-        whole_percent(sets.coverage),
-        percent(sets.overall.covered, sets.overall.n),
-        percent(sets.overall.empty),
+    names = [display_name(name) for name in prediction_set(sets, prediction.probabilities)]
+    coverage = whole_percent(sets.coverage)
+    reliability = (
+        f"Conformal prediction set with a target coverage of {coverage}. On the test set it "
+        f"contains the true class in {percent(sets.overall.covered, sets.overall.n)}, and is empty "
+        f"in {percent(sets.overall.empty)}: the model is then less certain than usual of every "
+        "class. Valid only for images like the training data."
     )
-    worth = (
-        f"A class is listed unless it is less likely here than for {coverage} of the validation pictures that have it. On test "
-        f"pictures the list held the right class for {held}; {empty} got no answer, since "
-        "the model is less sure of them than of most pictures of each class. This holds for pictures like the dataset's."
-    )
-    return f"At {coverage} coverage: {' or '.join(chosen) or 'no answer'}", worth
+    chosen = f"{{{', '.join(names)}}}" if names else "empty (the model abstains)"
+    return f"{coverage} prediction set: {chosen}", reliability
 
 
 def gate_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str]:
-    """Say whether the model may judge a picture, and what that is worth."""
-    worth = "The model was stored without a check for pictures unlike those that it learned from (`covidxr audit` adds it)."
+    """Return the result of the input check of an image, and its reliability."""
+    reliability = "No OOD detector is stored with this model; `covidxr audit` adds one."
     if card.gate:
-        worth = gate_worth(card.gate, sum(card.class_counts.get("test", {}).values()))
+        reliability = gate_worth(card.gate, sum(card.class_counts.get("test", {}).values()))
     if prediction.refusals:
-        return f"Not judged: {' '.join(prediction.refusals)}", worth
+        return f"Input check failed: {' '.join(prediction.refusals)}", reliability
     if card.gate is None:
-        return "Whether this model may judge this picture is not known", worth
-    return "The model may judge this picture: it looks like those that it learned from", worth
+        return "Input check unavailable", reliability
+    return "Input check passed (in distribution)", reliability
 
 
 def gate_worth(gate: GateFigures, n: int) -> str:
-    """Say what a gate compares, and how well it does on n test pictures and on foreign ones."""
+    """Say what an OOD detector compares, and how it performs on n test images and on OOD images."""
     return (
-        "The gate compares a picture with those that the model learned from: where light and dark lie, how fine its grain is, and "
-        f"what the network sees in it. It turns away {percent(gate.refused, n)} of the test pictures, which the model may judge, "
-        f"and of a test picture and a foreign one it knows which is which in {percent(gate.auroc)} of all pairs (AUROC)."
+        "The OOD detector compares intensity layout, texture and network features of an image with "
+        f"the training images. AUROC for OOD against test images: {decimal(gate.auroc)}. Test "
+        f"images rejected: {percent(gate.refused, n)}."
     )
 
 
 def stability_sentence(stability: Stability) -> str:
-    """Say what became of an answer when its picture was mirrored and turned a little."""
+    """Say whether a prediction changes when its image is flipped and rotated."""
     first, n = stability.called[0], len(stability.called)
-    low, high = stability.ranges[first]
-    figures = " to ".join(dict.fromkeys((whole_percent(low), whole_percent(high))))
+    span = " to ".join(dict.fromkeys(map(whole_percent, stability.ranges[first])))
     if stability.kept == n:
-        return f"Mirrored and turned by 5°, the picture gets the same answer ({figures})"
+        return f"Stable under horizontal flip and ±5° rotation ({span})"
     others = " or ".join(
         display_name(name) for name in dict.fromkeys(stability.called) if name != first
     )
-    changed = f"{n - stability.kept} of {n - 1} times {others}"
-    return f"Mirrored or turned by 5°, the picture gets another answer: {changed} ({display_name(first)} {figures})"
+    return (
+        f"Unstable under horizontal flip and ±5° rotation: {others} in {n - stability.kept} of "
+        f"{n - 1} versions ({display_name(first)} {span})"
+    )
+
+
+def map_sentence(facts: MapFacts) -> str:
+    """Say how much of a heat map is within the lungs, and in which zone most of that is."""
+    if not facts.lungs:
+        return "No lungs detected: the heat map cannot be assigned to a lung zone."
+    if not facts.zone:
+        return "No heat-map energy within the lungs."
+    mostly = "mostly" if facts.in_zone > 0.5 else "with the largest share"
+    image_side = "left" if facts.zone.startswith("right") else "right"
+    return (
+        f"{whole_percent(facts.in_lungs)} of the heat-map energy is within the lungs (lung area: "
+        f"{whole_percent(facts.lungs)} of the image), {mostly} in the {facts.zone} zone "
+        f"({image_side} side of the image)."
+    )
+
+
+def heat_caption(attribution: Attribution) -> str:
+    """Say what a heat map shows, and at which resolution it was computed."""
+    name, method = display_name(attribution.target), METHOD_TITLES[attribution.method]
+    rows, columns = attribution.native_grid
+    if rows < len(attribution.heat):
+        method += f", {rows} x {columns} grid"
+    if not attribution.heat.any():
+        return f"No positive evidence for {name}. {method}."
+    against = "; blue: evidence against it" if attribution.heat.min() < 0 else ""
+    return f"Brighter: more evidence for {name}{against}. {method}."
+
+
+def trust_sentences(card: ModelCard, method: str = "") -> tuple[str, ...]:
+    """Say how well heat maps localize the boxes of radiologists, on the test set.
+
+    Args:
+        card: Of the model.
+        method: Attribution method; otherwise the best one.
+
+    Returns:
+        The hit rate and what follows from it, or one sentence if it was not measured.
+    """
+    best = best_localisation(card, method)
+    if best is None or best.settings is None:
+        return ("The localization performance of this model's heat maps has not been measured.",)
+    hits, gain = best.test.hits, best.test.gain
+    rate = (
+        f"{METHOD_TITLES[best.settings.method]}, class {display_name(best.target)}: the maximum of "
+        f"the heat map is inside the radiologists' box in {percent(hits, best.test.n)} "
+        f"(fixed-location baseline: {whole_percent(hits.estimate - gain.estimate)})."
+    )
+    if gain.low > 0:
+        return rate, "Localization is better than the baseline; extent was not evaluated."
+    if gain.high < 0:
+        return rate, "Localization is worse than the baseline: do not use it to find an opacity."
+    return rate, "Localization is not distinguishable from the baseline."

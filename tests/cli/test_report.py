@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from covidxr.cli import app
 from covidxr.errors import ConfigError, ImageError
 from covidxr.prediction.cases import predict_files, sample_phantom
+from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.report import report_file
 
 RUNNER = CliRunner()
@@ -48,7 +49,7 @@ def test_the_report_says_what_the_command_says_and_not_the_file_name(
     assert "The picture is not square" in text
     assert "Meier" not in text
     assert "Anna" not in text
-    (predicted,) = predict_files("phantom-cnn", [picture])
+    (predicted,) = predict_files(load_classifier("phantom-cnn"), [picture])
     assert found["probabilities"] == pytest.approx(predicted["probabilities"], abs=1e-6)
     report(picture, "--out", tmp_path / "named.pdf", "--label", "Patient 7")
     assert "Patient 7" in PdfReader(tmp_path / "named.pdf").pages[0].extract_text()
@@ -64,7 +65,7 @@ def test_no_file_is_a_sentence_and_leaves_none(picture: Path, tmp_path: Path) ->
     picture.write_bytes(b"text")
     for file, why in ((tmp_path / "absent.png", "there is no file"), (picture, "cannot read")):
         with pytest.raises(ImageError, match=why):
-            report_file("phantom-cnn", file, tmp_path / "a.pdf")
+            report_file(load_classifier("phantom-cnn"), file, None, tmp_path / "a.pdf")
     assert not (tmp_path / "a.pdf").exists()
 
 
@@ -78,7 +79,7 @@ def test_dicom_files_are_written_beside_it_and_read_as_the_same_picture(
     assert found["input_sha256"].encode() in whole
     assert b"Meier" not in whole
     picture, *_ = (Path(file) for file in found["dicom"] if file.endswith("picture.dcm"))
-    (again,) = predict_files("phantom-cnn", [picture])
+    (again,) = predict_files(load_classifier("phantom-cnn"), [picture])
     assert again["probabilities"] == pytest.approx(found["probabilities"], abs=1e-6)
 
 
@@ -87,5 +88,11 @@ def test_without_the_extra_nothing_is_written(
 ) -> None:
     monkeypatch.setattr("covidxr.reports.dicom_report.writes_dicom", lambda: False)
     with pytest.raises(ConfigError, match="covidxr\\[dicom\\]"):
-        report_file("phantom-cnn", picture, tmp_path / "a.pdf", dicom=tmp_path / "study")
+        report_file(
+            load_classifier("phantom-cnn"),
+            picture,
+            None,
+            tmp_path / "a.pdf",
+            dicom=tmp_path / "study",
+        )
     assert not (tmp_path / "a.pdf").exists()

@@ -17,12 +17,10 @@ from covidxr.config import weights_folder
 from covidxr.datasets.custom import ImportPlan, write_import
 from covidxr.datasets.opening import open_dataset
 from covidxr.errors import ConfigError, DatasetError, ModelError
-from covidxr.evaluation import external_store
-from covidxr.evaluation.external import evaluate_external, stored_external
+from covidxr.evaluation import external
 from covidxr.evaluation.results import evaluate_stored
 from covidxr.evaluation.stored import (
     compare_stored,
-    evaluate_model,
     external_tests,
     stored_predictions,
 )
@@ -30,6 +28,7 @@ from covidxr.metrics.calibration import apply_temperature
 from covidxr.models import store
 from covidxr.prediction.loading import load_classifier
 from covidxr.records import CLASS_NAMES
+from tests.helpers import evaluate, evaluate_external
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
@@ -37,7 +36,9 @@ OURS = {name: name for name in CLASS_NAMES}
 
 
 @pytest.fixture(autouse=True)
-def weights(two_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def weights(
+    phantom_models: None, two_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """Two models that a test may add external tests to."""
     root = shutil.copytree(two_models, tmp_path / "weights")
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(root))
@@ -93,7 +94,7 @@ def test_copies_of_the_test_pictures_give_the_test_figures(
     phantoms: Path, tmp_path: Path, rows: list[dict[str, str]]
 ) -> None:
     result = evaluate_external("phantom-cnn", take_in(tmp_path / "data", phantoms, rows))
-    own = evaluate_model("phantom-cnn")
+    own = evaluate("phantom-cnn")
     assert (result.pop("external"), result.pop("left_out"), result.pop("shortcuts")) == (
         "clinic",
         0,
@@ -106,7 +107,7 @@ def test_copies_of_the_test_pictures_give_the_test_figures(
         assert found[path] == (
             pytest.approx(value, abs=1e-4) if isinstance(value, float) else value
         ), path
-    card, predictions = stored_external("phantom-cnn", "clinic")
+    card, predictions = stored_predictions("phantom-cnn", "clinic")
     own_card, stored = stored_predictions("phantom-cnn")
     part = stored.take("test")
     place = [predictions.samples.index(sample) for sample in part.samples]
@@ -211,7 +212,7 @@ def test_models_are_compared_on_an_external_test(
         1.0,
     )  # the twin has the same weights
     assert set(pair.auroc) == {"Normal", "COVID"}
-    card, predictions = stored_external("phantom-cnn", "clinic")
+    card, predictions = stored_predictions("phantom-cnn", "clinic")
     tempered = replace(
         predictions, y_score=apply_temperature(predictions.y_score, card.temperature)
     )
@@ -228,11 +229,11 @@ def test_the_table_s_own_test_is_judged_and_what_is_not_is_counted(
     (tmp_path / "data" / rows[3]["file"]).write_bytes(b"damaged" * 9)
     result = evaluate_external("phantom-cnn", data)
     assert (result["n"], result["left_out"]) == (10, 14)
-    _, predictions = stored_external("phantom-cnn", "clinic")
+    _, predictions = stored_predictions("phantom-cnn", "clinic")
     assert set(predictions.samples) == {
         row["file"] for n, row in enumerate(rows) if n % 2 and n > 3
     }
-    test, _ = external_store.read_external(weights_folder() / "phantom-cnn", "clinic")
+    test, _ = external.read_external(weights_folder() / "phantom-cnn", "clinic")
     assert (test.labels, test.left_out, sum(test.class_counts.values())) == (OURS, 14, 10)
     for row in rows:
         row["split"] = "train"
@@ -252,7 +253,7 @@ def test_the_training_data_and_wrong_names_are_refused(
         with pytest.raises(ModelError, match="is no name for an external test"):
             evaluate_external("phantom-cnn", data, name)
         with pytest.raises(ModelError, match="is no name for an external test"):
-            stored_external("phantom-cnn", name)
+            stored_predictions("phantom-cnn", name)
     assert not (weights_folder() / "phantom-cnn" / "external").exists()
 
 
@@ -284,10 +285,10 @@ def test_a_damaged_test_is_refused(
     ):
         file.write_text(text)
         with pytest.raises(ModelError, match=sentence):
-            stored_external("phantom-cnn", "clinic")
+            stored_predictions("phantom-cnn", "clinic")
         description.write_text(whole)
         table.write_text(lines)
     table.unlink()
     with pytest.raises(ModelError, match="cannot be read"):
-        stored_external("phantom-cnn", "clinic")
+        stored_predictions("phantom-cnn", "clinic")
     assert external_tests("phantom-cnn") == ("clinic",)

@@ -12,17 +12,18 @@ from covidxr.datasets.splits import check_dataset, split_data
 from covidxr.errors import DatasetError
 from covidxr.evaluation.predictions import predict_splits
 from covidxr.evaluation.results import evaluate_stored
-from covidxr.evaluation.stored import compare_stored, evaluate_model, stored_predictions
+from covidxr.evaluation.stored import compare_stored, stored_predictions
 from covidxr.metrics.calibration import apply_temperature
 from covidxr.models import store
 from covidxr.prediction.loading import load_classifier
+from tests.helpers import evaluate
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
 
 def test_stored_predictions_and_a_fresh_look_give_the_same_figures(phantoms: Path) -> None:
-    stored = evaluate_model("phantom-cnn")
-    fresh = evaluate_model("phantom-cnn", phantoms)
+    stored = evaluate("phantom-cnn")
+    fresh = evaluate("phantom-cnn", phantoms)
     card = load_classifier("phantom-cnn").card
     assert stored["confusion_matrix"] == fresh["confusion_matrix"]
     for name in ("accuracy", "macro_f1", "ece", "brier"):
@@ -36,7 +37,7 @@ def test_a_dataset_that_may_hold_training_images_is_refused(tmp_path: Path) -> N
 
     other = write_phantoms(tmp_path / "other", per_class=20, size=128, seed=9)
     with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was trained on"):
-        evaluate_model("phantom-cnn", other)
+        evaluate("phantom-cnn", other)
 
 
 def test_an_evaluation_holds_all_that_the_page_shows() -> None:
@@ -59,7 +60,7 @@ def test_an_evaluation_holds_all_that_the_page_shows() -> None:
                 assert point.sensitivity.estimate == pytest.approx(
                     (score[part.y_true == k, k] >= threshold).mean()
                 )
-    result = evaluate_model("phantom-cnn")
+    result = evaluate("phantom-cnn")
     assert result["sources"]["phantom"]["n"] == 24
     assert result["shortcuts"] == [asdict(check) for check in card.shortcuts]
 
@@ -70,10 +71,10 @@ def test_only_the_dataset_that_a_model_was_judged_on_is_taken(
     from covidxr.datasets.phantoms import write_phantoms
 
     card, _ = stored_predictions("phantom-cnn")
-    check_dataset(card, open_dataset(phantoms))
+    check_dataset(open_dataset(phantoms), card)
     other = open_dataset(write_phantoms(tmp_path / "other", per_class=4, size=64))
-    with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was judged on"):
-        check_dataset(card, other)
+    with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was trained on"):
+        check_dataset(other, card)
 
 
 def test_a_comparison_is_of_the_aurocs_that_the_evaluation_shows(
@@ -100,7 +101,7 @@ def test_a_comparison_is_of_the_aurocs_that_the_evaluation_shows(
 def test_a_prevalence_reaches_the_figures() -> None:
     part = stored_predictions("phantom-cnn")[1].take("test")
     name = part.class_names[part.y_pred[0]]  # one that is called at all
-    found = evaluate_model("phantom-cnn", prevalence={name: 0.02})["per_class"][name]
+    found = evaluate("phantom-cnn", prevalence={name: 0.02})["per_class"][name]
     sensitivity, specificity = (found[key]["estimate"] for key in ("sensitivity", "specificity"))
     called = sensitivity * 0.02 + (1 - specificity) * 0.98
     assert found["prevalence"] == 0.02
@@ -113,5 +114,5 @@ def test_groups_are_told_only_where_the_split_keeps_them_together(phantoms: Path
     model = load_classifier("phantom-cnn")
     for protocol, bound in (("grouped", True), ("stratified", False)):
         data = split_data(open_dataset(phantoms), SplitPlan(protocol))
-        predictions = predict_splits(model.network, model.card.preprocessing, data, ("test",))
+        predictions = predict_splits(model, data, ("test",))
         assert (predictions.groups is not None) == bound

@@ -20,6 +20,7 @@ from covidxr.explanation.settings import candidates
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
 from covidxr.models.classifier import Classifier
+from covidxr.prediction.loading import load_classifier
 from covidxr.records import Preprocessing
 
 PLAIN = Preprocessing(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -203,7 +204,7 @@ def test_the_steps_are_told_and_the_work_can_be_cancelled(
 def test_the_same_map_alone_in_a_batch_and_after_loading_again(
     settings: MapSettings, phantom_model_folder: Path
 ) -> None:
-    models = [store.load_model(phantom_model_folder / "phantom-cnn") for _ in range(2)]
+    models = [load_classifier("phantom-cnn", phantom_model_folder) for _ in range(2)]
     pixels = np.stack(
         [render_phantom("Lung_Opacity", np.random.default_rng(i), 128)[0] for i in range(3)]
     )
@@ -233,7 +234,9 @@ def test_every_method_has_its_settings_and_an_order() -> None:
 @pytest.fixture
 def one_conv(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Classifier:
     """A model whose heat map can be worked out by hand: mean 0 and std 1 leave the pixels as they are."""
-    row = Architecture("one_conv", lambda classes: OneConv(), "conv", "head.", (), (32, 1024))
+    row = Architecture(
+        "one_conv", "", lambda classes: OneConv(), "conv", "conv", "head.", (), (32, 1024)
+    )
     monkeypatch.setitem(ARCHITECTURES, "one_conv", row)
     card = store.read_card(phantom_model_folder / "phantom-cnn")
     card = replace(card, architecture="one_conv", preprocessing=PLAIN, class_names=("yes", "no"))
@@ -256,7 +259,7 @@ def test_a_map_of_nothing_is_zero_and_finite(one_conv: Classifier) -> None:
 
 
 def test_a_real_network_gives_a_map_of_its_input_s_size(phantom_model_folder: Path) -> None:
-    model = store.load_model(phantom_model_folder / "phantom-cnn")
+    model = load_classifier("phantom-cnn", phantom_model_folder)
     state = {k: v.clone() for k, v in model.network.state_dict().items()}
     pixels = render_phantom("Lung_Opacity", np.random.default_rng(0), 128)[0]
     results = [
@@ -280,7 +283,7 @@ def test_a_real_network_gives_a_map_of_its_input_s_size(phantom_model_folder: Pa
 def test_many_sessions_at_once_get_the_serial_answers(
     settings: MapSettings, phantom_model_folder: Path
 ) -> None:
-    model = store.load_model(phantom_model_folder / "phantom-cnn")
+    model = load_classifier("phantom-cnn", phantom_model_folder)
     pictures = [render_phantom("COVID", np.random.default_rng(i), 128)[0] for i in range(6)]
     serial = [attribute(model, p, 1, settings).heat for p in pictures]
     with ThreadPoolExecutor(6) as pool:

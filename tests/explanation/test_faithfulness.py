@@ -17,6 +17,7 @@ from covidxr.explanation.attribution import attribute_batch
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
 from covidxr.models.classifier import Classifier
+from covidxr.prediction.loading import load_classifier
 from covidxr.records import Preprocessing
 
 SETTINGS = MapSettings("integrated-gradients", score="logit")
@@ -38,7 +39,9 @@ class Corner(nn.Module):
 
 @pytest.fixture
 def corner(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Classifier:
-    row = Architecture("corner", lambda classes: Corner(), "scale", "scale.", (), (32, 1024))
+    row = Architecture(
+        "corner", "", lambda classes: Corner(), "scale", "scale", "scale.", (), (32, 1024)
+    )
     monkeypatch.setitem(ARCHITECTURES, "corner", row)
     card = store.read_card(phantom_model_folder / "phantom-cnn")
     plain = Preprocessing(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -98,7 +101,7 @@ def test_a_true_map_has_no_infidelity_and_a_false_one_has(
 def test_the_cascade_begins_at_the_head_and_leaves_the_model_alone(
     phantom_model_folder: Path,
 ) -> None:
-    model = store.load_model(phantom_model_folder / "phantom-cnn")
+    model = load_classifier("phantom-cnn", phantom_model_folder)
     state = {k: v.clone() for k, v in model.network.state_dict().items()}
     pixels = np.stack([render_phantom("COVID", np.random.default_rng(i), 128)[0] for i in range(2)])
     steps = room.cascade(model, pixels, np.array([1, 1]), MapSettings("hirescam", "relu2"))
@@ -112,7 +115,7 @@ def test_the_cascade_begins_at_the_head_and_leaves_the_model_alone(
 def test_a_map_that_ignores_the_network_is_found_out(
     phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = store.load_model(phantom_model_folder / "phantom-cnn")
+    model = load_classifier("phantom-cnn", phantom_model_folder)
     pixels = np.stack([render_phantom("COVID", np.random.default_rng(0), 128)[0]])
     monkeypatch.setattr(
         room, "attribute_batch", lambda *arguments: (arguments[2] / 255.0, (128, 128))

@@ -1,4 +1,4 @@
-"""Planted names are found at every size; a clean picture is not suspected."""
+"""Planted names are found at every size; a clean image raises no suspicion."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ FONT = (
 
 
 @pytest.fixture(scope="module")
-def film() -> GreyImage:
-    """A phantom of the size of a real film, with its noise."""
+def large() -> GreyImage:
+    """A phantom of the size and noise of a real radiograph."""
     small = Image.fromarray(render_phantom("COVID", np.random.default_rng(0))[0])
-    large = np.asarray(small.resize((2000, 2000), Image.Resampling.BICUBIC), dtype=np.float64)
-    return np.clip(large + np.random.default_rng(0).normal(0, 8, large.shape), 0, 255).astype(
+    enlarged = np.asarray(small.resize((2000, 2000), Image.Resampling.BICUBIC), dtype=np.float64)
+    return np.clip(enlarged + np.random.default_rng(0).normal(0, 8, enlarged.shape), 0, 255).astype(
         np.uint8
     )
 
 
 def named(image: GreyImage, pixels: int, place: tuple[int, int]) -> GreyImage:
-    """In white on a black box, as machines write it."""
-    picture, font = Image.fromarray(image), ImageFont.truetype(FONT, pixels)
-    canvas = ImageDraw.Draw(picture)
+    """White text on a black box, as devices write it."""
+    drawn, font = Image.fromarray(image), ImageFont.truetype(FONT, pixels)
+    canvas = ImageDraw.Draw(drawn)
     canvas.rectangle(canvas.textbbox(place, "DOE JANE 1961", font), 0)
     canvas.text(place, "DOE JANE 1961", 255, font)
-    return np.asarray(picture)
+    return np.asarray(drawn)
 
 
 @pytest.mark.parametrize("pixels", [20, 40, 80])
 @pytest.mark.parametrize("place", [(30, 30), (1180, 1880)])
-def test_a_planted_name_is_found_at_the_size_of_a_film(
-    film: GreyImage, pixels: int, place: tuple[int, int]
+def test_a_planted_name_is_found_at_full_size(
+    large: GreyImage, pixels: int, place: tuple[int, int]
 ) -> None:
-    assert has_burned_in_text(named(film, pixels, place))
+    assert has_burned_in_text(named(large, pixels, place))
 
 
-def test_a_clean_film_is_not_suspected(film: GreyImage) -> None:
-    assert not has_burned_in_text(film)
-    assert not has_burned_in_text(film[:300])  # a stripe
+def test_a_clean_radiograph_raises_no_suspicion(large: GreyImage) -> None:
+    assert not has_burned_in_text(large)
+    assert not has_burned_in_text(large[:300])  # a stripe
     assert not has_burned_in_text(np.zeros((40, 3000), dtype=np.uint8))
 
 
 @pytest.mark.data
-def test_a_real_radiograph_with_no_more_than_a_side_marker_is_not_suspected(database: Path) -> None:
+def test_a_side_marker_alone_raises_no_suspicion(database: Path) -> None:
     content = (database.parent / "dicom" / "chest-cr-monochrome2.dcm").read_bytes()
     image = read_image(content, "x")
     assert not has_burned_in_text(image)

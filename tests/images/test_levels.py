@@ -1,4 +1,4 @@
-"""The depth of a file, against the picture that models see and against numpy."""
+"""Levels against the 8-bit image that models get, and against numpy."""
 
 import io
 
@@ -25,7 +25,7 @@ def png(values: np.ndarray) -> bytes:
 
 
 def windowed(levels) -> np.ndarray:
-    """The picture as a viewer draws it from the levels' own window."""
+    """The image as a viewer draws it with the window of the levels."""
     units = levels.slope * levels.values + levels.intercept
     shares = ((units - levels.low) / max(levels.high - levels.low, 1e-9)).clip(0, 1)
     shares = 1 - shares if levels.negative else shares
@@ -53,13 +53,13 @@ LINEAR = [
 
 
 @pytest.mark.parametrize("tags", LINEAR, ids=str)
-def test_a_dicom_file_s_levels_and_window_give_the_picture_that_models_see(tags):
+def test_levels_and_window_of_a_dicom_file_give_the_8_bit_image(tags):
     stored = RAMP if tags.get("bits") == 8 else STORED - 700 * tags.get("PixelRepresentation", 0)
     content = dicom(stored, **tags)
     levels = read_levels(content, "x")
-    seen = read_image(content, "x")
-    assert np.array_equal(levels.greys[levels.values], seen)
-    assert np.abs(windowed(levels) - seen).max() <= 0.5 + 1e-6
+    expected = read_image(content, "x")
+    assert np.array_equal(levels.greys[levels.values], expected)
+    assert np.abs(windowed(levels) - expected).max() <= 0.5 + 1e-6
     units = (np.tile(stored, (8, 8)) if stored is not RAMP else RAMP) * tags.get(
         "RescaleSlope", 1
     ) + tags.get("RescaleIntercept", 0)
@@ -73,7 +73,7 @@ def test_a_dicom_file_s_levels_and_window_give_the_picture_that_models_see(tags)
         {"WindowCenter": 700, "WindowWidth": 300, "VOILUTFunction": "SIGMOID"},
     ],
 )
-def test_what_no_straight_window_says_stands_in_the_greys(tags):
+def test_nonlinear_windows_are_in_the_gray_values(tags):
     content = dicom(**tags)
     levels = read_levels(content, "x")
     assert np.array_equal(levels.greys[levels.values], read_image(content, "x"))
@@ -81,7 +81,7 @@ def test_what_no_straight_window_says_stands_in_the_greys(tags):
     assert (levels.low, levels.high) == ((0, 1500) if "VOILUTSequence" in tags else (550, 850))
 
 
-def test_colour_and_modality_tables_become_eight_bits():
+def test_color_and_modality_luts_become_8_bits():
     for content in (
         dicom(np.dstack([RAMP, RAMP, RAMP // 2]), 8),
         dicom(ModalityLUTSequence=[table(0, 16, [*range(0, 3200, 2)])], RescaleSlope=None),
@@ -94,7 +94,7 @@ def test_colour_and_modality_tables_become_eight_bits():
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 65535), st.integers(1, 65535), st.integers(0, 2**32 - 1))
-def test_sixteen_bit_pictures_keep_every_value(first, span, seed):
+def test_16_bit_images_keep_every_value(first, span, seed):
     stored = (
         np.random.default_rng(seed)
         .integers(first, min(first + span, 65535) + 1, (32, 40))
@@ -107,7 +107,7 @@ def test_sixteen_bit_pictures_keep_every_value(first, span, seed):
     assert (levels.low, levels.high) == (stored.min(), stored.max())
 
 
-def test_the_span_is_that_of_the_values_that_are_there():
+def test_the_span_excludes_padding():
     stored = np.tile(np.arange(30000, 30256, dtype=np.uint16).reshape(16, 16), (4, 4))
     stored[0] = 0
     padded = read_levels(
@@ -118,7 +118,7 @@ def test_the_span_is_that_of_the_values_that_are_there():
     assert read_levels(png(np.full((40, 40), 7, np.uint8)), "x").span == (0, 255)
 
 
-def test_what_cannot_be_read_is_refused_by_name():
+def test_errors_name_the_file():
     for content in (b"", b"text", dicom()[:-900]):
         with pytest.raises(ImageError, match=r"scan\.x"):
             read_levels(content, "scan.x")

@@ -1,4 +1,4 @@
-"""What picture files say beside their pixels: planted, named, and gone."""
+"""Metadata of image files: planted, listed by name, and never read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def exif() -> Image.Exif:
     made = Image.Exif()
     made[ExifTags.Base.Artist] = made[ExifTags.Base.ImageDescription] = SECRET
     made[ExifTags.Base.DateTime] = "2020:03:12 14:55:00"
-    made[ExifTags.Base.Orientation] = 1  # used, not left out
+    made[ExifTags.Base.Orientation] = 1  # used, so not listed
     made.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = SECRET
     made.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (44.0, 26.0, 0.0)
     return made
@@ -43,14 +43,14 @@ def texts() -> PngInfo:
 
 OF_EXIF = {
     ("Artist", "Person"),
-    ("ImageDescription", "Camera, program or text"),
+    ("ImageDescription", "Camera, software or text"),
     ("DateTime", "Date or time"),
-    ("UserComment", "Camera, program or text"),
+    ("UserComment", "Camera, software or text"),
     ("GPS position", "Place"),
 }
 
 
-NOT_IN_TIFF = {("GPS position", "Place"), ("UserComment", "Camera, program or text")}
+NOT_IN_TIFF = {("GPS position", "Place"), ("UserComment", "Camera, software or text")}
 """Pillow does not write these."""
 
 
@@ -66,13 +66,13 @@ NOT_IN_TIFF = {("GPS position", "Place"), ("UserComment", "Camera, program or te
         (saved("JPEG", comment=SECRET.encode()), {("Comment", "Text or profile")}),
         (
             saved("JPEG", xmp=b"<x/>", icc_profile=b"profile"),
-            {("XMP", "Text or profile"), ("Colour profile", "Text or profile")},
+            {("XMP", "Text or profile"), ("Color profile", "Text or profile")},
         ),
         (
             saved("PNG", pnginfo=texts()),
             {
                 ("Author", "Person"),
-                ("Text under another name", "Camera, program or text"),
+                ("Other text", "Camera, software or text"),
                 ("XMP", "Text or profile"),
             },
         ),
@@ -89,7 +89,7 @@ NOT_IN_TIFF = {("GPS position", "Place"), ("UserComment", "Camera, program or te
         "png-texts",
     ],
 )
-def test_names_are_listed_and_no_value_is_kept(
+def test_names_are_listed_and_values_are_not_kept(
     content: bytes, expected: set[tuple[str, str]]
 ) -> None:
     found = read_radiograph(content, "x")
@@ -97,7 +97,7 @@ def test_names_are_listed_and_no_value_is_kept(
     assert "Meier" not in repr(found)
 
 
-def test_metadata_that_break_their_reader_do_not_cost_the_picture(
+def test_metadata_that_crash_pillow_do_not_prevent_reading(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object) -> None:
@@ -107,10 +107,10 @@ def test_metadata_that_break_their_reader_do_not_cost_the_picture(
     monkeypatch.setattr(Image.Exif, "get_ifd", fail)
     found = read_radiograph(content, "x")
     assert found.image.shape == (64, 64)
-    assert [one.name for one in found.dropped] == ["Metadata that cannot be read"]
+    assert [one.name for one in found.dropped] == ["Unreadable metadata"]
 
 
-def test_texts_behind_the_pixels_are_found() -> None:
+def test_text_after_the_pixels_is_found() -> None:
     whole, plain = saved("PNG", pnginfo=texts()), saved("PNG")
     start, end = whole.index(b"tEXt") - 4, whole.index(b"IDAT") - 4
     behind = plain[:-12] + whole[start:end] + plain[-12:]
@@ -118,7 +118,7 @@ def test_texts_behind_the_pixels_are_found() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_damaged_metadata_does_not_cost_the_picture() -> None:
+def test_damaged_metadata_does_not_prevent_reading() -> None:
     content = saved("JPEG", exif=exif())
     place = content.index(b"Exif\0\0") + 14
     broken = content[:place] + b"\xff" * 30 + content[place + 30 :]

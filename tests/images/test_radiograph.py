@@ -17,9 +17,9 @@ RAMP = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8) * 2
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 60)).astype(np.uint8)
 
 
-def encode(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format=kind, **options)
+    image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
 
@@ -41,18 +41,18 @@ def bomb(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_grey_pictures_come_back_to_the_bit(kind: str) -> None:
+def test_gray_images_are_read_exactly(kind: str) -> None:
     assert np.array_equal(read_image(encode(Image.fromarray(RAMP), kind), "x"), RAMP)
 
 
-def test_colour_of_equal_channels_is_its_grey() -> None:
+def test_color_with_equal_channels_is_their_gray_value() -> None:
     assert np.array_equal(read_image(encode(Image.fromarray(RAMP).convert("RGB")), "x"), RAMP)
 
 
-def test_a_palette_picture_gives_the_grey_of_its_colours() -> None:
-    picture = Image.fromarray((RAMP > 80).astype(np.uint8), mode="P")
-    picture.putpalette([255, 0, 0, 255, 255, 255] + [0] * 762)
-    grey = read_image(encode(picture), "x")
+def test_a_palette_image_becomes_its_luminance() -> None:
+    image = Image.fromarray((RAMP > 80).astype(np.uint8), mode="P")
+    image.putpalette([255, 0, 0, 255, 255, 255] + [0] * 762)
+    grey = read_image(encode(image), "x")
     assert set(np.unique(grey)) == {76, 255}  # ITU-R 601: 0.299 * 255 = 76
 
 
@@ -65,11 +65,11 @@ def test_transparent_parts_are_black_not_white() -> None:
     assert (grey[20:] == 200).all()
 
 
-def test_sixteen_bits_are_spread_from_darkest_to_brightest() -> None:
+def test_16_bits_are_scaled_from_lowest_to_highest() -> None:
     deep = np.linspace(1000, 3000, 40 * 40).reshape(40, 40).astype(np.uint16)
     grey = read_image(encode(Image.fromarray(deep)), "x")
     assert (grey.min(), grey.max()) == (0, 255)
-    # the value 2000 stands half way between 1000 and 3000
+    # 2000 is halfway between 1000 and 3000.
     assert (
         abs(int(grey.reshape(-1)[np.abs(deep.reshape(-1).astype(int) - 2000).argmin()]) - 128) <= 1
     )
@@ -84,7 +84,7 @@ def test_cmyk_is_read() -> None:
 
 def test_the_exif_orientation_is_followed() -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown after a quarter turn clockwise
+    exif[0x0112] = 6  # rotated by 90 degrees clockwise
     grey = read_image(encode(Image.fromarray(RAMP), "PNG", exif=exif), "x")
     assert np.array_equal(grey, np.rot90(RAMP, -1))
 
@@ -93,23 +93,23 @@ def test_the_exif_orientation_is_followed() -> None:
     ("content", "sentence"),
     [
         (b"", "cannot read scan.png: the file is empty"),
-        (
-            b"this is a letter, not a picture" * 9,
-            "not a PNG, JPEG, TIFF or DICOM picture, whatever its name says",
-        ),
-        (encode(Image.fromarray(NOISE))[:-400], "damaged or ends early"),
-        (encode(Image.fromarray(NOISE), "JPEG")[:-900], "damaged or ends early"),
-        (b"\0" * 128 + b"DICM" + b"\0" * 99, "the DICOM file is damaged|holds no picture"),
+        (b"this is a letter, not an image" * 9, "not a valid PNG, JPEG, TIFF or DICOM image"),
+        (encode(Image.fromarray(NOISE))[:-400], "damaged or truncated"),
+        (encode(Image.fromarray(NOISE), "JPEG")[:-900], "damaged or truncated"),
+        (b"\0" * 128 + b"DICM" + b"\0" * 99, "the DICOM file is damaged|contains no image"),
         (bomb(60_000, 60_000), "pixels"),
-        (bomb(9_000, 9_000), f"9,000 x 9,000 pixels is over the limit of {MAX_PIXELS:,}"),
-        (encode(Image.fromarray(RAMP[:20])), "60 x 20 pixels is too small; 32"),
+        (bomb(9_000, 9_000), f"9,000 x 9,000 pixels exceed the limit of {MAX_PIXELS:,}"),
+        (
+            encode(Image.fromarray(RAMP[:20])),
+            "60 x 20 pixels is too small; the short side needs at least 32",
+        ),
         (
             encode(
                 Image.fromarray(RAMP), "TIFF", save_all=True, append_images=[Image.fromarray(RAMP)]
             ),
-            "holds 2 pictures",
+            "contains 2 images",
         ),
-        (encode(Image.fromarray(RAMP), "BMP"), "not a PNG, JPEG, TIFF or DICOM"),
+        (encode(Image.fromarray(RAMP), "BMP"), "not a valid PNG, JPEG, TIFF or DICOM"),
         (encode(Image.fromarray(np.full((40, 40), np.nan, np.float32)), "TIFF"), "not numbers"),
     ],
     ids=[
@@ -126,7 +126,7 @@ def test_the_exif_orientation_is_followed() -> None:
         "nan",
     ],
 )
-def test_bad_files_are_refused_by_name(content: bytes, sentence: str) -> None:
+def test_errors_name_the_file(content: bytes, sentence: str) -> None:
     with pytest.raises(ImageError, match=sentence) as caught:
         read_image(content, "scan.png")
     assert "scan.png" in str(caught.value)
@@ -136,36 +136,36 @@ def test_bad_files_are_refused_by_name(content: bytes, sentence: str) -> None:
     ("height", "width", "expected"),
     [(40, 60, (0, 10, 0, 10)), (61, 40, (10, 0, 11, 0)), (5, 5, (0, 0, 0, 0))],
 )
-def test_padding_is_centred(height: int, width: int, expected: tuple[int, int, int, int]) -> None:
+def test_padding_is_centered(height: int, width: int, expected: tuple[int, int, int, int]) -> None:
     assert padding(height, width) == expected
 
 
 def test_fit_to_square_keeps_the_aspect_ratio_and_crops_nothing() -> None:
-    picture = np.full((100, 200), 255, dtype=np.uint8)
-    square = fit_to_square(picture, 64)
+    image = np.full((100, 200), 255, dtype=np.uint8)
+    square = fit_to_square(image, 64)
     assert square.shape == (64, 64)
     rows = square[:, 32]
-    # 100 of 200 rows are picture: 32 of 64, between rows 16 and 48
+    # 100 of 200 rows are image: 32 of 64, between rows 16 and 48.
     assert (rows[20:44] == 255).all()
     assert (rows[:12] == 0).all()
     assert (rows[52:] == 0).all()
     assert square.sum() / 255 == pytest.approx(64 * 32, rel=0.01)
 
 
-def test_a_square_of_the_right_size_is_left_alone() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
-    assert np.array_equal(fit_to_square(picture, 64), picture)
+def test_a_square_of_the_right_size_is_unchanged() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    assert np.array_equal(fit_to_square(image, 64), image)
 
 
 def test_reduction_is_antialiased() -> None:
     stripes = np.tile(np.array([0, 255], dtype=np.uint8), (256, 128))
     inner = fit_to_square(stripes, 64)[8:-8, 8:-8]
-    # without antialiasing every fourth column would be taken as it is: all black or all white
+    # Without antialiasing, every fourth column would be kept: all black or all white.
     assert np.abs(inner.astype(int) - 127).max() <= 3
 
 
 @pytest.mark.parametrize(
-    ("picture", "kind", "bits"),
+    ("image", "kind", "bits"),
     [
         (Image.fromarray(RAMP), "JPEG", 8),
         (Image.fromarray(RAMP.astype(np.uint16) * 9), "PNG", 16),
@@ -173,12 +173,12 @@ def test_reduction_is_antialiased() -> None:
         (Image.fromarray(RAMP > 50), "PNG", 1),
     ],
 )
-def test_kind_and_depth_of_a_file_are_told(picture: Image.Image, kind: str, bits: int) -> None:
-    found = read_radiograph(encode(picture, kind), "x")
+def test_format_and_bit_depth_are_reported(image: Image.Image, kind: str, bits: int) -> None:
+    found = read_radiograph(encode(image, kind), "x")
     assert (found.format, found.bits, found.refusals, found.dropped) == (kind, bits, (), ())
 
 
-def test_more_bytes_than_any_radiograph_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_bytes_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("covidxr.images.reading.MAX_FILE_BYTES", 10)
-    with pytest.raises(ImageError, match="bytes are over the limit of 10;"):
+    with pytest.raises(ImageError, match="bytes exceed the limit of 10;"):
         read_image(encode(Image.fromarray(RAMP)), "x")

@@ -69,7 +69,8 @@ def test_the_box_is_a_square_about_the_lungs_that_stays_in_the_picture() -> None
 def test_only_the_lungs_are_left_and_they_fill_the_picture() -> None:
     image = np.full((512, 512), 200, dtype=np.uint8)
     mask = block((64, 192, 64, 192))
-    left, box = only_lungs(image, mask, 72)
+    view = only_lungs(image, mask, 72)
+    left, box = view.pixels, view.box
     # the box is 144 wide: at 72 pixels its margin of 8 is 4
     assert box == (56 / 256, 56 / 256, 200 / 256, 200 / 256)
     assert (left[6:-6, 6:-6] == 200).all()

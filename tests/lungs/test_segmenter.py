@@ -12,19 +12,19 @@ from covidxr.cards import SegmenterRecipe
 from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.pixels import decode
 from covidxr.errors import DatasetError, ImageError, ModelError
+from covidxr.explanation.attribution import place_on_square
 from covidxr.images.reading import read_image
-from covidxr.lungs.inputs import lung_masks
+from covidxr.lungs.inputs import input_pixels, lung_masks
 from covidxr.lungs.masks import read_mask
-from covidxr.lungs.segmenter import segment
+from covidxr.lungs.segmenter import LungSegmenter
 from covidxr.lungs.training import train_lungs
 from covidxr.models import store
-from covidxr.models.classifier import place, view_of
 from covidxr.models.recipes import recipe
 from covidxr.prediction.loading import load_classifier, load_segmenter, verify_models
 from covidxr.records import Preprocessing, SplitPlan
 from covidxr.runs.estimate import estimate
 from covidxr.runs.journal import RunConfig
-from covidxr.runs.publish import audit_shortcuts
+from tests.helpers import audit
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 def test_it_finds_the_lungs_of_phantoms_and_says_how_well(
     lungs_folder: Path, phantoms: Path
 ) -> None:
-    segmenter = store.load_segmenter(lungs_folder)
+    segmenter = load_segmenter(lungs_folder)
     card = segmenter.card
     assert card.metrics["dice"].estimate > 0.9
     assert card.metrics["dice"].low < card.metrics["dice"].estimate < card.metrics["dice"].high
@@ -41,7 +41,7 @@ def test_it_finds_the_lungs_of_phantoms_and_says_how_well(
     dataset = open_dataset(phantoms)
     (sample,) = (s for s in dataset.samples if s.file == file)
     said, true = (
-        segment(segmenter, read_image(dataset.read(file), file)),
+        segmenter.mask(read_image(dataset.read(file), file)),
         read_mask(dataset.read(sample.mask), "mask"),
     )
     assert 2 * (said & true).sum() / (said.sum() + true.sum()) == pytest.approx(told)
@@ -67,13 +67,13 @@ def test_other_weights_than_its_own_are_refused(
     weights = tmp_path / store.LUNGS / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
     with pytest.raises(ModelError, match="not those its card was written for"):
-        store.load_segmenter(tmp_path)
+        load_segmenter(tmp_path)
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path))
     assert "not those its card was written for" in str(verify_models()[store.LUNGS])
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))
     assert set(verify_models().values()) == {None}
     with pytest.raises(ModelError, match=r"no lung segmenter in .*covidxr train-lungs"):
-        store.load_segmenter(tmp_path / "nowhere")
+        load_segmenter(tmp_path / "nowhere")
 
 
 def test_what_is_served_is_what_was_trained_on_bit_for_bit(
@@ -82,26 +82,26 @@ def test_what_is_served_is_what_was_trained_on_bit_for_bit(
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))
     model = load_classifier("lungs-cnn")
     dataset = open_dataset(phantoms)
-    pixels = seen_pixels(model.card.preprocessing, dataset)
+    pixels = input_pixels(model.card.preprocessing, model.segmenter, dataset)
     whole = decode(dataset, model.card.preprocessing.image_size)
     for file in [sample.file for sample in dataset.samples][::20]:
         image = read_image(dataset.read(file), file)
-        view = view_of(model, image)
+        view = model.view(image)
         (row,) = pixels.rows([file])
         assert np.array_equal(view.pixels, pixels.array[row])
         assert not np.array_equal(view.pixels, whole.array[row])
         assert np.array_equal(
-            lung_masks(dataset, [file], load_segmenter())[0], segment(model.segmenter, image)
+            lung_masks(dataset, [file], load_segmenter())[0], model.segmenter.mask(image)
         )
 
 
 def test_a_map_of_the_lungs_is_brought_back_to_where_they_are(
     lungs_folder: Path, phantoms: Path
 ) -> None:
-    model = store.load_model(lungs_folder / "lungs-cnn")
+    model = load_classifier("lungs-cnn", lungs_folder)
     file = open_dataset(phantoms).samples[0].file
-    view = view_of(model, read_image((phantoms / file).read_bytes(), file))
-    whole = place(np.ones((128, 128), dtype=np.float32), view.box)
+    view = model.view(read_image((phantoms / file).read_bytes(), file))
+    whole = place_on_square(np.ones((128, 128), dtype=np.float32), view.box)
     left, top, right, bottom = (round(edge * 128) for edge in view.box)
     assert (whole[top:bottom, left:right] == 1).all()
     assert whole.sum() == (bottom - top) * (right - left)
@@ -110,8 +110,8 @@ def test_a_map_of_the_lungs_is_brought_back_to_where_they_are(
 def test_a_picture_without_lungs_is_refused(
     lungs_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = store.load_model(lungs_folder / "lungs-cnn")
-    monkeypatch.setattr("covidxr.lungs.views.segment", lambda *_: np.zeros((256, 256), dtype=bool))
+    model = load_classifier("lungs-cnn", lungs_folder)
+    monkeypatch.setattr(LungSegmenter, "mask", lambda *_: np.zeros((256, 256), dtype=bool))
     with pytest.raises(ImageError, match="no lungs were found"):
         model.predict(np.zeros((200, 200), dtype=np.uint8))
 
@@ -126,7 +126,7 @@ def test_a_model_is_not_loaded_with_another_segmenter_than_its_own(
     own = store.read_segmenter_card(lungs_folder).weights_sha256
     card.write_text(card.read_text("utf-8").replace(own, "0" * 64), "utf-8")
     with pytest.raises(ModelError, match="another covidxr-lungs"):
-        store.load_model(tmp_path / "weights" / "lungs-cnn")
+        load_classifier("lungs-cnn", tmp_path / "weights")
 
 
 def test_masks_are_needed_to_train_it(tmp_path: Path, phantoms: Path) -> None:
@@ -134,7 +134,12 @@ def test_masks_are_needed_to_train_it(tmp_path: Path, phantoms: Path) -> None:
 
     shutil.copytree(phantoms, tmp_path / "bare", ignore=shutil.ignore_patterns("masks"))
     with pytest.raises(DatasetError, match="no lung masks in the split train"):
-        train_lungs(tmp_path / "bare", SegmenterRecipe(epochs=1), SplitPlan(), tmp_path / "weights")
+        train_lungs(
+            open_dataset(tmp_path / "bare"),
+            SegmenterRecipe(epochs=1),
+            SplitPlan(),
+            tmp_path / "weights",
+        )
     assert not (tmp_path / "weights" / store.LUNGS).exists()
 
 
@@ -164,7 +169,7 @@ def test_the_audit_blackens_the_lungs_and_all_but_the_lungs(
         "utf-8",
     )
     assert store.read_card(edited.parent).prediction_sets is None  # as in a card of before
-    card = audit_shortcuts("phantom-cnn", phantoms)
+    card = audit("phantom-cnn", phantoms)
     assert card.prediction_sets == sets is not None
     assert card == store.read_card(tmp_path / "weights" / "phantom-cnn")
     found = {check.kind: check for check in card.shortcuts}
@@ -186,7 +191,7 @@ def test_the_audit_blackens_the_lungs_and_all_but_the_lungs(
             accuracy_score(part.y_true, scores.argmax(axis=1))
         )
         assert found[kind].figures["lung_area"].estimate == pytest.approx(masks.mean())
-    lungs_card = audit_shortcuts("lungs-cnn", phantoms)
+    lungs_card = audit("lungs-cnn", phantoms)
     assert not {"lungs-blackened", "lungs-only"} & {check.kind for check in lungs_card.shortcuts}
 
 

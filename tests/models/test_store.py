@@ -17,6 +17,7 @@ from covidxr.images.radiograph import fit_to_square
 from covidxr.models import store
 from covidxr.models.inference import predict_scores
 from covidxr.ood.detector import to_bytes
+from covidxr.prediction.loading import load_classifier, verify_models
 
 
 @pytest.fixture
@@ -40,16 +41,16 @@ def rewrite_weights(root: Path, weights: dict[str, torch.Tensor]) -> None:
 
 
 def test_what_is_saved_is_what_is_loaded_to_the_bit(root: Path) -> None:
-    model = store.load_model(root / "phantom-cnn")
+    model = load_classifier("phantom-cnn", root)
     weights = {k: v.clone() for k, v in model.network.state_dict().items()}
     predictions = store.read_predictions(root / "phantom-cnn")
-    assert model.gate is not None
+    assert model.detector is not None
     store.save_model(
-        root, replace(model.card, model_id="copy"), weights, predictions, to_bytes(model.gate)
+        root, replace(model.card, model_id="copy"), weights, predictions, to_bytes(model.detector)
     )
-    again = store.load_model(root / "copy")
-    assert again.gate is not None
-    assert to_bytes(again.gate) == to_bytes(model.gate)
+    again = load_classifier("copy", root)
+    assert again.detector is not None
+    assert to_bytes(again.detector) == to_bytes(model.detector)
     # the first trip to disk rounded the kernels to half precision; a second one changes nothing
     assert all(torch.equal(v, again.network.state_dict()[k]) for k, v in weights.items())
     assert replace(again.card, model_id="phantom-cnn") == model.card
@@ -64,7 +65,7 @@ def test_what_is_saved_is_what_is_loaded_to_the_bit(root: Path) -> None:
 
 def test_predictions_are_those_of_the_stored_weights(root: Path, phantoms: Path) -> None:
     model, predictions = (
-        store.load_model(root / "phantom-cnn"),
+        load_classifier("phantom-cnn", root),
         store.read_predictions(root / "phantom-cnn"),
     )
     from covidxr.images.reading import read_image
@@ -80,7 +81,7 @@ def test_predictions_are_those_of_the_stored_weights(root: Path, phantoms: Path)
 
 
 def test_a_batch_changes_no_score(root: Path) -> None:
-    model = store.load_model(root / "phantom-cnn")
+    model = load_classifier("phantom-cnn", root)
     pixels = np.stack([render_phantom("COVID", np.random.default_rng(i), 128)[0] for i in range(5)])
     together = predict_scores(model.network, pixels, np.arange(5), model.card.preprocessing)
     alone = np.concatenate(
@@ -94,7 +95,7 @@ def test_a_batch_changes_no_score(root: Path) -> None:
 
 
 def test_temperature_divides_the_logits(root: Path) -> None:
-    model = store.load_model(root / "phantom-cnn")
+    model = load_classifier("phantom-cnn", root)
     pixels = render_phantom("COVID", np.random.default_rng(0), 128)[0][None]
     plain = predict_scores(model.network, pixels, np.array([0]), model.card.preprocessing)[0]
     tempered = predict_scores(
@@ -112,24 +113,25 @@ def test_a_pickle_is_refused_by_name(root: Path) -> None:
     with pytest.raises(
         ModelError, match="weights of phantom-cnn are not those its card was written for"
     ):
-        store.load_model(root / "phantom-cnn")
+        load_classifier("phantom-cnn", root)
     import hashlib
 
     edit_card(root, weights_sha256=hashlib.sha256(buffer.getvalue()).hexdigest())
     with pytest.raises(
         ModelError, match=r"not a safetensors file .* pickled weights are never opened"
     ):
-        store.load_model(root / "phantom-cnn")
+        load_classifier("phantom-cnn", root)
 
 
-def test_a_flipped_bit_is_noticed(root: Path) -> None:
+def test_a_flipped_bit_is_noticed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COVIDXR_WEIGHTS", str(root))
     file = root / "phantom-cnn" / "model.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(ModelError, match="sha256"):
-        store.load_model(root / "phantom-cnn")
-    assert "sha256" in str(store.verify_model(root / "phantom-cnn"))
+        load_classifier("phantom-cnn", root)
+    assert "sha256" in str(verify_models()["phantom-cnn"])
 
 
 @pytest.mark.parametrize("how", ["missing", "extra", "misshaped"])
@@ -143,7 +145,7 @@ def test_tensors_that_do_not_fit_are_refused(root: Path, how: str) -> None:
         weights["conv2.bias"] = torch.zeros(3)
     rewrite_weights(root, weights)
     with pytest.raises(ModelError, match=r"weights of phantom-cnn do not fit poster_cnn: .*conv"):
-        store.load_model(root / "phantom-cnn")
+        load_classifier("phantom-cnn", root)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_a_card_that_cannot_be_followed_is_refused(
 ) -> None:
     edit_card(root, **changes)
     with pytest.raises(ModelError, match=sentence):
-        store.load_model(root / "phantom-cnn")
+        load_classifier("phantom-cnn", root)
 
 
 def test_the_list_shows_broken_models_with_their_reason(root: Path) -> None:
@@ -180,7 +182,7 @@ def test_the_list_shows_broken_models_with_their_reason(root: Path) -> None:
 
 
 def test_nothing_is_overwritten_and_no_path_is_followed(root: Path) -> None:
-    model = store.load_model(root / "phantom-cnn")
+    model = load_classifier("phantom-cnn", root)
     with pytest.raises(ModelError, match="there is a model phantom-cnn already"):
         store.save_model(
             root,

@@ -13,9 +13,10 @@ import pytest
 from covidxr.datasets.phantoms import render_phantom, write_phantoms
 from covidxr.errors import DatasetError, ModelError
 from covidxr.models import store
-from covidxr.models.inference import penultimate_features, predict_scores, scores_and_features
-from covidxr.ood.fitting import fit_gate
+from covidxr.models.inference import predict_scores, scores_and_features
+from covidxr.ood.detector import OodDetector
 from covidxr.prediction.loading import load_classifier
+from tests.helpers import audit
 
 pytestmark = pytest.mark.slow
 
@@ -53,9 +54,9 @@ def test_a_model_without_a_gate_refuses_nothing_and_the_audit_gives_it_the_same_
     without_gate(tmp_path / "w" / "phantom-cnn")
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "w"))
     model = load_classifier("phantom-cnn")
-    assert model.gate is None
+    assert model.detector is None
     assert model.predict(np.zeros((64, 64), np.uint8)).refusals == ()
-    gate = fit_gate("phantom-cnn", phantoms).gate
+    gate = audit("phantom-cnn", phantoms).gate
     assert before is not None
     halved = {space: limit / 2 for space, limit in before.thresholds.items()}
     assert gate == replace(before, thresholds=halved)  # the fixture's limits are wide
@@ -70,21 +71,22 @@ def test_a_gate_that_is_not_the_card_s_is_refused_and_the_audit_mends_it(
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(ModelError, match="not the one its card was written for"):
-        store.load_model(file.parent)
+        load_classifier("phantom-cnn", file.parents[1])
     file.unlink()
     with pytest.raises(ModelError, match="cannot be read"):
-        store.load_model(file.parent)
+        load_classifier("phantom-cnn", file.parents[1])
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "w"))
-    fit_gate("phantom-cnn", phantoms)
-    assert store.load_model(file.parent).gate is not None
+    audit("phantom-cnn", phantoms)
+    assert load_classifier("phantom-cnn").detector is not None
 
 
 def test_what_is_no_number_is_far(phantom_model_folder: Path) -> None:
-    model = store.load_model(phantom_model_folder / "phantom-cnn")
-    assert model.gate is not None
-    broken = replace(model.gate.texture, centre=np.full_like(model.gate.texture.centre, np.nan))
+    model = load_classifier("phantom-cnn", phantom_model_folder)
+    assert isinstance(model.detector, OodDetector)
+    texture = model.detector.texture
+    broken = replace(texture, centre=np.full_like(texture.centre, np.nan))
     image = render_phantom("Normal", np.random.default_rng(0), 128)[0]
-    found = predict_case(replace(model, gate=replace(model.gate, texture=broken)), image)
+    found = replace(model, detector=replace(model.detector, texture=broken)).predict(image)
     assert any("grain" in why for why in found.refusals)
 
 
@@ -93,11 +95,11 @@ def test_a_gate_is_fitted_on_the_model_s_own_dataset_alone(
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(phantom_model_folder))
     with pytest.raises(DatasetError, match="is not the dataset"):
-        fit_gate("phantom-cnn", write_phantoms(tmp_path / "p", per_class=10, size=128, seed=9))
+        audit("phantom-cnn", write_phantoms(tmp_path / "p", per_class=10, size=128, seed=9))
 
 
 def test_one_pass_gives_what_two_would(phantom_model_folder: Path) -> None:
-    model = store.load_model(phantom_model_folder / "phantom-cnn")
+    model = load_classifier("phantom-cnn", phantom_model_folder)
     card, pixels = (
         model.card,
         np.random.default_rng(0).integers(0, 256, (3, 128, 128), dtype=np.uint8),
@@ -109,12 +111,10 @@ def test_one_pass_gives_what_two_would(phantom_model_folder: Path) -> None:
     assert np.array_equal(
         scores, predict_scores(model.network, pixels, rows, card.preprocessing, 1.7)
     )
-    assert np.array_equal(
-        features, penultimate_features(model.network, "fc3.", pixels, rows, card.preprocessing)
-    )
+    assert np.array_equal(features, model.features(pixels, rows))
 
 
 def test_a_model_that_sees_only_lungs_has_a_gate_too(lungs_folder: Path) -> None:
-    model = store.load_model(lungs_folder / "lungs-cnn")
+    model = load_classifier("lungs-cnn", lungs_folder)
     assert model.card.gate is not None
     assert model.card.gate.foreign["white noise"][1].estimate == 1

@@ -95,7 +95,7 @@ def write_all(own: _Scorer) -> pd.DataFrame:
 
 
 def plain(folder: Path) -> dict[str, WorklistRow]:
-    return {row.name: row for row in score_worklist("phantom-cnn", [folder])}
+    return {row.name: row for row in score_worklist(load_classifier("phantom-cnn"), [folder])}
 
 
 def assert_same(

@@ -87,7 +87,9 @@ def test_files_folders_and_zips_are_predicted_and_a_bad_one_is_a_row(tmp_path: P
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
         archive.write(folder / "a.png", "x/a.png")
     rows = predict_files(
-        "phantom-cnn", [folder.parent, tmp_path / "more.zip"], explain=tmp_path / "maps"
+        load_classifier("phantom-cnn"),
+        [folder.parent, tmp_path / "more.zip"],
+        heat_maps=tmp_path / "maps",
     )
     assert len(rows) == 3
     thresholds = load_classifier("phantom-cnn").card.prediction_sets.thresholds
@@ -106,9 +108,9 @@ def test_files_folders_and_zips_are_predicted_and_a_bad_one_is_a_row(tmp_path: P
 
 def test_sources_that_hold_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="there is no file or folder"):
-        predict_files("phantom-cnn", [tmp_path / "absent"])
+        predict_files(load_classifier("phantom-cnn"), [tmp_path / "absent"])
     with pytest.raises(ImageError, match="holds no PNG, JPEG, TIFF or DICOM files"):
-        predict_files("phantom-cnn", [tmp_path])
+        predict_files(load_classifier("phantom-cnn"), [tmp_path])
 
 
 def test_a_damaged_member_of_a_zip_is_a_row_too(tmp_path: Path) -> None:
@@ -121,7 +123,7 @@ def test_a_damaged_member_of_a_zip_is_a_row_too(tmp_path: Path) -> None:
     damaged = bytearray((tmp_path / "scans.zip").read_bytes())
     damaged[start : start + 40] = b"\xff" * 40
     (tmp_path / "scans.zip").write_bytes(damaged)
-    first, second = predict_files("phantom-cnn", [tmp_path / "scans.zip"])
+    first, second = predict_files(load_classifier("phantom-cnn"), [tmp_path / "scans.zip"])
     assert "cannot read a.png from the zip" in first["error"]
     assert "predicted" in second
 
@@ -133,7 +135,10 @@ def test_a_picture_that_the_model_may_not_judge_is_refused_by_the_command_and_ge
     Image.fromarray(noise).save(tmp_path / "noise.png")
     (tmp_path / "bad.png").write_bytes(b"no picture")
     rows = predict_files(
-        "phantom-cnn", [tmp_path], explain=tmp_path / "maps", table=tmp_path / "rows.csv"
+        load_classifier("phantom-cnn"),
+        [tmp_path],
+        heat_maps=tmp_path / "maps",
+        table=tmp_path / "rows.csv",
     )
     assert [row["verdict"] for row in rows] == ["unreadable", "refused"]
     assert "grain" in rows[1]["error"]
@@ -141,4 +146,6 @@ def test_a_picture_that_the_model_may_not_judge_is_refused_by_the_command_and_ge
     assert not (tmp_path / "maps").exists()
     assert ",refused,,,,,,,," in (tmp_path / "rows.csv").read_text("utf-8")
     with pytest.raises(ImageError, match="is not judged"):
-        report_file("phantom-cnn", tmp_path / "noise.png", tmp_path / "report.pdf")
+        report_file(
+            load_classifier("phantom-cnn"), tmp_path / "noise.png", None, tmp_path / "report.pdf"
+        )

@@ -22,6 +22,7 @@ from covidxr.errors import ImageError
 from covidxr.models.store import read_card
 from covidxr.prediction import log
 from covidxr.prediction.cases import predict_files, sample_phantom
+from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.report import report_file
 from tests.images.test_dicom import dicom
 
@@ -158,17 +159,17 @@ def test_commands_log_each_picture_and_name_no_file(place: Path, tmp_path: Path)
     Image.fromarray(image).save(folder / "anna.png")
     (folder / "bad.png").write_bytes(b"no picture")
     (folder / "side.dcm").write_bytes(dicom(image, 8, ViewPosition="LL", PatientName="Meier^Anna"))
-    rows = predict_files("phantom-cnn", [folder])
+    rows = predict_files(load_classifier("phantom-cnn"), [folder])
     shas = [hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())]
     expected = list(zip(shas, ("answered", "unreadable", "refused"), strict=True))
     found = lines(place)
     assert [(one["input_sha256"], one["verdict"]) for one in found] == expected
     assert found[0]["predicted"] == rows[0]["predicted"]
 
-    report_file("phantom-cnn", folder / "anna.png", tmp_path / "a.pdf")
+    report_file(load_classifier("phantom-cnn"), folder / "anna.png", None, tmp_path / "a.pdf")
     for name in ("bad.png", "side.dcm"):
         with pytest.raises(ImageError):
-            report_file("phantom-cnn", folder / name, tmp_path / "a.pdf")
+            report_file(load_classifier("phantom-cnn"), folder / name, None, tmp_path / "a.pdf")
     assert [(one["input_sha256"], one["verdict"]) for one in lines(place)[3:]] == expected
     assert "anna" not in place.read_text("utf-8").lower()
     assert "meier" not in place.read_text("utf-8").lower()

@@ -12,6 +12,7 @@ from covidxr.datasets.opening import open_dataset
 from covidxr.errors import Cancelled, DatasetError
 from covidxr.images.reading import read_image
 from covidxr.models.classifier import Classifier
+from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.similar import TrainingFeatures, features_at, features_of, similar_cases
 from covidxr.records import GreyImage
 
@@ -20,9 +21,8 @@ pytestmark = pytest.mark.usefixtures("phantom_models")
 
 @pytest.fixture(scope="module")
 def model(phantom_model_folder: Path) -> Classifier:
-    from covidxr.models import store
 
-    return store.load_model(phantom_model_folder / "phantom-cnn")
+    return load_classifier("phantom-cnn", phantom_model_folder)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_other_pictures_and_other_divisions_are_refused(
 ) -> None:
     data = shutil.copytree(phantoms, tmp_path / "data")
     (data / known.data.split.files[0]).unlink()
-    with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was judged on"):
+    with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was trained on"):
         features_of(model, open_dataset(data))
     other = Classifier(replace(model.card, split_fingerprint="0" * 16), model.network)
     with pytest.raises(

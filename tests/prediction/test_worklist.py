@@ -35,7 +35,7 @@ def png(seed: int) -> bytes:
 
 def test_a_batched_score_is_that_of_the_picture_alone() -> None:
     uploads = [(f"{i}.png", png(i)) for i in range(11)]
-    rows = list(score_worklist("phantom-cnn", uploads))
+    rows = list(score_worklist(load_classifier("phantom-cnn"), uploads))
     assert [row.name for row in rows] == [name for name, _ in uploads]
     model = load_classifier("phantom-cnn")
     for row, (name, content) in zip(rows, uploads, strict=True):
@@ -57,7 +57,10 @@ def test_one_bad_file_is_a_row_and_a_refused_one_keeps_its_numbers_to_itself(
     (tmp_path / "readme.txt").write_bytes(b"not listed")
     with zipfile.ZipFile(tmp_path / "inner.zip", "w") as archive:
         archive.writestr("a.png", png(1))
-    rows = {Path(row.name).name: row for row in score_worklist("phantom-cnn", [tmp_path])}
+    rows = {
+        Path(row.name).name: row
+        for row in score_worklist(load_classifier("phantom-cnn"), [tmp_path])
+    }
     assert {name: row.verdict for name, row in rows.items()} == {
         "IM0001": "answered", "IM0002": "refused", "bad.png": "unreadable", "inner.zip": "unreadable",
     }  # fmt: skip
@@ -66,7 +69,10 @@ def test_one_bad_file_is_a_row_and_a_refused_one_keeps_its_numbers_to_itself(
     _, answered, refused, *_ = worklist_csv(rows.values(), ("COVID",)).splitlines()
     assert f"{rows['IM0001'].probabilities['COVID']:.6f}" in answered
     assert "IM0002,refused,,,,," in refused
-    told = {Path(row["path"]).name: row for row in predict_files("phantom-cnn", [tmp_path])}
+    told = {
+        Path(row["path"]).name: row
+        for row in predict_files(load_classifier("phantom-cnn"), [tmp_path])
+    }
     assert "view position LL" in told["IM0002"]["error"]
     assert "probabilities" not in told["IM0002"]
 
@@ -75,19 +81,24 @@ def test_uploaded_zips_are_opened_and_bad_ones_refused() -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("deep/a.png", png(2))
-    (row,) = score_worklist("phantom-cnn", [("scans.zip", content.getvalue())])
+    (row,) = score_worklist(load_classifier("phantom-cnn"), [("scans.zip", content.getvalue())])
     assert (row.name, row.verdict) == ("scans.zip/deep/a.png", "answered")
     with pytest.raises(DatasetError, match=r"cannot open scans\.zip"):
-        list(score_worklist("phantom-cnn", [("scans.zip", b"PK\3\4 and no more")]))
+        list(score_worklist(load_classifier("phantom-cnn"), [("scans.zip", b"PK\3\4 and no more")]))
     with pytest.raises(ImageError, match="there is no file or folder"):
-        list(score_worklist("phantom-cnn", [Path("absent")]))
+        list(score_worklist(load_classifier("phantom-cnn"), [Path("absent")]))
 
 
 def test_progress_is_told_and_a_cancelled_worklist_ends() -> None:
     told: list[tuple[int, int]] = []
     uploads = [(str(i), png(0)) for i in range(30)]
     rows = list(
-        score_worklist("phantom-cnn", uploads, lambda *n: told.append(n), lambda: len(told) == 3)
+        score_worklist(
+            load_classifier("phantom-cnn"),
+            uploads,
+            lambda *n: told.append(n),
+            lambda: len(told) == 3,
+        )
     )
     assert (len(rows), told) == (3, [(1, 30), (2, 30), (3, 30)])
 
@@ -168,6 +179,6 @@ def test_a_name_that_is_no_unicode_is_a_row_like_others(tmp_path: Path) -> None:
     content = io.BytesIO()
     Image.fromarray(sample_phantom("COVID")).save(content, "PNG")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).write_bytes(content.getvalue())
-    (row,) = predict_files("phantom-cnn", [tmp_path], table=tmp_path / "rows.csv")
+    (row,) = predict_files(load_classifier("phantom-cnn"), [tmp_path], table=tmp_path / "rows.csv")
     assert row["path"].endswith("caf\\udce9.png")
     assert "caf\\udce9.png,answered" in (tmp_path / "rows.csv").read_text("utf-8")

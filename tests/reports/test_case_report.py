@@ -1,4 +1,4 @@
-"""The report of a case: read back as text by pypdf, and drawn by pypdfium2."""
+"""Case reports, read back as text by pypdf and rendered by pypdfium2."""
 
 from __future__ import annotations
 
@@ -55,28 +55,23 @@ def pages(report: CaseReport) -> list[str]:
 
 
 @pytest.mark.parametrize("model_id", SHIPPED)
-def test_one_page_holds_the_figures_of_the_card_and_the_probabilities(model_id: str) -> None:
+def test_one_page_shows_the_card_and_the_probabilities(model_id: str) -> None:
     report = case(model_id)
     card = report.card
     (text,) = pages(report)
     for name, written in (
-        ("Normal", "20 %"),
-        ("COVID", "74 %"),
-        ("Viral Pneumonia", "5 %"),
-        ("Lung_Opacity", "<1 %"),
+        ("Normal", "20%"),
+        ("COVID", "74%"),
+        ("Viral Pneumonia", "5%"),
+        ("Lung_Opacity", "<1%"),
     ):
         assert f"{display_name(name)} {written}" in text
-    assert "Probably COVID (74 %), but Normal (20 %) is possible" in text
+    assert "COVID-19 (74%) favored over Normal (20%)" in text
     n = sum(card.class_counts["test"].values())
-    assert (
-        f"accuracy {percent(card.metrics['accuracy'])}, macro-F1 {percent(card.metrics['macro_f1'])}, n = {n:,}"
-        in text
-    )
-    assert (
-        "COVID: 72 % of the map lies inside the lungs, which fill 31 % of the picture; mostly in the right lower zone"
-        in text
-    )
-    for said in (
+    accuracy, macro_f1 = (percent(card.metrics[key]) for key in ("accuracy", "macro_f1"))
+    assert f"Test set accuracy {accuracy}, macro-F1 {macro_f1}, n = {n:,}" in text
+    assert "COVID-19: 72% of the heat-map energy is within the lungs" in text
+    for expected in (
         *card.limits,
         card.model_id,
         card.dataset_name,
@@ -84,28 +79,28 @@ def test_one_page_holds_the_figures_of_the_card_and_the_probabilities(model_id: 
         SHA256,
         card.covidxr_version,
     ):
-        assert said in text
+        assert expected in text
     assert "23 November 2026, 09:30 UTC" in text
     assert text.count(RESEARCH_ONLY) == 2
     assert "7 x 7 grid" in text
 
 
-def test_it_names_no_one_unless_told_to() -> None:
+def test_only_a_case_id_names_anyone() -> None:
     (without,) = pages(case())
-    assert "Label" not in without
+    assert "Case ID" not in without
     (named,) = pages(replace(case(), label="  Ștefan\nȚepeș, 54 "))
-    assert "Label, as typed in: Ștefan Țepeș, 54 " in named
+    assert "Case ID: Ștefan Țepeș, 54 " in named
     data = case_report_pdf(replace(case(), label="Ștefan"))
     assert "Ștefan" not in str(PdfReader(io.BytesIO(data)).metadata)
 
 
-def test_remarks_and_missing_lungs_are_said() -> None:
+def test_remarks_and_a_missing_segmenter_are_stated() -> None:
     (text,) = pages(replace(case(), facts=None, remarks=("The view is not known.",)))
     assert "The view is not known." in text
-    assert "No lung segmenter is stored" in text
+    assert "No lung segmenter available" in text
 
 
-def test_equal_reports_are_equal_bytes_whenever_they_are_made(
+def test_equal_reports_are_equal_bytes_at_any_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, now = case_report_pdf(case()), time.time()
@@ -117,11 +112,9 @@ def test_equal_reports_are_equal_bytes_whenever_they_are_made(
     assert case_report_pdf(replace(case(), input_sha256="f" * 64)) != first
 
 
-def test_letters_that_cannot_be_drawn_are_shown_as_replaced_and_marks_that_turn_text_are_left_out() -> (
-    None
-):
+def test_missing_glyphs_are_replaced_and_direction_marks_removed() -> None:
     (text,) = pages(replace(case(), label="a\u202eb\x00c 肺 \ud800 😀 {nb} **d** <b>"))
-    assert "Label, as typed in: abc \ufffd \ufffd \ufffd {nb} **d** <b> " in text
+    assert "Case ID: abc \ufffd \ufffd \ufffd {nb} **d** <b> " in text
 
 
 HOSTILE = st.text(max_size=400) | st.sampled_from(
@@ -132,7 +125,7 @@ HOSTILE = st.text(max_size=400) | st.sampled_from(
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(HOSTILE, HOSTILE, st.lists(HOSTILE, max_size=12))
-def test_no_text_breaks_it(name: str, label: str, more: list[str]) -> None:
+def test_no_text_breaks_the_layout(name: str, label: str, more: list[str]) -> None:
     report = case()
     classes = {name + "A": 0.6, name + "B": 0.3, "C": 0.1}
     card = replace(
@@ -155,7 +148,7 @@ def test_no_text_breaks_it(name: str, label: str, more: list[str]) -> None:
         assert text.count(RESEARCH_ONLY) == 2
 
 
-def test_a_model_of_many_classes_shows_them_all() -> None:
+def test_many_classes_are_all_shown() -> None:
     report = case()
     report = replace(
         report,
@@ -163,7 +156,7 @@ def test_a_model_of_many_classes_shows_them_all() -> None:
         prediction=CasePrediction("m", {f"Finding {i}": 1 / 60 for i in range(60)}),
     )
     text = " ".join(pages(report))
-    assert all(f"Finding {i} 2 %" in text for i in range(60))
+    assert all(f"Finding {i} 2%" in text for i in range(60))
     with pypdfium2.PdfDocument(case_report_pdf(report)) as document:
         for page in document:
             bounds = [
@@ -172,12 +165,12 @@ def test_a_model_of_many_classes_shows_them_all() -> None:
                 if o.type == pypdfium2.raw.FPDF_PAGEOBJ_PATH
             ]
             tracks = sorted(bottom for left, bottom, right, _ in bounds if 340 < right - left < 360)
-            # Those of the next page go on from its top, one below the other.
+            # Evenly spaced, also after a page break.
             assert np.ptp(np.diff(tracks)) < 0.1
             assert len(tracks) > 5
 
 
-def test_the_prediction_set_stands_below_the_verdict() -> None:
+def test_the_prediction_set_is_shown() -> None:
     report = case()
     assert report.card.prediction_sets is not None
     sets = replace(
@@ -185,29 +178,29 @@ def test_the_prediction_set_stands_below_the_verdict() -> None:
         thresholds={"Normal": 0.2, "COVID": 0.7, "Viral Pneumonia": 0.5, "Lung_Opacity": 0.5},
     )
     (text,) = pages(replace(report, card=replace(report.card, prediction_sets=sets)))
-    assert "At 90 % coverage: Normal or COVID." in text
+    assert "90% prediction set: {Normal, COVID-19}." in text
     nothing = replace(sets, thresholds=dict.fromkeys(sets.thresholds, 0.9))
     assert (
-        "At 90 % coverage: no answer."
+        "90% prediction set: empty (the model abstains)."
         in pages(replace(report, card=replace(report.card, prediction_sets=nothing)))[0]
     )
 
 
-def test_it_says_how_steady_the_answer_is_and_what_the_gate_found() -> None:
+def test_stability_and_input_check_are_shown() -> None:
     (text,) = pages(case())
-    assert "Mirrored and turned by 5°, the picture gets the same answer (67 % to 74 %)." in text
-    assert "The model may judge this picture" in text
-    refused = replace(
+    assert "Stable under horizontal flip and ±5° rotation (67% to 74%)." in text
+    assert "Input check passed" in text
+    rejected = replace(
         case(),
-        prediction=CasePrediction("covidxr-resnet18", PROBABILITIES, ("It is almost black.",)),
+        prediction=CasePrediction("covidxr-resnet18", PROBABILITIES, ("Nearly black.",)),
     )
-    (text,) = pages(refused)
+    (text,) = pages(rejected)
     assert (
-        text.index("Not judged: It is almost black.")
-        < text.index("deserves no belief")
-        < text.index("Probably COVID")
+        text.index("Input check failed: Nearly black.")
+        < text.index("The output below is unreliable.")
+        < text.index("COVID-19 (74%) favored over")
     )
-    assert "The model may judge" not in text
+    assert "Input check passed" not in text
 
 
 def test_bars_are_as_long_as_the_probabilities() -> None:
@@ -217,19 +210,19 @@ def test_bars_are_as_long_as_the_probabilities() -> None:
     assert _width(page, "#D55E00") / track == pytest.approx(0.7449, abs=0.01)
 
 
-def _width(page: np.ndarray, colour: str) -> int:
-    """Pixels in the row of the orange bar's middle that are of a colour."""
+def _width(page: np.ndarray, color: str) -> int:
+    """Pixels of a color in the middle row of the orange bar."""
     orange = np.flatnonzero((np.abs(page - _rgb("#D55E00")).max(axis=2) < 4).sum(axis=1) > 100)
     row = page[(orange[0] + orange[-1]) // 2]
-    return int((np.abs(row - _rgb(colour)).max(axis=1) < 4).sum())
+    return int((np.abs(row - _rgb(color)).max(axis=1) < 4).sum())
 
 
-def _rgb(colour: str) -> np.ndarray:
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+def _rgb(color: str) -> np.ndarray:
+    return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
 
 
 @pytest.mark.parametrize("shape", [(300, 100), (100, 300), (2000, 1500)])
-def test_pictures_keep_their_shape_and_their_side_of_the_page(shape: tuple[int, int]) -> None:
+def test_images_keep_their_aspect_ratio_and_their_side_of_the_page(shape: tuple[int, int]) -> None:
     with pypdfium2.PdfDocument(case_report_pdf(case(shape=shape))) as document:
         assert len(document) == 1
         page = document[0]

@@ -1,4 +1,4 @@
-"""The DICOM files of a case: read back by pydicom, held against the standard's tables as highdicom ships them."""
+"""DICOM case reports, read back by pydicom and checked against the tables of the standard."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def items(dataset: Dataset) -> Iterator[Dataset]:
 
 
 def texts(dataset: Dataset, scheme: str = "99COVIDXR") -> list[tuple[str, str]]:
-    """Name and text of the items that say something in words."""
+    """Name and text of the text items."""
     named = [
         (item.ConceptNameCodeSequence[0], item)
         for item in items(dataset)
@@ -49,7 +49,7 @@ def texts(dataset: Dataset, scheme: str = "99COVIDXR") -> list[tuple[str, str]]:
 
 
 def numbers(dataset: Dataset) -> list[tuple[str, float, str, str]]:
-    """Name, value and unit, with its scheme, of the measurements; no two names have one code."""
+    """Name, value, unit scheme and unit of the measurements; each name has its own code."""
     found, names = [], set()
     for item in items(dataset):
         if (
@@ -66,9 +66,8 @@ def numbers(dataset: Dataset) -> list[tuple[str, float, str, str]]:
 
 @pytest.fixture(scope="module")
 def report() -> CaseReport:
-    image = np.random.default_rng(0).integers(
-        0, 256, (97, 95), dtype=np.uint8
-    )  # of an odd number of pixels
+    # An odd number of pixels.
+    image = np.random.default_rng(0).integers(0, 256, (97, 95), dtype=np.uint8)
     return replace(
         case(), image=image, remarks=("The view is not known: ümlaut, 肺.",), label="Meier, Anna"
     )
@@ -79,7 +78,7 @@ def files(report: CaseReport) -> dict[str, Dataset]:
     return written(report)
 
 
-def test_the_report_holds_the_answer_and_is_verified_by_nobody(
+def test_the_report_contains_the_prediction_and_is_unverified(
     files: dict[str, Dataset], report: CaseReport
 ) -> None:
     found = files[FINDINGS]
@@ -93,28 +92,25 @@ def test_the_report_holds_the_answer_and_is_verified_by_nobody(
     assert found.ContentTemplateSequence[0].TemplateIdentifier == "1500"
     assert numbers(found) == [
         ("Probability of Normal", 0.2031, "UCUM", "1"),
-        ("Probability of COVID", 0.7449, "UCUM", "1"),
-        ("Probability of Viral Pneumonia", 0.0488, "UCUM", "1"),
+        ("Probability of COVID-19", 0.7449, "UCUM", "1"),
+        ("Probability of Viral pneumonia", 0.0488, "UCUM", "1"),
         ("Probability of Lung opacity", 0.0032, "UCUM", "1"),
     ]
     assert texts(found) == [
-        ("Verdict of the model", "Probably COVID (74\u00a0%), but Normal (20\u00a0%) is possible"),
-        ("Prediction set", "At 90 % coverage: no answer"),
-        (
-            "Verdict of the gate",
-            "The model may judge this picture: it looks like those that it learned from",
-        ),
-        ("Stability", "Mirrored and turned by 5°, the picture gets the same answer (67 % to 74 %)"),
+        ("Prediction", "COVID-19 (74%) favored over Normal (20%)"),
+        ("Prediction set", "90% prediction set: empty (the model abstains)"),
+        ("Input check", "Input check passed (in distribution)"),
+        ("Stability", "Stable under horizontal flip and ±5° rotation (67% to 74%)"),
         ("Remark", "The view is not known: ümlaut, 肺."),
         ("sha256 of the input file", SHA256),
     ]
     standard = dict(texts(found, "DCM"))
-    assert RESEARCH_ONLY in standard["Comment"]
+    assert standard["Comment"] == f"{RESEARCH_ONLY} Automatically generated, unverified."
     assert (
         standard["Device Observer Model Name"] == standard["Algorithm Name"] == "covidxr-resnet18"
     )
     assert standard["Device Observer Serial Number"] == report.card.weights_sha256
-    # Equal weights are the same device, in whichever report.
+    # Equal weights are the same device in every report.
     uids = [
         next(item.UID for item in items(one) if item.ValueType == "UIDREF")
         for one in (found, written(case())[FINDINGS])
@@ -122,8 +118,8 @@ def test_the_report_holds_the_answer_and_is_verified_by_nobody(
     assert uids[0] == uids[1]
 
 
-def test_all_hang_together_in_a_study_of_their_own(files: dict[str, Dataset]) -> None:
-    picture, found, page = files[PICTURE], files[FINDINGS], files[PAGE]
+def test_the_files_form_a_new_study(files: dict[str, Dataset]) -> None:
+    image, found, page = files[PICTURE], files[FINDINGS], files[PAGE]
     assert len({one.StudyInstanceUID for one in files.values()}) == 1
     assert (
         len(
@@ -132,7 +128,7 @@ def test_all_hang_together_in_a_study_of_their_own(files: dict[str, Dataset]) ->
         )
         == 6
     )
-    own = picture.SOPInstanceUID
+    own = image.SOPInstanceUID
     assert {
         item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
         for item in items(found)
@@ -145,18 +141,16 @@ def test_all_hang_together_in_a_study_of_their_own(files: dict[str, Dataset]) ->
     )
     assert [one.ReferencedSOPInstanceUID for one in evidence] == [own]
     assert page.SourceInstanceSequence[0].ReferencedSOPInstanceUID == own
-    assert written(case())[PICTURE].StudyInstanceUID != picture.StudyInstanceUID
+    assert written(case())[PICTURE].StudyInstanceUID != image.StudyInstanceUID
 
 
-def test_the_picture_and_the_page_come_back_as_they_went_in(
-    files: dict[str, Dataset], report: CaseReport
-) -> None:
-    picture, page = files[PICTURE], files[PAGE]
-    assert (picture.SOPClassUID, page.SOPClassUID) == (
+def test_image_and_page_are_stored_unchanged(files: dict[str, Dataset], report: CaseReport) -> None:
+    image, page = files[PICTURE], files[PAGE]
+    assert (image.SOPClassUID, page.SOPClassUID) == (
         SecondaryCaptureImageStorage,
         EncapsulatedPDFStorage,
     )
-    assert np.array_equal(picture.pixel_array, report.image)
+    assert np.array_equal(image.pixel_array, report.image)
     content = case_report_dicom(report)[PICTURE]
     assert np.array_equal(read_radiograph(content, PICTURE).image, report.image)
     pdf = page.EncapsulatedDocument[: page.EncapsulatedDocumentLength]
@@ -166,7 +160,7 @@ def test_the_picture_and_the_page_come_back_as_they_went_in(
     assert page.MIMETypeOfEncapsulatedDocument == "application/pdf"
 
 
-def test_no_patient_is_named_and_the_label_stands_on_the_page_alone(
+def test_no_patient_is_named_and_the_label_is_only_on_the_page(
     files: dict[str, Dataset],
 ) -> None:
     for name, one in files.items():
@@ -179,12 +173,12 @@ def test_no_patient_is_named_and_the_label_stands_on_the_page_alone(
             "ReferringPhysicianName",
         ):
             assert str(one[keyword].value) == "", (name, keyword)
-        said = [
+        values = [
             str(element.value)
             for element in one.iterall()
             if element.keyword != "EncapsulatedDocument"
         ]
-        assert not any("Meier" in text for text in said)
+        assert not any("Meier" in text for text in values)
         assert (one.ContentQualification, one.StudyDate, one.ContentTime) == (
             "RESEARCH",
             "20261123",
@@ -192,7 +186,7 @@ def test_no_patient_is_named_and_the_label_stands_on_the_page_alone(
         )
 
 
-def test_nothing_that_the_standard_requires_is_missing(files: dict[str, Dataset]) -> None:
+def test_required_attributes_are_present(files: dict[str, Dataset]) -> None:
     from highdicom._standard_utils import (
         get_iod_module_map,
         get_module_attribute_map,
@@ -202,7 +196,7 @@ def test_nothing_that_the_standard_requires_is_missing(files: dict[str, Dataset]
     checked = 0
     for name, one in files.items():
         for module in get_iod_module_map()[get_sop_class_iod_map()[one.SOPClassUID]]:
-            # What a content item needs depends on its type.
+            # The required attributes of a content item depend on its type.
             if module["usage"] != "M" or module["key"] == "sr-document-content":
                 continue
             for attribute in get_module_attribute_map()[module["key"]]:
@@ -218,7 +212,7 @@ def test_nothing_that_the_standard_requires_is_missing(files: dict[str, Dataset]
 
 
 @pytest.mark.parametrize("name", ["a\\b", "W" * 60, "\ud800", "*[b]*^=\n"])
-def test_no_name_of_a_class_breaks_it(name: str) -> None:
+def test_any_class_name_can_be_written(name: str) -> None:
     report = case()
     classes = {name + "A": 0.6, name + "B": 0.3, "C": 0.1}
     report = replace(
@@ -231,7 +225,7 @@ def test_no_name_of_a_class_breaks_it(name: str) -> None:
     assert all(isinstance(one, str) for one, *_ in numbers(found)), "one name became two values"
 
 
-def test_without_the_extra_it_says_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_highdicom_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         ConfigError, match=r'highdicom is not installed.*pip install "covidxr\[dicom\]"'
@@ -239,8 +233,7 @@ def test_without_the_extra_it_says_which_to_install(monkeypatch: pytest.MonkeyPa
         case_report_dicom(case())
 
 
-def test_a_large_picture_is_reduced() -> None:
-    tall = replace(
-        case(), image=np.zeros((70_000, 300), dtype=np.uint8)
-    )  # DICOM counts rows in 16 bits
+def test_large_images_are_reduced() -> None:
+    # DICOM stores the number of rows in 16 bits.
+    tall = replace(case(), image=np.zeros((70_000, 300), dtype=np.uint8))
     assert written(tall)[PICTURE].Rows < 2**16

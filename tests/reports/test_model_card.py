@@ -28,26 +28,26 @@ def card_for(sources: tuple[str | None, ...], synthetic: bool = False) -> ModelC
     return draft_card("m", recipe("poster-cnn"), dataset, split, "random weights", 3, 12.34)
 
 
-def test_a_class_that_shares_no_source_is_named_as_a_limit() -> None:
+def test_a_class_with_a_source_of_its_own_is_a_limitation() -> None:
     limits = " ".join(card_for(("rsna", "clinic", "kermany", "rsna")).limits)
-    assert "COVID shares no source" in limits
-    assert "Viral Pneumonia shares no source" in limits
-    assert "Lung_Opacity shares no source" not in limits
+    assert "COVID-19 shares no source" in limits
+    assert "Viral pneumonia shares no source" in limits
+    assert "Lung opacity shares no source" not in limits
     assert "Normal shares no source" not in limits
 
 
-def test_unknown_sources_are_not_accused() -> None:
+def test_unknown_sources_are_no_limitation() -> None:
     assert not any("shares no source" in limit for limit in card_for((None,) * 4).limits)
 
 
-def test_phantoms_are_called_phantoms() -> None:
+def test_a_card_of_phantoms_says_so() -> None:
     card = card_for(("phantom",) * 4, synthetic=True)
     assert card.synthetic
     assert card.dataset_name == "synthetic phantoms, not radiographs"
-    assert any("knows nothing of real patients" in limit for limit in card.limits)
+    assert any("not applicable to patients" in limit for limit in card.limits)
 
 
-def test_the_card_says_what_it_is_and_survives_the_journey() -> None:
+def test_a_drafted_card_is_complete_and_survives_a_round_trip() -> None:
     card = card_for(("rsna",) * 4)
     assert RESEARCH_ONLY in card.intended_use
     assert abs(sum(card.class_counts["train"].values()) - 84) <= 4
@@ -56,7 +56,7 @@ def test_the_card_says_what_it_is_and_survives_the_journey() -> None:
     assert from_json(ModelCard, to_json(card)) == card
 
 
-def test_a_shortcut_is_said_in_plain_words() -> None:
+def test_shortcut_checks_as_sentences() -> None:
     half = Interval(0.5, 0.4, 0.6)
     checks = (
         ShortcutCheck(
@@ -78,39 +78,45 @@ def test_a_shortcut_is_said_in_plain_words() -> None:
         card_for(("a",) * 4), metrics={"accuracy": Interval(0.95, 0.94, 0.96)}, shortcuts=checks
     )
     border, intensity, within, probe, without = shortcut_sentences(card)
-    assert (
-        "only its frame, 6 % of the width on each side, calls 90.0 % (80.0-100.0) of the test pictures right"
-        in border
+    assert border == (
+        "Baseline on image borders only (6% of the width on each side): accuracy 90.0% (95% CI "
+        "80.0–100.0), COVID-19 AUROC 0.500 (95% CI 0.400–0.600). "
+        "This model (full image): accuracy 95.0% (95% CI 94.0–96.0)."
     )
-    assert "tells COVID from the rest with an AUROC of 50.0 % (40.0-60.0)" in border
-    assert "this model, which sees all of it, calls 95.0 % (94.0-96.0) right" in border
+    assert intensity.startswith("Baseline on 13 intensity statistics only: accuracy 50.0%")
     assert "COVID" not in intensity
-    assert within.startswith(
-        "Within the source rsna, where knowing it is no help, this model tells Normal vs Lung opacity with"
+    assert within == (
+        "Within-source AUROC, rsna, Normal vs Lung opacity: 0.500 (95% CI 0.400–0.600) "
+        "(few samples)."
     )
-    assert within.endswith("(few samples).")
-    assert "50.0 % (40.0-60.0), where chance is 50 %: a vs b within Normal." in probe
-    assert without == "COVID: not measured, since it shares no source."
+    assert "a vs b within Normal: 0.500 (95% CI 0.400–0.600), chance level 0.5." in probe
+    assert without == "COVID-19: not measured (it shares no source)."
+
+
+def test_names_of_sources_are_not_taken_for_classes() -> None:
+    check = ShortcutCheck("within-source", "COVID-19-set: COVID vs NonCOVID", 0, {}, "few")
+    (sentence,) = shortcut_sentences(replace(card_for(("a",) * 4), shortcuts=(check,)))
+    assert sentence.startswith("COVID-19-set: COVID-19 vs NonCOVID: not measured")
 
 
 @pytest.mark.parametrize(
-    ("right", "words"), [(0.9, "still calls 90.0 %"), (0.2, "only calls 20.0 %")]
+    ("accuracy", "meaning"),
+    [(0.9, "the remaining signal is from outside"), (0.2, "no evidence of signal outside")],
 )
-def test_what_is_right_without_the_lungs_is_set_against_always_saying_the_same(
-    phantom_model_folder: Path, right: float, words: str
+def test_accuracy_without_the_lungs_is_compared_with_the_largest_class(
+    phantom_model_folder: Path, accuracy: float, meaning: str
 ) -> None:
-    card = read_card(
-        phantom_model_folder / "phantom-cnn"
-    )  # 6 test phantoms of each class: always the same is right for 25 %
+    # 6 test phantoms of each class, so always predicting one has an accuracy of 25%.
+    card = read_card(phantom_model_folder / "phantom-cnn")
     figures = {
-        "accuracy": Interval(right, right - 0.05, right + 0.05),
+        "accuracy": Interval(accuracy, accuracy - 0.05, accuracy + 0.05),
         "lung_area": Interval(0.3, 0.3, 0.3),
     }
     checks = tuple(
         ShortcutCheck(kind, "all", 24, figures) for kind in ("lungs-blackened", "lungs-only")
     )
     blackened, only = shortcut_sentences(replace(card, shortcuts=checks))
-    assert words in blackened
-    assert "right for 25 %" in blackened
-    assert ("beside the lungs, or off their outline" in blackened) == (right > 0.25)
-    assert "With only the lungs left, 30.0 % (30.0-30.0) of a picture" in only
+    assert f"lungs blackened: {100 * accuracy:.1f}%" in blackened
+    assert ": 25%. " in blackened
+    assert meaning in blackened
+    assert "Mean lung area: 30.0% (95% CI 30.0–30.0)" in only

@@ -36,8 +36,7 @@ from covidxr.lungs.masks import resize_mask
 from covidxr.metrics.comparison import Comparison
 from covidxr.models.recipes import STUDY_ACCURACY
 from covidxr.records import Interval, display_name
-from covidxr.reports.heat_maps import heat_caption, map_sentence
-from covidxr.reports.sentences import verdict
+from covidxr.reports.sentences import heat_caption, map_sentence, verdict
 
 MOST = len(MODEL_COLOURS)
 

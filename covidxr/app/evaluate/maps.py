@@ -20,7 +20,7 @@ from covidxr.formatting import percent, points
 from covidxr.images.reading import read_image
 from covidxr.prediction.cases import explain_randomized
 from covidxr.records import display_name
-from covidxr.reports.heat_maps import heat_caption, trust_sentences
+from covidxr.reports.sentences import heat_caption, trust_sentences
 
 _RIVALS = {
     "constant": "Always the same spot (mean of the train boxes)",

@@ -17,7 +17,7 @@ from covidxr.figures import contour_layer, heat_layer, layer_size, on_native_gri
 from covidxr.images.reading import read_radiograph
 from covidxr.lungs.masks import LungMask, resize_mask
 from covidxr.records import Attribution, display_name
-from covidxr.reports.heat_maps import heat_caption, map_sentence, trust_sentences
+from covidxr.reports.sentences import heat_caption, map_sentence, trust_sentences
 
 DRAWINGS = {
     "Colours": "a colour for each height of the map",

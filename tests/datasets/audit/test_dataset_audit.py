@@ -80,7 +80,7 @@ def copy(phantoms: Path, tmp_path: Path) -> Path:
 def test_a_dataset_that_cannot_be_divided_is_audited_all_the_same(copy: Path) -> None:
     for number in range(3, 13):
         (copy / f"COVID/images/COVID-{number}.png").unlink()
-    audit = audit_dataset(copy, SplitPlan())
+    audit = audit_dataset(open_dataset(copy), SplitPlan())
     assert audit.split is None
     assert "has no COVID" in audit.not_divided
     assert len(audit.dataset.samples) == 38
@@ -92,8 +92,8 @@ def test_a_dataset_that_cannot_be_divided_is_audited_all_the_same(copy: Path) ->
 def test_an_unreadable_image_is_named_or_skipped(copy: Path) -> None:
     (copy / "COVID/images/COVID-3.png").write_bytes(b"damaged")
     with pytest.raises(DatasetError, match=r"COVID-3\.png.*--skip-unreadable"):
-        audit_dataset(copy, SplitPlan())
-    result = audit_json(audit_dataset(copy, SplitPlan(), skip_unreadable=True))
+        audit_dataset(open_dataset(copy), SplitPlan())
+    result = audit_json(audit_dataset(open_dataset(copy), SplitPlan(), skip_unreadable=True))
     assert result["n"] == 47
     assert [entry["file"] for entry in result["skipped"]] == ["COVID/images/COVID-3.png"]
 
@@ -104,7 +104,7 @@ def test_an_audit_can_be_stopped(copy: Path) -> None:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        audit_dataset(copy, SplitPlan(), watch=stop_late)
+        audit_dataset(open_dataset(copy), SplitPlan(), watch=stop_late)
 
 
 def test_the_command_writes_what_it_found(

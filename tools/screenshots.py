@@ -1,17 +1,25 @@
-"""Make the pictures of the documentation anew: `python docs/screenshots.py ADDRESS [PAGE...]` of a running app.
+"""Take the screenshots of the documentation: `python tools/screenshots.py ADDRESS [PAGE...]`.
 
-All but home and heat-maps need models and a dataset of phantoms: no radiograph of a patient may stand in a picture. Those two show
-the models in weights/, and no pictures.
+ADDRESS is that of a running app. All pages but home and heat-maps need models and a dataset of
+phantoms, since no radiograph of a patient may be published; these two show the models in weights/
+and no images.
 """
 
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Page, sync_playwright
 
-FOLDER = Path(__file__).parent
+SHOTS: tuple[tuple[str, Literal["dark", "light"], int, int], ...] = (
+    ("dark", "dark", 1440, 900),
+    ("light", "light", 1440, 900),
+    ("phone", "dark", 400, 850),
+)
+"""Name, color scheme, width and height."""
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 
 
 def main(address: str, stems: list[str]) -> None:
@@ -21,11 +29,7 @@ def main(address: str, stems: list[str]) -> None:
         browser = playwright.chromium.launch(
             executable_path=executable, args=["--no-sandbox", "--disable-gpu"]
         )
-        for name, scheme, width, height in (
-            ("dark", "dark", 1440, 900),
-            ("light", "light", 1440, 900),
-            ("phone", "dark", 400, 850),
-        ):
+        for name, scheme, width, height in SHOTS:
             page = browser.new_page(
                 viewport={"width": width, "height": height}, color_scheme=scheme
             )

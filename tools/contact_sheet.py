@@ -1,6 +1,6 @@
-"""Draw the lungs that are found in pictures of classes without masks: outlines alone, since the radiographs are not ours to show.
+"""Draw the lung outlines found in classes without masks; the radiographs may not be published.
 
-Run: python docs/contact_sheet.py COVID-19_Radiography_Dataset
+Run: python tools/contact_sheet.py COVID-19_Radiography_Dataset
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from covidxr.lungs.crops import load_segmenter, lung_masks
 from PIL import Image, ImageDraw, ImageFont
 
-from covidxr.datasets.dataset import open_dataset
+from covidxr.datasets.opening import open_dataset
 from covidxr.figures import lung_outline
+from covidxr.lungs.inputs import lung_masks
+from covidxr.prediction.loading import load_segmenter
 
 CLASSES = ("COVID", "Viral Pneumonia")
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 COLUMNS, EDGE, GAP, HEAD = 12, 96, 6, 26
 
 
@@ -33,7 +35,7 @@ def row(masks: np.ndarray, title: str) -> Image.Image:
 
 
 def main(data: str) -> None:
-    """Write docs/lungs.png: of each class 24 pictures drawn at random, and the 12 whose lungs are smallest."""
+    """Write docs/images/lungs.png: of each class 24 random images and the 12 smallest lungs."""
     dataset = open_dataset(data)
     segmenter, rows = load_segmenter(), []
     for name in CLASSES:
@@ -50,7 +52,7 @@ def main(data: str) -> None:
     for part in rows:
         sheet.paste(part, (0, top))
         top += part.height
-    sheet.save(Path(__file__).with_name("lungs.png"), optimize=True)
+    sheet.save(IMAGES / "lungs.png", optimize=True)
 
 
 if __name__ == "__main__":
