@@ -132,7 +132,7 @@ class Classifier:
         Args:
             pixels: (N, S, S) uint8, from `view`.
             rows: Which of them; None for all.
-            temperature: That divides the logits; None for the card's, 1 for none.
+            temperature: Divisor of the logits; None for the card's.
             progress: Label of a progress bar; None for no bar.
 
         Returns:

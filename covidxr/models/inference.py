@@ -28,7 +28,7 @@ def predict_scores(
         pixels: (N, S, S) uint8.
         rows: Which of them.
         preprocessing: Of the model.
-        temperature: That divides the logits (Guo et al. 2017).
+        temperature: Divisor of the logits (Guo et al. 2017).
         batch_size: Images per pass through the network.
         progress: Label of a progress bar; None for no bar.
 
@@ -62,7 +62,7 @@ def scores_and_features(
         pixels: (N, S, S) uint8.
         rows: Which of them.
         preprocessing: Of the model.
-        temperature: That divides the logits.
+        temperature: Divisor of the logits.
 
     Returns:
         (len(rows), C) softmax probabilities, and (len(rows), D) inputs of the head.

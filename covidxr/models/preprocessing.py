@@ -18,11 +18,11 @@ def to_unit(pixels: npt.NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.array(pixels)).unsqueeze(1).float().div_(255)
 
 
-def normalise(grey: Tensor, preprocessing: Preprocessing) -> Tensor:
+def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Standardize each channel: (B, 1, S, S) in [0, 1] -> (B, 3, S, S), channels last in memory."""
-    mean = grey.new_tensor(preprocessing.mean).view(1, 3, 1, 1)
-    std = grey.new_tensor(preprocessing.std).view(1, 3, 1, 1)
-    return ((grey - mean) / std).contiguous(memory_format=torch.channels_last)
+    mean = images.new_tensor(preprocessing.mean).view(1, 3, 1, 1)
+    std = images.new_tensor(preprocessing.std).view(1, 3, 1, 1)
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def to_input(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
@@ -58,16 +58,16 @@ def draw_changes(
     return torch.stack([across, down], 1), uniform[:, 5:7] * augmentation.contrast
 
 
-def apply_changes(grey: Tensor, affine: Tensor, tone: Tensor) -> Tensor:
+def apply_changes(images: Tensor, affine: Tensor, tone: Tensor) -> Tensor:
     """Rotate, flip, zoom and shift images, then change contrast and brightness.
 
     Args:
-        grey: (B, 1, S, S) in [0, 1].
+        images: (B, 1, S, S) in [0, 1].
         affine: (B, 2, 3) as from `draw_changes`; what is outside the image is black.
         tone: (B, 2) as from `draw_changes`; contrast changes about 0.5.
     """
-    grid = F.affine_grid(affine, list(grey.shape), align_corners=False)
-    moved = F.grid_sample(grey, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if not tone.any():
         return moved
     contrast, brightness = tone[:, 0].view(-1, 1, 1, 1), tone[:, 1].view(-1, 1, 1, 1)
