@@ -16,7 +16,7 @@ from covidxr.explanation.attribution import Maps, attribute_batch
 from covidxr.explanation.removal import deleted, inserted, removal_masks, similarity
 from covidxr.models.architectures import architecture
 from covidxr.models.classifier import Classifier
-from covidxr.models.preprocessing import normalise, to_unit
+from covidxr.models.preprocessing import normalize, to_unit
 from covidxr.records import GreyImage, Labels
 
 Pixels = npt.NDArray[np.uint8]
@@ -80,7 +80,7 @@ def infidelity_and_sensitivity(
     size, edge = grey.shape[-1], round(PATCH * pixels.shape[-1])
 
     def probability(x: Tensor) -> Tensor:
-        return torch.softmax(model.network(normalise(x, preprocessing)), dim=1)
+        return torch.softmax(model.network(normalize(x, preprocessing)), dim=1)
 
     def explain(inputs: tuple[Tensor]) -> tuple[Tensor]:
         images = (inputs[0][:, 0].clamp(0, 1) * 255).round().to(torch.uint8).numpy()

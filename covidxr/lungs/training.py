@@ -18,7 +18,7 @@ import covidxr
 from covidxr.cards import CARD_SCHEMA_VERSION, SegmenterCard, SegmenterRecipe
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.pixels import decode
-from covidxr.datasets.splits import split_data
+from covidxr.datasets.splits import SplitData, split_data
 from covidxr.errors import DatasetError
 from covidxr.images.reading import read_image
 from covidxr.lungs.masks import read_mask, resize_mask
@@ -77,10 +77,7 @@ def train_lungs(
     weights, best_epoch, seconds = fit_segmenter(recipe, *read("train"), read("val"), report)
     weights = store.to_half(weights)
     counts = {
-        name: {
-            c: sum(1 for i in own if split.labels[i] == k)
-            for k, c in enumerate(dataset.class_names)
-        }
+        name: {c: int((split.labels[own] == k).sum()) for k, c in enumerate(dataset.class_names)}
         for name, own in rows.items()
     }
     card = SegmenterCard(
@@ -107,33 +104,34 @@ def train_lungs(
         limits=_limits(counts["test"]),
     )
     segmenter = LungSegmenter(card, store.fill_network(build_segmenter(), weights, card))
-    held_out = [(name, i) for name in ("val", "test") for i in rows[name]]
-    table = []
-    with dataset.files() as opened:
-        for name, i in held_out:
-            file = split.files[i]
-            predicted = segmenter.mask(read_image(opened.read(file), file))
-            true = read_mask(opened.read(mask_of[file]), mask_of[file])
-            both, sizes = int((predicted & true).sum()), int(predicted.sum() + true.sum())
-            table.append((file, name, 2 * both / max(sizes, 1), both / max(sizes - both, 1)))
-    test = np.array([name == "test" for name, _ in held_out])
-    positions = np.array([i for _, i in held_out])[test]
-    dice, iou = (np.array([row[k] for row in table])[test] for k in (2, 3))
-    groups, labels = split.groups[positions], split.labels[positions]
-    metrics: dict[str, Interval] = {
-        "dice": mean_interval(dice, groups),
-        "iou": mean_interval(iou, groups),
-    }
-    for k, class_name in enumerate(dataset.class_names):
+    table, metrics = _evaluate(segmenter, data, rows, mask_of)
+    by_dice = sorted((row for row in table if row[1] == "test"), key=lambda row: row[2])
+    worst = tuple((file, dice) for file, _, dice, _ in by_dice[:_WORST])
+    return store.save_segmenter(root, replace(card, metrics=metrics, worst=worst), weights, table)
+
+
+def _evaluate(
+    segmenter: LungSegmenter, data: SplitData, rows: dict[str, list[int]], mask_of: dict[str, str]
+) -> tuple[list[tuple[str, str, float, float]], dict[str, Interval]]:
+    """Return (file, split, Dice, IoU) of each image of val and test, and the metrics on test."""
+    split, table = data.split, []
+    with data.dataset.files() as files:
+        for name in ("val", "test"):
+            for i in rows[name]:
+                file = split.files[i]
+                predicted = segmenter.mask(read_image(files.read(file), file))
+                true = read_mask(files.read(mask_of[file]), mask_of[file])
+                both, sizes = int((predicted & true).sum()), int(predicted.sum() + true.sum())
+                table.append((file, name, 2 * both / max(sizes, 1), both / max(sizes - both, 1)))
+    test = np.array(rows["test"])
+    dice, iou = np.array([row[2:] for row in table[-len(test) :]]).T
+    groups, labels = split.groups[test], split.labels[test]
+    metrics = {"dice": mean_interval(dice, groups), "iou": mean_interval(iou, groups)}
+    for k, class_name in enumerate(data.dataset.class_names):
         own = labels == k
         if own.any():
             metrics[f"dice {class_name}"] = mean_interval(dice[own], groups[own])
-    worst = sorted(
-        ((file, value) for file, name, value, _ in table if name == "test"), key=lambda row: row[1]
-    )[:_WORST]
-    return store.save_segmenter(
-        root, replace(card, metrics=metrics, worst=tuple(worst)), weights, table
-    )
+    return table, metrics
 
 
 def _limits(test_counts: dict[str, int]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ def to_unit(pixels: npt.NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.array(pixels)).unsqueeze(1).float().div_(255)
 
 
-def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Standardize each channel: (B, 1, S, S) in [0, 1] -> (B, 3, S, S), channels last in memory."""
     mean = images.new_tensor(preprocessing.mean).view(1, 3, 1, 1)
     std = images.new_tensor(preprocessing.std).view(1, 3, 1, 1)
@@ -27,7 +27,7 @@ def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 def to_input(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
     """Turn images from `fit_to_square`, (B, S, S) uint8, into network input (B, 3, S, S)."""
-    return normalise(to_unit(pixels), preprocessing)
+    return normalize(to_unit(pixels), preprocessing)
 
 
 def draw_changes(

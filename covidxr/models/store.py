@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LUNGS, LUNGS_ARCHITECTURE = "covidxr-lungs", "residual U-Net (MONAI)"
 """Id and architecture of the lung segmenter: a model folder with a `SegmenterCard`."""
-GATE = "gate.safetensors"
+DETECTOR_FILE = "gate.safetensors"
 Card = TypeVar("Card", ModelCard, SegmenterCard)
 _WEIGHTS, _CARD, _PREDICTIONS = "model.safetensors", "card.json", "predictions.csv"
 
@@ -176,7 +176,7 @@ def save_model(
     card: ModelCard,
     weights: dict[str, Tensor],
     predictions: Predictions,
-    gate: bytes = b"",
+    detector: bytes = b"",
 ) -> Path:
     """Write a model folder atomically.
 
@@ -185,7 +185,7 @@ def save_model(
         card: Of the model; the hash of its weights is filled in.
         weights: Stored as by `to_half`.
         predictions: On val and test.
-        gate: Content of the OOD detector's file; empty where the card has no detector.
+        detector: Content of the OOD detector's file; empty where the card has no detector.
 
     Raises:
         ModelError: When there is already a model of that id.
@@ -201,18 +201,18 @@ def save_model(
             to_json(replace(card, weights_sha256=hashlib.sha256(content).hexdigest(), external="")),
         )
         write_text(new / _PREDICTIONS, to_table(predictions))
-        if gate:
-            write_bytes(new / GATE, gate)
+        if detector:
+            write_bytes(new / DETECTOR_FILE, detector)
     return folder
 
 
-def update_card(root: Path, card: ModelCard, gate: bytes = b"") -> None:
+def update_card(root: Path, card: ModelCard, detector: bytes = b"") -> None:
     """Replace the card of a stored model atomically.
 
     Args:
         root: Folder of the stored models.
         card: Of the same weights.
-        gate: Content of the OOD detector's file, where it changes as well.
+        detector: Content of the OOD detector's file, where it changes as well.
 
     Raises:
         ModelError: When the card is of other weights.
@@ -222,8 +222,8 @@ def update_card(root: Path, card: ModelCard, gate: bytes = b"") -> None:
         raise ModelError(
             f"the card does not match the weights of {card.model_id} in {root}; load it again"
         )
-    if gate:
-        write_bytes(folder / GATE, gate)
+    if detector:
+        write_bytes(folder / DETECTOR_FILE, detector)
     write_text(folder / _CARD, to_json(replace(card, external="")))
 
 

@@ -30,7 +30,7 @@ from covidxr.models.optimization import (
     make_optimizer,
     make_schedule,
 )
-from covidxr.models.preprocessing import apply_changes, draw_changes, normalise, to_unit
+from covidxr.models.preprocessing import apply_changes, draw_changes, normalize, to_unit
 from covidxr.models.pretrained import load_imagenet
 from covidxr.records import Labels, Preprocessing, Recipe
 
@@ -186,7 +186,7 @@ def train_one_epoch(
         disable=None if fabric.is_global_zero else True,
     )
     for step, (grey, y) in enumerate(batches, start=1):
-        x = normalise(grey, preprocessing).to(fabric.device)  # (B, 3, S, S)
+        x = normalize(grey, preprocessing).to(fabric.device)  # (B, 3, S, S)
         y = y.to(fabric.device)
         logits = learner.wrapped(x)  # (B, C)
         # The mean over images, not over weights: shares of processes then add up to the batch.

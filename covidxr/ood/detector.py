@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 
 from covidxr.cards import GateFigures
 from covidxr.errors import ModelError
-from covidxr.models.store import GATE
+from covidxr.models.store import DETECTOR_FILE
 from covidxr.ood.feature_space import FeatureSpace, distances
 from covidxr.ood.image_stats import Summary, describe, obvious_faults, summarize
 from covidxr.records import GreyImage, Scores
@@ -92,9 +92,9 @@ def load_detector(folder: Path, results: GateFigures) -> OodDetector:
     Raises:
         ModelError: When it is missing or damaged, or is not the one in the card.
     """
-    remedy = f"restore {GATE}, or fit the detector again with `covidxr audit`"
+    remedy = f"restore {DETECTOR_FILE}, or fit the detector again with `covidxr audit`"
     try:
-        content = (folder / GATE).read_bytes()
+        content = (folder / DETECTOR_FILE).read_bytes()
         if hashlib.sha256(content).hexdigest() != results.sha256:
             raise ModelError(
                 f"the OOD detector of {folder.name} is not the one in its card; {remedy}"
