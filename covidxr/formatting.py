@@ -1,20 +1,20 @@
-"""How numbers are written, everywhere: one function for each kind of number."""
+"""Number formats shared by the interface, the reports and the command line."""
 
 from __future__ import annotations
 
 from covidxr.records import Interval
 
 NO_VALUE = "–"
-"""What stands for a value that does not exist, such as a ratio with an empty denominator."""
+"""Shown where a value is undefined, such as a ratio with a denominator of zero."""
 
 
 def percent(interval: Interval | None, n: int | None = None, brief: bool = False) -> str:
-    """Write a proportion with its interval: `95.2% (95% CI 94.3–96.0), n = 2,433`.
+    """Format a proportion with its interval: `95.2% (95% CI 94.3–96.0), n = 2,433`.
 
     Args:
-        interval: In [0, 1]; None where the value does not exist.
-        n: Number of samples behind it, if that is to be shown.
-        brief: Whether to omit "95% CI", in tables whose caption says it: `95.2% (94.3–96.0)`.
+        interval: Proportion in [0, 1], or None where it is undefined.
+        n: Number of samples, or None to omit it.
+        brief: Omit "95% CI", for tables whose caption names it: `95.2% (94.3–96.0)`.
     """
     if interval is None:
         return NO_VALUE
@@ -25,9 +25,12 @@ def percent(interval: Interval | None, n: int | None = None, brief: bool = False
 
 
 def decimal(interval: Interval | None, n: int | None = None, brief: bool = False) -> str:
-    """Write a value that is no percentage, such as an AUROC: `0.967 (95% CI 0.955–0.976)`.
+    """Format a value that is not a percentage, such as an AUROC: `0.967 (95% CI 0.955–0.976)`.
 
-    n and brief as in `percent`.
+    Args:
+        interval: Value, or None where it is undefined.
+        n: Number of samples, or None to omit it.
+        brief: Omit "95% CI", for tables whose caption names it: `0.967 (0.955–0.976)`.
     """
     if interval is None:
         return NO_VALUE
@@ -43,30 +46,30 @@ def _with_interval(estimate: str, low: str, high: str, n: int | None, brief: boo
 
 
 def points(difference: Interval) -> str:
-    """Write a difference of two proportions: `+1.2 percentage points (95% CI -0.3 to +2.7)`."""
+    """Format a difference of two proportions: `+1.2 percentage points (95% CI -0.3 to +2.7)`."""
     low, high = f"{difference.low * 100:+.1f}", f"{difference.high * 100:+.1f}"
     return f"{difference.estimate * 100:+.1f} percentage points (95% CI {low} to {high})"
 
 
 def whole_percent(probability: float) -> str:
-    """Write a probability in [0, 1] without claiming certainty: `93%`, `<1%`, `>99%`."""
+    """Format a probability in [0, 1], never as certain: `93%`, `<1%`, `>99%`."""
     if probability > 0.99:
         return ">99%"
     return "<1%" if probability < 0.01 else f"{probability * 100:.0f}%"
 
 
 def p_value(p: float) -> str:
-    """Write a p value to three digits: `p = 0.013`, `p < 0.001`."""
+    """Format a p value to three decimals: `p = 0.013`, `p < 0.001`."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def count(n: float, singular: str = "image") -> str:
-    """Write a number of things: `1 image`, `1,204 images`."""
+    """Format a count with its noun: `1 image`, `1,204 images`."""
     return f"1 {singular}" if n == 1 else f"{n:,.0f} {singular}s"
 
 
 def duration(seconds: float) -> str:
-    """Write a length of time: `40 s`, `12 min`, `3 h 05 min`."""
+    """Format a duration: `40 s`, `12 min`, `3 h 05 min`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
@@ -74,7 +77,7 @@ def duration(seconds: float) -> str:
 
 
 def data_size(size: float) -> str:
-    """Write a number of bytes: `340 kB`, `268 MB`, `79 GB`."""
+    """Format a number of bytes: `340 kB`, `268 MB`, `79 GB`."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):
         if size >= scale:
             return (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import covidxr
 from covidxr.models.recipes import RECIPES
 from covidxr.records import RESEARCH_ONLY
 from tools.results import BLOCKS, FILES, filled
@@ -14,8 +15,7 @@ from tools.results import BLOCKS, FILES, filled
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text("utf-8")
 QUICK_START = (
-    'import covidxr; covidxr.load_classifier("covidxr-resnet18")'
-    '.predict(covidxr.read_radiograph("scan.dcm"))'
+    'covidxr.load_classifier("covidxr-resnet18").predict(covidxr.read_radiograph("scan.dcm"))'
 )
 
 
@@ -79,8 +79,5 @@ def test_the_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     file.save_as(tmp_path / "scan.dcm", enforce_file_format=True)
     monkeypatch.delenv("COVIDXR_WEIGHTS", raising=False)
     monkeypatch.chdir(tmp_path)
-    imports, expression = QUICK_START.split("; ")
-    names: dict[str, object] = {}
-    exec(imports, names)
-    prediction = eval(expression, names)
+    prediction = eval(QUICK_START, {"covidxr": covidxr})
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)

@@ -166,7 +166,7 @@ def test_no_patient_and_no_twin_of_a_test_image_was_trained_on(database: Path) -
 @pytest.mark.data
 @pytest.mark.parametrize("model_id", RECIPES)
 def test_the_weights_give_the_stored_predictions(database: Path, model_id: str) -> None:
-    model, predictions = store.load_model(ROOT / model_id), store.read_predictions(ROOT / model_id)
+    model, predictions = load_classifier(model_id), store.read_predictions(ROOT / model_id)
     chosen = np.random.default_rng(0).choice(len(predictions), 40, replace=False)
     files = [predictions.samples[i] for i in chosen]
     pixels = np.stack(

@@ -1,15 +1,10 @@
-"""Numbers to pictures and to text: pure functions that know nothing of networks or pages."""
+"""Charts and image overlays, as pure functions of numbers."""
 
-from covidxr.figures.charts import (
-    Measure,
-    learning_figure,
-    probability_bars,
-    reliability_figure,
-    threshold_figure,
-)
-from covidxr.figures.confusion import Share, confusion_figure, confusion_grid, difference_figure
+from covidxr.figures.charts import probability_bars, reliability_figure, threshold_figure
+from covidxr.figures.confusion import Share, confusion_figure, confusion_grid
 from covidxr.figures.curves import Curve, precision_recall_figure, roc_figure
 from covidxr.figures.datasets import count_bars, map_figure
+from covidxr.figures.difference import difference_figure
 from covidxr.figures.images import (
     INFERNO,
     SCREEN_EDGE,
@@ -24,6 +19,7 @@ from covidxr.figures.images import (
     opacity_boxes,
     outline_layer,
 )
+from covidxr.figures.learning import Measure, learning_figure
 from covidxr.figures.maps import cascade_figure, removal_figure
 from covidxr.figures.style import (
     CLASS_COLOURS,

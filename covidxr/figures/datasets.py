@@ -1,4 +1,4 @@
-"""Datasets in pictures: who is in them, from where, and how their pictures lie to one another."""
+"""Charts of datasets: composition and similarity of images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ _SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up")
 
 
 def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool) -> go.Figure:
-    """Draw the number of pictures in rows (classes or splits), each made of the same parts (sources, splits, datasets).
+    """Draw numbers of images, in rows (classes or splits) of parts (sources, splits or datasets).
 
-    counts: row -> part -> number, at most five parts. Raises ValueError for more parts or no rows.
+    Args:
+        counts: Number of images by row and part; at most five parts.
+        ink: Text color, `#RRGGBB`.
+        stacked: Whether to stack the parts of a row instead of placing them side by side.
+
+    Raises:
+        ValueError: There are no rows, or more than five parts.
     """
     parts = list(dict.fromkeys(part for row in counts.values() for part in row))
     if not counts or not 1 <= len(parts) <= len(MODEL_COLOURS):
         raise ValueError(
-            f"expected rows of 1 to {len(MODEL_COLOURS)} parts, got {len(counts)} rows of {len(parts)} parts"
+            f"expected rows of 1 to {len(MODEL_COLOURS)} parts, "
+            f"got {len(counts)} rows of {len(parts)} parts"
         )
     rows = [display_name(row) for row in counts]
     bars = [
@@ -34,7 +41,7 @@ def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool)
             x=[row.get(part, 0) for row in counts.values()],
             orientation="h",
             marker={
-                "color": colour,
+                "color": color,
                 "pattern": {
                     "shape": pattern,
                     "fillmode": "overlay",
@@ -50,7 +57,7 @@ def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool)
             textfont={"color": ink},
             cliponaxis=False,
         )
-        for part, colour, pattern in zip(parts, MODEL_COLOURS, _PATTERNS, strict=False)
+        for part, color, pattern in zip(parts, MODEL_COLOURS, _PATTERNS, strict=False)
     ]
     height = 40 + len(rows) * (34 if stacked else 16 + 18 * len(parts))
     figure = drawn(
@@ -63,34 +70,41 @@ def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool)
     )
     most = max(sum(row.values()) if stacked else max(row.values()) for row in counts.values())
     figure.update_xaxes(
-        axis("Pictures", ink, range=[0, most * (1.02 if stacked else 1.18)], nticks=6)
+        axis("Images", ink, range=[0, most * (1.02 if stacked else 1.18)], nticks=6)
     )
     figure.update_yaxes(axis("", ink, autorange="reversed", showgrid=False))
-    # In the order of the bars: the first on top.
+    # In the order of the bars, the first on top.
     figure.update_layout(legend_traceorder="normal")
     return figure
 
 
 def map_figure(places: npt.NDArray[np.float64], names: Sequence[str], ink: str) -> go.Figure:
-    """Draw pictures as points, near where they are alike, in one colour a class (or source) each.
+    """Draw images as points that are close where the images are similar.
 
-    places: (N, 2) of no unit.  names: (N,) class or source of each; at most five different ones.
+    Args:
+        places: (N, 2) coordinates without a unit.
+        names: (N,) class or source of each image, drawn in one color each; at most five different.
+        ink: Text color, `#RRGGBB`.
+
+    Raises:
+        ValueError: The lengths differ, or there are more than five names.
     """
-    kinds = sorted(
+    labels = sorted(
         set(names),
         key=lambda name: (list(CLASS_COLOURS).index(name) if name in CLASS_COLOURS else 99, name),
     )
-    if len(names) != len(places) or len(kinds) > len(MODEL_COLOURS):
+    if len(names) != len(places) or len(labels) > len(MODEL_COLOURS):
         raise ValueError(
-            f"expected one of at most {len(MODEL_COLOURS)} names for each of {len(places)} points, got {len(kinds)}"
+            f"expected one of at most {len(MODEL_COLOURS)} names for each of {len(places)} points, "
+            f"got {len(names)} values of {len(labels)} names"
         )
     named = np.array(names)
     points = []
-    for number, kind in enumerate(kinds):
-        own = places[named == kind]
-        colour = (
-            CLASS_COLOURS.get(kind, OTHER_CLASS)
-            if kinds[0] in CLASS_COLOURS
+    for number, label in enumerate(labels):
+        own = places[named == label]
+        color = (
+            CLASS_COLOURS.get(label, OTHER_CLASS)
+            if labels[0] in CLASS_COLOURS
             else MODEL_COLOURS[number]
         )
         points.append(
@@ -98,12 +112,12 @@ def map_figure(places: npt.NDArray[np.float64], names: Sequence[str], ink: str) 
                 x=own[:, 0],
                 y=own[:, 1],
                 mode="markers",
-                name=display_name(kind),
-                marker={"color": colour, "size": 5, "symbol": _SYMBOLS[number], "opacity": 0.75},
-                hovertemplate=f"{display_name(kind)}<extra></extra>",
+                name=display_name(label),
+                marker={"color": color, "size": 5, "symbol": _SYMBOLS[number], "opacity": 0.75},
+                hovertemplate=f"{display_name(label)}<extra></extra>",
             )
         )
-    figure = drawn(points, ink, 340, len(kinds), hovermode="closest")
+    figure = drawn(points, ink, 340, len(labels), hovermode="closest")
     figure.update_xaxes(axis("", ink, showticklabels=False, showgrid=False, fixedrange=False))
     figure.update_yaxes(axis("", ink, showticklabels=False, showgrid=False, fixedrange=False))
     return figure

@@ -1,4 +1,4 @@
-"""Radiographs for the screen, and heat maps laid over them."""
+"""Radiographs for the screen, with heat-map, lung and box overlays."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from covidxr.images.radiograph import padding
 from covidxr.records import GreyImage
 
 SCREEN_EDGE = 1024
-"""Long edge in pixels beyond which a picture gains nothing on screen."""
+"""Longest useful edge of an image on screen, in pixels."""
 
-_STOPS = np.array([hex_to_rgb(colour) for colour in sequential.Inferno], dtype=np.float64)
+_STOPS = np.array([hex_to_rgb(color) for color in sequential.Inferno], dtype=np.float64)
 _POSITIONS = np.linspace(0, 255, len(_STOPS))
 INFERNO: npt.NDArray[np.float32] = np.stack(
     [np.interp(np.arange(256), _POSITIONS, _STOPS[:, c]) for c in range(3)], axis=1
 ).astype(np.float32)
-"""(256, 3) colours in 0..255, from nearly black to pale yellow, evenly spaced to the eye."""
+"""(256, 3) colors in 0..255, from nearly black to pale yellow, perceptually uniform."""
 BLUES: npt.NDArray[np.float32] = np.linspace((10, 14, 40), (130, 205, 255), 256).astype(np.float32)
-"""(256, 3) colours in 0..255 for what speaks against a class, from nearly black to pale blue, a hue that inferno has not."""
-LUNG_COLOUR = (86, 180, 233)
+"""(256, 3) colors in 0..255 for evidence against a class, from nearly black to pale blue."""
+LUNG_COLOR = (86, 180, 233)
 
 Rgb = npt.NDArray[np.uint8]
 """(H, W, 3) red, green and blue in 0..255."""
 Rgba = npt.NDArray[np.uint8]
-"""(H, W, 4) the same, and how much they cover, 0..255."""
+"""(H, W, 4) the same with opacity in 0..255."""
 
 
 def fit_screen(image: GreyImage, edge: int = SCREEN_EDGE) -> GreyImage:
-    """Reduce a picture, (H, W) uint8, until its long edge is at most `edge` pixels; a smaller one comes back as it is."""
+    """Reduce an image, (H, W), to a long edge of `edge` pixels; return a smaller one unchanged."""
     height, width = image.shape
     scale = edge / max(height, width)
     if scale >= 1:
@@ -43,37 +43,45 @@ def fit_screen(image: GreyImage, edge: int = SCREEN_EDGE) -> GreyImage:
 
 
 def heat_overlay(image: GreyImage, heat: npt.NDArray[np.float32], opacity: float) -> Rgb:
-    """Lay a heat map over a picture, (H, W) uint8, and return (H, W, 3) uint8.
+    """Blend a heat map over an image.
 
-    heat: (S, S) in [-1, 1], lying on the picture padded to a centred square; what is below 0 is drawn in blues.
-    opacity: in [0, 1], that of the strongest places; weaker ones are clearer in proportion, so that the radiograph stays visible
-    where the map has nothing to say.
+    Args:
+        image: (H, W) uint8.
+        heat: (S, S) in [-1, 1], of the image padded to a centered square; negative values are blue.
+        opacity: In [0, 1], at the maximum of the heat map; lower values are proportionally more
+            transparent, so that the radiograph stays visible.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ValueError: heat is not square, or opacity is outside [0, 1].
     """
     if not 0.0 <= opacity <= 1.0:
-        raise ValueError(f"opacity must lie between 0 and 1, got {opacity}")
-    own = _laid_on(heat, *image.shape)  # (H, W)
+        raise ValueError(f"opacity must be between 0 and 1, got {opacity}")
+    own = _cropped(heat, *image.shape)
     strength = np.abs(own)
     alpha = (opacity * strength)[..., None]
     shades = np.rint(strength * 255).astype(np.uint8)
-    colours = np.where(own[..., None] < 0, BLUES[shades], INFERNO[shades])  # (H, W, 3)
-    blend: npt.NDArray[np.float32] = alpha * colours + (1 - alpha) * image[..., None]
+    colors = np.where(own[..., None] < 0, BLUES[shades], INFERNO[shades])
+    blend: npt.NDArray[np.float32] = alpha * colors + (1 - alpha) * image[..., None]
     return np.rint(blend).astype(np.uint8)
 
 
 def heat_layer(heat: npt.NDArray[np.float32], height: int, width: int) -> Rgba:
-    """Return a heat map as a layer, (H, W, 4) uint8: laid on a picture at an opacity, it gives `heat_overlay`."""
-    own = _laid_on(heat, height, width)
+    """Return a heat map as a layer, (H, W, 4), which over an image is `heat_overlay`."""
+    own = _cropped(heat, height, width)
     shades = np.rint(np.abs(own) * 255).astype(np.uint8)
-    colours = np.where(own[..., None] < 0, BLUES[shades], INFERNO[shades])
-    return np.dstack([np.rint(colours).astype(np.uint8), shades])
+    colors = np.where(own[..., None] < 0, BLUES[shades], INFERNO[shades])
+    return np.dstack([np.rint(colors).astype(np.uint8), shades])
 
 
 def contour_layer(heat: npt.NDArray[np.float32], height: int, width: int) -> Rgba:
-    """Return the borders of what lies above a quarter, a half and three quarters of a heat map as a layer, (H, W, 4) uint8.
+    """Return contours at 25%, 50% and 75% of a heat map's maximum as a layer, (H, W, 4).
 
-    heat as in `heat_overlay`. The higher the level, the brighter and thicker its line.
+    heat is as in `heat_overlay`. Higher contours are brighter and thicker.
     """
-    own = _laid_on(heat, height, width)
+    own = _cropped(heat, height, width)
     layer = np.zeros((height, width, 4), dtype=np.uint8)
     for level, shade, steps in ((0.25, 140, 1), (0.5, 190, 2), (0.75, 255, 3)):
         layer[_border(own >= level, steps * _line(height, width))] = (*INFERNO[shade], 255)
@@ -81,34 +89,41 @@ def contour_layer(heat: npt.NDArray[np.float32], height: int, width: int) -> Rgb
 
 
 def outline_layer(lungs: npt.NDArray[np.bool_], height: int, width: int) -> Rgba:
-    """Return the border of the lungs, as in `lung_outline`, as a layer, (H, W, 4) uint8."""
+    """Return the lung contour, as in `lung_outline`, as a layer, (H, W, 4)."""
     layer = np.zeros((height, width, 4), dtype=np.uint8)
-    layer[_lung_border(lungs, height, width)] = (*LUNG_COLOUR, 255)
+    layer[_lung_border(lungs, height, width)] = (*LUNG_COLOR, 255)
     return layer
 
 
 def layer_size(height: int, width: int, edge: int = SCREEN_EDGE) -> tuple[int, int]:
-    """Return the height and width of a layer for a picture: of its shape, the long edge of `edge` pixels."""
+    """Return height and width of a layer: an image's aspect ratio, with a long edge of `edge`."""
     scale = edge / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def lung_outline(picture: npt.NDArray[np.uint8], lungs: npt.NDArray[np.bool_]) -> Rgb:
-    """Draw the border of the lungs on a picture, (H, W) or (H, W, 3) uint8.
+def lung_outline(image: npt.NDArray[np.uint8], lungs: npt.NDArray[np.bool_]) -> Rgb:
+    """Draw the lung contour on an image.
 
-    lungs: (S, S), lying on the picture padded to a centred square.
+    Args:
+        image: (H, W) or (H, W, 3) uint8.
+        lungs: (S, S) mask of the image padded to a centered square.
     """
-    drawn = np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture.copy()
-    drawn[_lung_border(lungs, *picture.shape[:2])] = LUNG_COLOUR
+    drawn = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image.copy()
+    drawn[_lung_border(lungs, *image.shape[:2])] = LUNG_COLOR
     return drawn
 
 
 def opacity_boxes(
-    picture: npt.NDArray[np.uint8], boxes: Sequence[tuple[float, float, float, float]]
+    image: npt.NDArray[np.uint8], boxes: Sequence[tuple[float, float, float, float]]
 ) -> Rgb:
-    """Draw boxes on a picture, (H, W, 3) uint8; boxes: left, top, width and height in fractions of the picture."""
-    drawn = Image.fromarray(picture)
-    height, width = picture.shape[:2]
+    """Draw boxes on an image.
+
+    Args:
+        image: (H, W, 3) uint8.
+        boxes: Left, top, width and height of each, as fractions of the image.
+    """
+    drawn = Image.fromarray(image)
+    height, width = image.shape[:2]
     pen = ImageDraw.Draw(drawn)
     for x, y, wide, high in boxes:
         corners = (x * width, y * height, (x + wide) * width - 1, (y + high) * height - 1)
@@ -117,7 +132,7 @@ def opacity_boxes(
 
 
 def on_native_grid(heat: npt.NDArray[np.float32], grid: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Return a map (S, S) as the cells of the (rows, columns) that it was computed on, each of one value, scaled as it was."""
+    """Return a heat map (S, S) as uniform cells of its native (rows, columns), same maximum."""
     rows, columns = grid
     cells = (
         Image.fromarray(heat)
@@ -130,8 +145,8 @@ def on_native_grid(heat: npt.NDArray[np.float32], grid: tuple[int, int]) -> npt.
     )
 
 
-def _laid_on(heat: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
-    """Return the part of a square map that lies on a picture of a size, at that size."""
+def _cropped(heat: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
+    """Resize a square heat map to a padded image and crop it to the image, (height, width)."""
     if heat.ndim != 2 or heat.shape[0] != heat.shape[1]:
         raise ValueError(f"expected heat of shape (S, S), got {heat.shape}")
     edge = max(height, width)
@@ -152,9 +167,9 @@ def _border(mask: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
 
 
 def _lung_border(lungs: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
-    return _border(_laid_on(lungs.astype(np.float32), height, width) >= 0.5, _line(height, width))
+    return _border(_cropped(lungs.astype(np.float32), height, width) >= 0.5, _line(height, width))
 
 
 def _line(height: int, width: int) -> int:
-    """Return the width of a thin line on a picture, in pixels: about 1/400 of its edge."""
+    """Return the width of a thin line in pixels, about 1/400 of the long edge."""
     return max(1, round(max(height, width) / 400))

@@ -1,4 +1,4 @@
-"""Charts of heat maps put to the test."""
+"""Charts of the validation of heat maps."""
 
 from __future__ import annotations
 
@@ -14,25 +14,32 @@ from covidxr.figures.style import MODEL_COLOURS, NEUTRAL, axis, check_shares, dr
 def removal_figure(
     map_curve: Sequence[float], noise_curve: Sequence[float], change: str, ink: str
 ) -> go.Figure:
-    """Draw the probability of the class as pixels go or come, in the map's order and in that of noise.
+    """Draw deletion or insertion curves in the order of a heat map and of noise.
 
-    Both: (P,) probabilities in [0, 1], at evenly spaced shares of pixels from none to all.  change: `blackened`, for the axis.
-    Raises ValueError for curves of different lengths or values outside [0, 1].
+    Args:
+        map_curve: (P,) probabilities in [0, 1], at evenly spaced proportions of pixels, 0 to 1.
+        noise_curve: The same in the order of smoothed noise.
+        change: What happens to the pixels, such as `blackened`, for the axis.
+        ink: Text color, `#RRGGBB`.
+
+    Raises:
+        ValueError: The lengths differ, or a value is outside [0, 1].
     """
     if len(map_curve) != len(noise_curve) or len(map_curve) < 2:
         raise ValueError(
-            f"expected two curves of one length, got {len(map_curve)} and {len(noise_curve)} points"
+            "expected two curves of one length, 2 points or more, "
+            f"got {len(map_curve)} and {len(noise_curve)} points"
         )
     x = np.linspace(0, 100, len(map_curve))
     traces = []
-    for name, curve, colour, dash in (
-        ("The map's order", map_curve, MODEL_COLOURS[0], "solid"),
-        ("Order of smoothed noise", noise_curve, NEUTRAL, "dash"),
+    for name, curve, color, dash in (
+        ("Heat-map order", map_curve, MODEL_COLOURS[0], "solid"),
+        ("Smoothed-noise order", noise_curve, NEUTRAL, "dash"),
     ):
         y = np.asarray(curve, dtype=np.float64)
         check_shares(y, name)
-        hover = f"{name}<br>%{{x:.0f}} % {change}: %{{y:.0f}} %<extra></extra>"
-        line = {"color": colour, "width": 2.5, "dash": dash}
+        hover = f"{name}<br>%{{x:.0f}}% {change}: probability %{{y:.0f}}%<extra></extra>"
+        line = {"color": color, "width": 2.5, "dash": dash}
         traces.append(
             go.Scatter(x=x, y=y * 100, mode="lines", name=name, line=line, hovertemplate=hover)
         )
@@ -43,15 +50,20 @@ def removal_figure(
 
 
 def cascade_figure(steps: Sequence[CascadeStep], ink: str) -> go.Figure:
-    """Draw how alike maps stay as a network's layers are made random one after the other, the head first.
+    """Draw the similarity of heat maps as layers are randomized one after the other, head first.
 
-    Raises ValueError when there are no steps.
+    Args:
+        steps: One per randomized layer.
+        ink: Text color, `#RRGGBB`.
+
+    Raises:
+        ValueError: There are no steps.
     """
     if not steps:
-        raise ValueError("expected one step at least, got none")
+        raise ValueError("at least one step is required, got none")
     x = ["none", *(step.layer for step in steps)]
     traces = []
-    for name, values, colour, dash, symbol in (
+    for name, values, color, dash, symbol in (
         (
             "Rank correlation",
             [step.correlation for step in steps],
@@ -67,8 +79,8 @@ def cascade_figure(steps: Sequence[CascadeStep], ink: str) -> go.Figure:
             "square",
         ),
     ):
-        hover = f"{name} when random down to %{{x}}: %{{y:.2f}}<extra></extra>"
-        line, marker = {"color": colour, "width": 2.5, "dash": dash}, {"symbol": symbol, "size": 8}
+        hover = f"{name}, randomized through %{{x}}: %{{y:.2f}}<extra></extra>"
+        line, marker = {"color": color, "width": 2.5, "dash": dash}, {"symbol": symbol, "size": 8}
         y = [1.0, *values]
         traces.append(
             go.Scatter(
@@ -83,9 +95,7 @@ def cascade_figure(steps: Sequence[CascadeStep], ink: str) -> go.Figure:
             )
         )
     figure = drawn(traces, ink, 260, 2, hovermode="closest")
-    figure.update_xaxes(axis("Made random down to", ink, type="category", showgrid=False))
+    figure.update_xaxes(axis("Randomized through", ink, type="category", showgrid=False))
     low = min(0.0, *(value for step in steps for value in (step.correlation, step.similarity)))
-    figure.update_yaxes(
-        axis("Likeness to the map of the trained network", ink, range=[low - 0.05, 1.05])
-    )
+    figure.update_yaxes(axis("Similarity to original map", ink, range=[low - 0.05, 1.05]))
     return figure

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say, how to mend them, and the thresholds that turn them into decisions."""
+"""Calibration of probabilities, decision thresholds and predictive values."""
 
 from __future__ import annotations
 
@@ -11,30 +11,48 @@ import numpy.typing as npt
 from covidxr.cards import OperatingPoint, ThresholdFigures
 from covidxr.errors import ConfigError
 from covidxr.metrics.intervals import proportion_interval, ratio_interval
-from covidxr.records import Interval, Labels, Scores
+from covidxr.records import Interval, Labels, Scores, display_name
 
 SMALLEST_PROBABILITY = 1e-12
-"""Probabilities are clipped here before a logarithm is taken: a softmax stored as 0 would cost an infinite loss."""
+"""Lower bound of a probability before its logarithm: a stored 0 would give an infinite loss."""
 TEMPERATURES = (0.05, 20.0)
+"""Range of the temperature search."""
 
 
 def apply_temperature(y_score: Scores, temperature: float) -> Scores:
-    """Probabilities (N, C) after dividing the logits, here log p, by `temperature`; above 1 they become less sure.
+    """Scale probabilities by a temperature: softmax(log p / temperature), Guo et al. 2017, eq. 9.
 
-    Raises ConfigError unless the temperature is positive and finite. Guo et al. 2017, eq. 9.
+    Args:
+        y_score: (N, C) probabilities, rows sum to 1.
+        temperature: Positive and finite; above 1 it lowers the confidence.
+
+    Returns:
+        (N, C) probabilities.
+
+    Raises:
+        ConfigError: The temperature is not positive and finite.
     """
     if not (temperature > 0 and math.isfinite(temperature)):
-        raise ConfigError(f"temperature must be positive, got {temperature}")
+        raise ConfigError(f"temperature must be positive and finite, got {temperature}")
     if temperature == 1.0:
         return y_score
     return np.exp(_tempered_logs(y_score, temperature))
 
 
 def fit_temperature(y_true: Labels, y_score: Scores) -> float:
-    """Temperature in [0.05, 20] that makes the negative log-likelihood of (N, C) validation probabilities least.
+    """Find the temperature that minimizes the negative log-likelihood of validation probabilities.
 
-    At 0.05 the samples are too few or too easy to tell: every one of them is right. Raises ConfigError without samples.
-    Guo et al. 2017, section 4.2; the loss is unimodal in log T, which is what Brent's bounded search needs.
+    Guo et al. 2017, section 4.2. The loss is unimodal in log T, as Brent's bounded search requires.
+
+    Args:
+        y_true: (N,) class indices.
+        y_score: (N, C) probabilities, rows sum to 1.
+
+    Returns:
+        Temperature in [0.05, 20]; 0.05 where every sample is correct, so that there is no minimum.
+
+    Raises:
+        ConfigError: There are no samples, or the shapes differ.
     """
     from scipy.optimize import minimize_scalar
 
@@ -49,41 +67,49 @@ def fit_temperature(y_true: Labels, y_score: Scores) -> float:
 
 
 def _tempered_logs(y_score: Scores, temperature: float) -> Scores:
-    """(N, C) logarithms of softmax(log p / temperature)."""
+    """Return the (N, C) logarithms of softmax(log p / temperature)."""
     logits = np.log(np.maximum(y_score, SMALLEST_PROBABILITY)) / temperature
     logits -= logits.max(axis=1, keepdims=True)
     return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), dtype=np.float64)
 
 
-def negative_log_likelihood(y_true: Labels, y_score: Scores) -> float:
-    """Mean of -log p of the true class, in nats, 0 or more; y_true (N,), y_score (N, C). Guo et al. 2017, eq. 6."""
-    _check(y_true, y_score)
-    return float(losses(y_true, y_score)[0].mean())
-
-
-def brier_score(y_true: Labels, y_score: Scores) -> float:
-    """Squared distance from the probabilities (N, C) to the truth, summed over the classes, averaged over samples, in [0, 2].
-
-    Brier 1950, "Verification of forecasts expressed in terms of probability", Mon Weather Rev 78:1, eq. 2. With two classes this
-    is twice the one-column form.
-    """
-    _check(y_true, y_score)
-    return float(losses(y_true, y_score)[1].mean())
-
-
 def losses(
     y_true: Labels, y_score: Scores
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Each sample's negative log-likelihood (N,) and Brier score (N,), whose means are the figures of those names."""
+    """Compute the negative log-likelihood and the Brier score of each sample.
+
+    Negative log-likelihood: Guo et al. 2017, eq. 6. Brier score, summed over the classes (with two
+    classes twice the one-column form): Brier 1950, "Verification of forecasts expressed in terms of
+    probability", Mon Weather Rev 78:1, eq. 2.
+
+    Args:
+        y_true: (N,) class indices.
+        y_score: (N, C) probabilities, rows sum to 1.
+
+    Returns:
+        (N,) in nats, 0 or more, and (N,) in [0, 2]. The metrics are the means.
+    """
     p_true = y_score[np.arange(len(y_true)), y_true]
     squared = (y_score**2).sum(axis=1) - 2 * p_true + 1
     return -np.log(np.maximum(p_true, SMALLEST_PROBABILITY)), np.maximum(squared, 0.0)
 
 
 def confidence_gaps(y_true: Labels, y_score: Scores, bins: int = 15) -> npt.NDArray[np.float64]:
-    """(N, bins) each sample's confidence minus whether it was right, in the column of its confidence bin, 0 elsewhere.
+    """Compute the terms of the expected calibration error: confidence minus correctness.
 
-    The calibration error is the sum over columns of the absolute column means.
+    The error is the sum over bins of the absolute column means: Guo et al. 2017, "On calibration of
+    modern neural networks", eq. 3.
+
+    Args:
+        y_true: (N,) class indices.
+        y_score: (N, C) probabilities, rows sum to 1.
+        bins: Number of equal-width confidence bins, closed on the right; 1 or more.
+
+    Returns:
+        (N, bins), 0 outside the column of a sample's confidence bin.
+
+    Raises:
+        ConfigError: bins is less than 1.
     """
     if bins < 1:
         raise ConfigError(f"bins must be 1 or more, got {bins}")
@@ -95,21 +121,12 @@ def confidence_gaps(y_true: Labels, y_score: Scores, bins: int = 15) -> npt.NDAr
     return gaps
 
 
-def expected_calibration_error(y_true: Labels, y_score: Scores, bins: int = 15) -> float:
-    """Gap between confidence and accuracy, averaged over equal-width confidence bins, in [0, 1].
-
-    y_true: (N,) class indices.  y_score: (N, C) probabilities, rows sum to 1.
-    Guo et al. 2017, "On calibration of modern neural networks", eq. 3; bins are closed on the right.
-    """
-    _check(y_true, y_score)
-    return float(np.abs(confidence_gaps(y_true, y_score, bins).mean(axis=0)).sum())
-
-
 @dataclass(frozen=True, slots=True)
 class ReliabilityCurve:
-    """Probability against observed share for one class; one entry for each bin that holds a sample, in rising order."""
+    """Observed frequency of one class by predicted probability, one entry per occupied bin."""
 
     mean_score: tuple[float, ...]
+    """Mean predicted probability."""
     observed: tuple[Interval, ...]
     counts: tuple[int, ...]
 
@@ -117,27 +134,35 @@ class ReliabilityCurve:
 def reliability_curve(
     y_true: Labels, y_score: Scores, class_index: int, bins: int = 10, groups: Labels | None = None
 ) -> ReliabilityCurve:
-    """How often samples given a probability of one class in a bin are of that class, with the interval of `proportion_interval`.
+    """Compute the reliability curve of one class, with the intervals of `proportion_interval`.
 
-    y_true: (N,).  y_score: (N, C).  groups: (N,) ids of samples that are not independent, or None.
-    Equal-width bins on [0, 1], closed on the right. ConfigError for an unknown class.
     DeGroot & Fienberg 1983, "The comparison and evaluation of forecasters", The Statistician 32:12.
+
+    Args:
+        y_true: (N,) class indices.
+        y_score: (N, C) probabilities, rows sum to 1.
+        class_index: In [0, C).
+        bins: Number of equal-width bins on [0, 1], closed on the right; 1 or more.
+        groups: (N,) ids shared by dependent samples; None takes samples as independent.
+
+    Raises:
+        ConfigError: The class is unknown, bins is less than 1, or there are no samples.
     """
-    truth, score = _one_class(y_true, y_score, class_index)
+    positive, score = _one_class(y_true, y_score, class_index)
     if bins < 1:
         raise ConfigError(f"bins must be 1 or more, got {bins}")
     place = _bin(score, bins)
     counts = np.bincount(place, minlength=bins)
     sums = np.bincount(place, weights=score, minlength=bins)
-    held = np.flatnonzero(counts)
+    occupied = np.flatnonzero(counts)
     observed = (
-        proportion_interval(truth[place == i], None if groups is None else groups[place == i])
-        for i in held
+        proportion_interval(positive[place == i], None if groups is None else groups[place == i])
+        for i in occupied
     )
     return ReliabilityCurve(
-        mean_score=tuple(float(sums[i] / counts[i]) for i in held),
+        mean_score=tuple(float(sums[i] / counts[i]) for i in occupied),
         observed=tuple(interval for interval in observed if interval is not None),
-        counts=tuple(int(counts[i]) for i in held),
+        counts=tuple(int(counts[i]) for i in occupied),
     )
 
 
@@ -148,28 +173,37 @@ def figures_at_threshold(
     threshold: float,
     groups: Labels | None = None,
 ) -> ThresholdFigures:
-    """Sensitivity, specificity, ppv and npv of "score of the class >= threshold", each with its Wilson interval.
+    """Compute sensitivity, specificity, PPV and NPV of the rule "probability >= threshold".
 
-    y_true: (N,).  y_score: (N, C).  groups: (N,) ids of samples that are not independent, or None.
     Altman & Bland 1994, BMJ 308:1552 and 309:102; intervals as in `proportion_interval`.
+
+    Args:
+        y_true: (N,) class indices.
+        y_score: (N, C) probabilities, rows sum to 1.
+        class_index: In [0, C).
+        threshold: Any finite number.
+        groups: (N,) ids shared by dependent samples; None takes samples as independent.
+
+    Raises:
+        ConfigError: The class is unknown, the threshold is not finite, or there are no samples.
     """
-    truth, score = _one_class(y_true, y_score, class_index)
+    positive, score = _one_class(y_true, y_score, class_index)
     if not math.isfinite(threshold):
-        raise ConfigError(f"threshold must be a number, got {threshold}")
-    called = score >= threshold
+        raise ConfigError(f"threshold must be a finite number, got {threshold}")
+    predicted = score >= threshold
 
     def share(hit: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Interval | None:
         return proportion_interval(hit[among], None if groups is None else groups[among])
 
     return ThresholdFigures(
         threshold=float(threshold),
-        positives=int(truth.sum()),
-        negatives=int((~truth).sum()),
-        called=int(called.sum()),
-        sensitivity=share(called, truth),
-        specificity=share(~called, ~truth),
-        ppv=share(truth, called),
-        npv=share(~truth, ~called),
+        positives=int(positive.sum()),
+        negatives=int((~positive).sum()),
+        called=int(predicted.sum()),
+        sensitivity=share(predicted, positive),
+        specificity=share(~predicted, ~positive),
+        ppv=share(positive, predicted),
+        npv=share(~positive, ~predicted),
     )
 
 
@@ -180,12 +214,24 @@ def operating_points(
     sensitivity: float = 0.95,
     ppv: float = 0.80,
 ) -> dict[str, dict[str, OperatingPoint]]:
-    """Three thresholds for each class, by class name and then by rule, to be chosen on the validation split.
+    """Choose three thresholds for each class on the validation split.
 
-    "youden": the highest sensitivity + specificity - 1 (Youden 1950, Cancer 3:32), the highest threshold in a tie;
-    "sensitivity": the highest threshold that keeps the sensitivity at or above `sensitivity`;
-    "ppv": the lowest threshold that brings the ppv to `ppv` or more.
-    Thresholds are scores that occur in y_score (N, C); y_true is (N,). Raises ConfigError for shares outside (0, 1].
+    Args:
+        y_true: (N,) class indices.
+        y_score: (N, C) probabilities, rows sum to 1.
+        class_names: C names.
+        sensitivity: Least sensitivity for the rule "sensitivity", in (0, 1].
+        ppv: Least PPV for the rule "ppv", in (0, 1].
+
+    Returns:
+        By class name and rule; each threshold occurs in y_score.
+
+        "youden": the highest sensitivity + specificity - 1 (Youden 1950, Cancer 3:32), the highest
+        threshold in a tie. "sensitivity": the highest threshold with at least that sensitivity.
+        "ppv": the lowest threshold with at least that PPV.
+
+    Raises:
+        ConfigError: A target is outside (0, 1], or the shapes differ.
     """
     for name, share in (("sensitivity", sensitivity), ("ppv", ppv)):
         if not 0 < share <= 1:
@@ -206,28 +252,33 @@ def _points_of_class(
     rules = {
         "youden": "highest sensitivity + specificity - 1",
         "sensitivity": f"highest threshold with a sensitivity of at least {sensitivity:.0%}",
-        "ppv": f"lowest threshold with a ppv of at least {ppv:.0%}",
+        "ppv": f"lowest threshold with a PPV of at least {ppv:.0%}",
     }
-    truth, score = _one_class(y_true, y_score, class_index)
-    positives, negatives = int(truth.sum()), int((~truth).sum())
+    positive, score = _one_class(y_true, y_score, class_index)
+    positives, negatives = int(positive.sum()), int((~positive).sum())
     if not positives or not negatives:
-        reason = f"there is no sample {'of' if not positives else 'without'} {name} to choose a threshold on"
+        few = "no" if not positives else "every"
+        reason = f"no threshold can be chosen: {few} sample is {display_name(name)}"
         return {key: OperatingPoint(rule, None, None, reason) for key, rule in rules.items()}
-    _, fp, _, tp, thresholds = confusion_matrix_at_thresholds(truth, score)  # thresholds fall
+    _, fp, _, tp, thresholds = confusion_matrix_at_thresholds(positive, score)
+    # The thresholds descend.
     reached = np.flatnonzero(tp / (tp + fp) >= ppv)
     chosen: dict[str, int | None] = {
-        "youden": int(
-            np.argmax(tp * negatives - fp * positives)
-        ),  # in whole numbers, where a tie is a tie
+        # In whole numbers, in which ties are exact.
+        "youden": int(np.argmax(tp * negatives - fp * positives)),
         "sensitivity": int(np.argmax(tp / positives >= sensitivity)),
         "ppv": int(reached[-1]) if len(reached) else None,
     }
-    short = f"no threshold reaches a ppv of {ppv:.0%} for {name}; the best is {(tp / (tp + fp)).max():.1%}"
+    best = (tp / (tp + fp)).max()
+    missed = (
+        f"no threshold reaches a PPV of {ppv:.0%} for {display_name(name)}; "
+        f"the highest is {best:.1%}"
+    )
     points = {}
     for key, rule in rules.items():
         i = chosen[key]
         if i is None:
-            points[key] = OperatingPoint(rule, None, None, short)
+            points[key] = OperatingPoint(rule, None, None, missed)
         else:
             threshold = float(thresholds[i])
             points[key] = OperatingPoint(
@@ -239,9 +290,20 @@ def _points_of_class(
 def predictive_values(
     sensitivity: float, specificity: float, prevalence: float
 ) -> tuple[float | None, float | None]:
-    """PPV and NPV where `prevalence` of the samples have the disease, by Bayes' theorem; None where nothing is called so.
+    """Compute PPV and NPV at a prevalence by Bayes' theorem.
 
-    All in [0, 1]; raises ConfigError otherwise. Altman & Bland 1994, "Diagnostic tests 2: predictive values", BMJ 309:102.
+    Altman & Bland 1994, "Diagnostic tests 2: predictive values", BMJ 309:102.
+
+    Args:
+        sensitivity: In [0, 1].
+        specificity: In [0, 1].
+        prevalence: Proportion of samples with the disease, in [0, 1].
+
+    Returns:
+        PPV and NPV in [0, 1]; None where no sample is predicted positive, or negative.
+
+    Raises:
+        ConfigError: An argument is outside [0, 1].
     """
     for name, share in (
         ("sensitivity", sensitivity),
@@ -250,28 +312,40 @@ def predictive_values(
     ):
         if not 0 <= share <= 1:
             raise ConfigError(f"{name} must lie between 0 and 1, got {share}")
-    called = sensitivity * prevalence + (1 - specificity) * (1 - prevalence)
-    cleared = specificity * (1 - prevalence) + (1 - sensitivity) * prevalence
+    positive = sensitivity * prevalence + (1 - specificity) * (1 - prevalence)
+    negative = specificity * (1 - prevalence) + (1 - sensitivity) * prevalence
     return (
-        sensitivity * prevalence / called if called > 0 else None,
-        specificity * (1 - prevalence) / cleared if cleared > 0 else None,
+        sensitivity * prevalence / positive if positive > 0 else None,
+        specificity * (1 - prevalence) / negative if negative > 0 else None,
     )
 
 
 def predictive_intervals(
     sensitivity: Interval, specificity: Interval, prevalence: float
 ) -> tuple[Interval | None, Interval | None]:
-    """PPV and NPV at a prevalence with 95 % intervals, from the intervals of sensitivity and specificity.
+    """Compute PPV and NPV at a prevalence with 95% intervals.
 
-    A predictive value falls as a likelihood ratio rises, so the interval is that of the ratio (`ratio_interval`) carried through
-    Bayes' theorem: Newcombe 2013, "Confidence intervals for proportions and related measures of effect size", ch. 12.
-    Raises ConfigError as `predictive_values` does.
+    A predictive value is a monotone function of a likelihood ratio, so its interval is that of the
+    ratio (`ratio_interval`) transformed by Bayes' theorem: Newcombe 2013, "Confidence intervals for
+    proportions and related measures of effect size", ch. 12.
+
+    Args:
+        sensitivity: With its 95% interval.
+        specificity: With its 95% interval.
+        prevalence: Proportion of samples with the disease, in [0, 1].
+
+    Returns:
+        PPV and NPV; None where no sample is predicted positive, or negative.
+
+    Raises:
+        ConfigError: An argument is outside [0, 1].
     """
     ppv, npv = predictive_values(sensitivity.estimate, specificity.estimate, prevalence)
     false_to_true = ratio_interval(_complement(specificity), sensitivity)
-    missed_to_cleared = ratio_interval(_complement(sensitivity), specificity)
-    return _through_bayes(ppv, false_to_true, prevalence), _through_bayes(
-        npv, missed_to_cleared, 1 - prevalence
+    missed_to_true = ratio_interval(_complement(sensitivity), specificity)
+    return (
+        _through_bayes(ppv, false_to_true, prevalence),
+        _through_bayes(npv, missed_to_true, 1 - prevalence),
     )
 
 
@@ -289,7 +363,7 @@ def _complement(share: Interval) -> Interval:
 
 
 def _bin(score: npt.NDArray[np.float64], bins: int) -> Labels:
-    """(N,) number of the equal-width bin, closed on the right, that a score in [0, 1] falls into."""
+    """Return the (N,) equal-width bin, closed on the right, of each score in [0, 1]."""
     return np.clip(np.ceil(score * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
@@ -310,4 +384,4 @@ def _check(y_true: Labels, y_score: Scores) -> None:
             f"expected y_true (N,) and y_score (N, C), got {y_true.shape} and {y_score.shape}"
         )
     if not len(y_true):
-        raise ConfigError("there are no samples to judge")
+        raise ConfigError("there are no samples to evaluate")

@@ -1,4 +1,4 @@
-"""Paired tests between models that judged the same samples."""
+"""Paired comparison of models on the same samples."""
 
 from __future__ import annotations
 
@@ -10,42 +10,29 @@ import numpy as np
 import numpy.typing as npt
 
 from covidxr.errors import ConfigError
-from covidxr.formatting import p_value
-from covidxr.metrics.classification import confusion_figures, weighted_confusion
-from covidxr.metrics.intervals import Z, number_groups, percentile_interval, resampling_weights
+from covidxr.formatting import count, p_value
+from covidxr.metrics.intervals import number_groups, percentile_interval, resampling_weights
+from covidxr.metrics.paired_tests import (
+    AurocDifference,
+    bootstrap_p,
+    delong_test,
+    holm,
+    mcnemar_mid_p,
+)
+from covidxr.metrics.weighted import confusion_metrics, weighted_confusion
 from covidxr.records import Interval, Labels, Predictions, Scores
 
 ALPHA = 0.05
-"""Corrected p values below this are called real differences."""
-Truth = npt.NDArray[np.bool_]
-"""(N,) whether each sample is of the class."""
-Column = npt.NDArray[np.float64]
-"""(N,) one figure a sample."""
-
-
-@dataclass(frozen=True, slots=True)
-class AurocDifference:
-    """The one-vs-rest AUROC of one class under two models; difference is a minus b. Where there is no p, `note` says why."""
-
-    auroc_a: float
-    auroc_b: float
-    difference: Interval
-    p: float | None
-    p_holm: float | None
-    note: str = ""
+"""Corrected p values below this are significant."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairComparison:
-    """Two models on the same samples; every difference is a minus b, above 0 where a is better.
-
-    both_right to both_wrong count samples and add up to n. p_holm and macro_f1_p_holm are mcnemar_p and macro_f1_p corrected over
-    all pairs of the comparison; the p_holm of an AUROC is corrected over all pairs and classes. auroc holds the classes that have
-    one.
-    """
+    """Two models on the same samples; differences are a minus b, positive where a is better."""
 
     a: str
     b: str
+    # Numbers of samples; the four add up to n.
     both_right: int
     a_right_b_wrong: int
     a_wrong_b_right: int
@@ -54,39 +41,44 @@ class PairComparison:
     macro_f1_difference: Interval
     mcnemar_p: float
     p_holm: float
+    """mcnemar_p, corrected over all pairs of the comparison."""
     macro_f1_p: float
     macro_f1_p_holm: float
+    """Corrected over all pairs of the comparison."""
     auroc: dict[str, AurocDifference]
+    """By class, where defined; each p_holm is corrected over all pairs and classes."""
 
     @property
     def real(self) -> bool:
-        """Whether chance is an unlikely reason for the difference: by the test, and by the interval, which minds groups."""
+        """Whether accuracy differs significantly: by the test and by the (clustered) interval."""
         away = self.accuracy_difference.low > 0 or self.accuracy_difference.high < 0
         return self.p_holm < ALPHA and away
 
     @property
     def sentence(self) -> str:
-        """Say which model makes fewer errors and whether the difference is real."""
+        """Summary: which model makes fewer errors, and whether the difference is significant."""
         fewer = self.a_right_b_wrong - self.a_wrong_b_right
         p = p_value(self.p_holm)
         if fewer == 0:
             return f"{self.a} and {self.b} make the same number of errors ({p})"
         better, worse = (self.a, self.b) if fewer > 0 else (self.b, self.a)
-        errors = "1 error fewer" if abs(fewer) == 1 else f"{abs(fewer):,} fewer errors"
-        verdict = "more than chance explains" if self.real else "which chance could explain"
-        return f"{better} makes {errors} than {worse}, {verdict} ({p})"
+        errors = count(abs(fewer), "fewer error")
+        significance = "significant" if self.real else "not significant"
+        return f"{better} makes {errors} than {worse} ({significance}, {p})"
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All pairs of some models on one split. dropped: samples of each model that the others lack and that were left out."""
+    """Pairwise comparison of models on one split."""
 
     models: tuple[str, ...]
     split: str
     n: int
     n_groups: int | None
+    """Number of groups of dependent samples; None where samples were taken as independent."""
     intersected: bool
     dropped: dict[str, int]
+    """By model, number of samples excluded because another model lacks them."""
     class_names: tuple[str, ...]
     pairs: tuple[PairComparison, ...]
     replicates: int
@@ -103,15 +95,24 @@ def compare(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """Compare every pair of two or more (model_id, Predictions) on the same samples of one split.
+    """Compare every pair of models on the same samples of one split.
 
-    The tests are McNemar's mid-p on who is right (`mcnemar_mid_p`) and DeLong's on each one-vs-rest AUROC (`delong_test`), both
-    corrected by Holm; the intervals of the differences in accuracy and macro-F1 are percentiles of a paired bootstrap: both models
-    on the same draws (`resampling_weights`, stratified by true class, groups drawn whole).
-    groups: ids for the samples of the first entry (all splits, in its order), as in `evaluate`; the p values still take samples as
-    independent, which the notes then say. intersect: compare on the samples that all models have instead of refusing.
+    Errors are compared by McNemar's mid-p (`mcnemar_mid_p`), each one-vs-rest AUROC by DeLong's
+    test (`delong_test`), macro-F1 by `bootstrap_p`, all corrected by Holm. The intervals of the
+    differences in accuracy and macro-F1 are percentiles of a paired bootstrap
+    (`resampling_weights`: stratified by true class, groups drawn whole).
 
-    Raises ConfigError, naming both models and the counts, when class names, true labels or (unless `intersect`) samples differ.
+    Args:
+        entries: Two or more (model_id, Predictions).
+        intersect: Compare on the samples shared by all models, instead of rejecting others.
+        split: The split to compare on.
+        groups: Ids as in `evaluate` for the samples of the first entry (all splits, in its order).
+            p values still take samples as independent, which a note then says.
+        replicates: Number of bootstrap replicates, 2 or more.
+        seed: Of the bootstrap.
+
+    Raises:
+        ConfigError: Class names, true labels or (unless `intersect`) samples differ.
     """
     names = [name for name, _ in entries]
     if len(names) < 2 or len(set(names)) < len(names):
@@ -121,7 +122,7 @@ def compare(
     first = entries[0][1]
     if groups is not None and groups.shape != (len(first),):
         raise ConfigError(
-            f"expected one group for each of the {len(first)} samples of {names[0]}, got {groups.shape}"
+            f"expected one group per sample of {names[0]} ({len(first)}), got {groups.shape}"
         )
     parts = [predictions.take(split) for _, predictions in entries]
     samples = _shared_samples(names, parts, split, intersect)
@@ -130,8 +131,8 @@ def compare(
     for name, (labels, _) in zip(names[1:], aligned[1:], strict=True):
         if (differing := int((labels != y_true).sum())) > 0:
             raise ConfigError(
-                f"{names[0]} and {name} disagree on the true class of {differing} of {len(samples)} {split} samples; "
-                "predict again with both models on the same dataset"
+                f"the true classes of {differing} of {len(samples)} {split} samples differ between "
+                f"{names[0]} and {name}; repeat the predictions of both on the same dataset"
             )
     if groups is not None:
         place = {sample: i for i, sample in enumerate(first.samples)}
@@ -149,11 +150,12 @@ def compare(
     notes = []
     if any(len(part) > len(samples) for part in parts):
         notes.append(
-            f"compared on the {len(samples)} {split} samples that all {len(names)} models have"
+            f"compared on the {len(samples):,} {split} samples shared by all {len(names)} models"
         )
     if n_groups is not None and n_groups < len(samples):
         notes.append(
-            f"the p values take samples as independent, though the {len(samples):,} form {n_groups:,} groups; the intervals do not"
+            f"p values assume {len(samples):,} independent samples; "
+            f"confidence intervals are clustered ({n_groups:,} groups)"
         )
     return Comparison(
         models=tuple(names),
@@ -173,32 +175,33 @@ def compare(
 def _shared_samples(
     names: list[str], parts: list[Predictions], split: str, intersect: bool
 ) -> list[str]:
-    """Names of the samples to compare on, sorted so that the seeded draws do not hang on the order of a file."""
+    """Return the samples to compare on, sorted so that draws are independent of the file order."""
     a = parts[0]
     shared = set(a.samples)
     for name, part in zip(names[1:], parts[1:], strict=True):
         if part.class_names != a.class_names:
             raise ConfigError(
-                f"{names[0]} and {name} cannot be compared: their classes are {', '.join(a.class_names)} ({len(a.class_names)}) "
-                f"and {', '.join(part.class_names)} ({len(part.class_names)}), and must be the same in the same order"
+                f"{names[0]} and {name} cannot be compared: their classes must be the same in the "
+                f"same order, but are {', '.join(a.class_names)} and {', '.join(part.class_names)}"
             )
         both = len(set(a.samples) & set(part.samples))
         if not intersect and not both == len(a) == len(part):
             raise ConfigError(
-                f"{names[0]} and {name} were not judged on the same {split} samples: {len(a)} and {len(part)}, of which they share "
-                f"{both}; use models of the same split, or ask for the comparison on the shared samples"
+                f"{names[0]} and {name} were not evaluated on the same {split} samples: {len(a)} "
+                f"and {len(part)}, {both} of them shared; choose models of the same split, or "
+                "compare on the shared samples"
             )
         shared &= set(part.samples)
         if not shared:
             raise ConfigError(
-                f"{names[0]} ({len(a)} {split} samples) and {name} ({len(part)}) share {both}; no sample is left that "
-                "all models have, so there is nothing to compare"
+                f"no {split} sample is shared by all models: {names[0]} ({len(a)}) and {name} "
+                f"({len(part)}) share {both}"
             )
     return sorted(shared)
 
 
 def _align(part: Predictions, samples: list[str]) -> tuple[Labels, Scores]:
-    """The labels (n,) and probabilities (n, C) of the named samples, in their order."""
+    """Return labels (n,) and probabilities (n, C) of the named samples, in their order."""
     place = {sample: i for i, sample in enumerate(part.samples)}
     rows = np.array([place[s] for s in samples])
     return part.y_true[rows], part.y_score[rows]
@@ -269,116 +272,10 @@ def _pairs(
     return tuple(pairs)
 
 
-def bootstrap_p(differences: npt.NDArray[np.floating]) -> float:
-    """Two-sided p of "no difference" from its bootstrap replicates (B,): the level at which the percentile interval meets 0.
-
-    Twice the share of replicates on the far side of 0, with one added to count and total, at most 1: Efron & Tibshirani 1993,
-    ch. 13 (interval) and 15 (inverting it); the one: Davison & Hinkley 1997, eq. 4.11. With B replicates p is 2 / (B + 1) at least.
-    """
-    beyond = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
-    return min(1.0, 2 * (beyond + 1) / (len(differences) + 1))
-
-
 def _accuracy_and_f1(
     y_true: Labels, y_pred: Labels, classes: int, weights: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float64]:
-    """(2, B) accuracy and macro-F1 under each column of weights (N, B)."""
+    """Return accuracy and macro-F1, (2, B), under each column of weights (N, B)."""
     confusion = weighted_confusion(y_true, y_pred, classes, weights)
     accuracy = np.einsum("kkb->b", confusion) / confusion.sum(axis=(0, 1))
-    return np.stack([accuracy, confusion_figures(confusion)["macro_f1"]])
-
-
-def mcnemar_mid_p(b: int, c: int) -> float:
-    """Two-sided mid-p value, in (0, 1], for b samples that only one model got right against c that only the other did.
-
-    1 when b and c are both 0: no sample tells the models apart. Raises ConfigError for negative counts.
-    Fagerland, Lydersen & Laake 2013, BMC Med Res Methodol 13:91.
-    """
-    from scipy.special import bdtr, gammaln
-
-    if b < 0 or c < 0:
-        raise ConfigError(f"counts of samples must be 0 or more, got {b} and {c}")
-    n, least = b + c, min(b, c)
-    if n == 0:
-        return 1.0
-    point = float(
-        np.exp(gammaln(n + 1) - gammaln(least + 1) - gammaln(n - least + 1) - n * np.log(2))
-    )
-    return 1 - point / 2 if b == c else float(2 * bdtr(least, n, 0.5)) - point
-
-
-def delong_test(truth: Truth, score_a: Column, score_b: Column) -> AurocDifference:
-    """Test whether two scores of the same samples, each (N,), have the same AUROC for truth (N,); normal 95 % interval, in [-1, 1].
-
-    p is None, with a note, with fewer than 2 positives or negatives, or where a difference has no variance.
-    Raises ConfigError without positives or negatives.
-    DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837; placements by sorting, in N log N, as in Sun & Xu 2014, IEEE
-    Signal Process Lett 21:1389.
-    """
-    from scipy.special import ndtr
-
-    m, n = int(truth.sum()), int((~truth).sum())
-    if not m or not n:
-        raise ConfigError(f"an AUROC needs samples of the class and others, got {m} and {n}")
-    (of_positives_a, of_negatives_a), (of_positives_b, of_negatives_b) = (
-        placements(truth, score) for score in (score_a, score_b)
-    )
-    auroc_a, auroc_b = float(of_positives_a.mean()), float(of_positives_b.mean())
-    difference = auroc_a - auroc_b
-    if min(m, n) < 2:
-        note = f"only {m} positive and {n} negative samples"
-        return AurocDifference(auroc_a, auroc_b, Interval(difference, -1.0, 1.0), None, None, note)
-    variance = float(
-        np.var(of_positives_a - of_positives_b, ddof=1) / m
-        + np.var(of_negatives_a - of_negatives_b, ddof=1) / n
-    )
-    error = float(np.sqrt(variance))
-    if error < 1e-12:  # rounding of the placements, not variance
-        same = abs(difference) < 1e-12
-        note = (
-            ""
-            if same
-            else "the difference is the same for every sample, so it has no variance to test against"
-        )
-        return AurocDifference(
-            auroc_a,
-            auroc_b,
-            Interval(difference, difference, difference),
-            1.0 if same else None,
-            None,
-            note,
-        )
-    interval = Interval(
-        difference, max(-1.0, difference - Z * error), min(1.0, difference + Z * error)
-    )
-    return AurocDifference(
-        auroc_a, auroc_b, interval, float(2 * ndtr(-abs(difference) / error)), None
-    )
-
-
-def placements(truth: Truth, score: Column) -> tuple[Column, Column]:
-    """Share of negatives below each positive (m,), and of positives above each negative (n,); equal scores count half.
-
-    Either mean is the AUROC. DeLong et al. 1988, eq. 4.
-    """
-    positive, negative = np.sort(score[truth]), np.sort(score[~truth])
-
-    def below(values: Column, among: Column) -> Column:
-        return (
-            np.searchsorted(among, values, "left") + np.searchsorted(among, values, "right")
-        ) / (2.0 * len(among))
-
-    return below(score[truth], negative), 1 - below(score[~truth], positive)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P values corrected for their number, in the given order, each in [0, 1] and not below its own.
-
-    Holm 1979, "A simple sequentially rejective multiple test procedure", Scand J Statist 6:65.
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    order = p.argsort(kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1.0)
-    corrected = np.empty_like(p)
-    corrected[order] = stepped
-    return [float(value) for value in corrected]
+    return np.stack([accuracy, confusion_metrics(confusion)["macro_f1"]])

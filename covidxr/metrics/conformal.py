@@ -1,4 +1,4 @@
-"""Sets of classes that hold the true one as often as promised: split conformal prediction."""
+"""Prediction sets with guaranteed coverage: split conformal prediction."""
 
 from __future__ import annotations
 
@@ -14,18 +14,28 @@ from covidxr.metrics.intervals import mean_interval, proportion_interval
 from covidxr.records import Labels, Predictions, Scores
 
 COVERAGE = 0.9
-"""Share of pictures whose set shall hold their class."""
+"""Target proportion of images whose prediction set contains the true class."""
 
 
 def set_thresholds(y_true: Labels, y_score: Scores) -> npt.NDArray[np.float64]:
-    """(C,) least probability with which a class joins the set, one for each class, from the samples of that class alone.
+    """Compute the class-specific thresholds of prediction sets from calibration samples.
 
-    Of n samples of a class the threshold is the k-th smallest probability that they give it, k = floor((n + 1)(1 - COVERAGE));
-    where k is 0 they are too few, and the class joins every set. A new sample, exchangeable with them, then has its class in the
-    set with a probability of COVERAGE or more, whatever the class. y_true: (N,).  y_score: (N, C).
-    Raises ConfigError for shapes that do not fit.
-    Sadinle, Lei & Wasserman 2019, "Least ambiguous set-valued classifiers with bounded error levels", JASA 114:223, section 4
-    (class-specific coverage); the (n + 1): Vovk 2012, "Conditional validity of inductive conformal predictors", ACML.
+    Each class uses its own n samples: its threshold is their k-th smallest probability of the
+    class, k = floor((n + 1)(1 - COVERAGE)). A new, exchangeable sample of any class then has its
+    class in the set with a probability of at least COVERAGE. Sadinle, Lei & Wasserman 2019, "Least
+    ambiguous set-valued classifiers with bounded error levels", JASA 114:223, section 4; n + 1:
+    Vovk 2012, "Conditional validity of inductive conformal predictors", ACML.
+
+    Args:
+        y_true: (N,) class indices.
+        y_score: (N, C) probabilities, rows sum to 1.
+
+    Returns:
+        (C,) least probability of a class in the set; 0 where n is too small (k = 0), so that the
+        class is in every set.
+
+    Raises:
+        ConfigError: The shapes differ.
     """
     if y_score.ndim != 2 or y_true.shape != y_score.shape[:1]:
         raise ConfigError(
@@ -34,24 +44,33 @@ def set_thresholds(y_true: Labels, y_score: Scores) -> npt.NDArray[np.float64]:
     thresholds = np.zeros(y_score.shape[1])
     for label in range(y_score.shape[1]):
         own = np.sort(y_score[y_true == label, label])
-        k = (
-            len(own) + 1 - math.ceil(round((len(own) + 1) * COVERAGE, 9))
-        )  # rounded, lest 9 be a hair more than 9
+        # Rounded, since floating-point error could lift 9 to 10.
+        k = len(own) + 1 - math.ceil(round((len(own) + 1) * COVERAGE, 9))
         if k:
             thresholds[label] = own[k - 1]
     return thresholds
 
 
 def make_sets(y_score: Scores, thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """(N, C) which classes are in the sets of (N, C) probabilities; none at all is an answer too."""
+    """Return which classes are in the prediction sets, (N, C), of probabilities (N, C).
+
+    A set may be empty.
+    """
     return np.asarray(y_score >= thresholds)
 
 
 def judge_sets(predictions: Predictions, temperature: float) -> PredictionSets:
-    """Choose the thresholds on val, on the calibrated probabilities, and measure on test what the sets are worth.
+    """Choose the thresholds on the validation split and measure the sets on the test split.
 
-    Samples of one group are not exchangeable, so that the promise holds only nearly; the intervals on test take whole groups.
-    Raises ConfigError when val or test is missing.
+    Samples of one group are not exchangeable, so coverage is only approximately guaranteed; the
+    intervals on test are clustered by group.
+
+    Args:
+        predictions: With the splits val and test.
+        temperature: Temperature for `apply_temperature`, positive.
+
+    Raises:
+        ConfigError: A split is missing.
     """
     val, test = predictions.take("val"), predictions.take("test")
     thresholds = set_thresholds(val.y_true, apply_temperature(val.y_score, temperature))
@@ -60,23 +79,22 @@ def judge_sets(predictions: Predictions, temperature: float) -> PredictionSets:
     return PredictionSets(
         coverage=COVERAGE,
         thresholds=dict(zip(names, thresholds.tolist(), strict=True)),
-        overall=_figures(test, sets, np.full(len(test), True)),
+        overall=_set_metrics(test, sets, np.full(len(test), True)),
         by_class={
-            name: _figures(test, sets, test.y_true == label)
+            name: _set_metrics(test, sets, test.y_true == label)
             for label, name in enumerate(names)
             if (test.y_true == label).any()
         },
     )
 
 
-def _figures(
+def _set_metrics(
     test: Predictions, sets: npt.NDArray[np.bool_], rows: npt.NDArray[np.bool_]
 ) -> SetFigures:
     part, sets = test.where(rows), sets[rows]
     covered = proportion_interval(sets[np.arange(len(part)), part.y_true], part.groups)
     empty = proportion_interval(sets.sum(axis=1) == 0, part.groups)
     if covered is None or empty is None:
-        raise ConfigError("there are no test samples to judge prediction sets on")
-    return SetFigures(
-        len(part), covered, mean_interval(sets.sum(axis=1).astype(np.float64), part.groups), empty
-    )
+        raise ConfigError("there are no test samples to evaluate prediction sets on")
+    size = mean_interval(sets.sum(axis=1).astype(np.float64), part.groups)
+    return SetFigures(len(part), covered, size, empty)

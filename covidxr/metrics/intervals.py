@@ -1,7 +1,4 @@
-"""Confidence intervals: Wilson for proportions, bootstrap weights and percentiles for everything else.
-
-All intervals are 95 % intervals.
-"""
+"""95% confidence intervals: Wilson for proportions, bootstrap for all other metrics."""
 
 from __future__ import annotations
 
@@ -15,44 +12,57 @@ from covidxr.errors import ConfigError
 from covidxr.records import Interval, Labels
 
 Z = 1.959963984540054
-"""The 97.5 % quantile of the standard normal distribution."""
+"""The 97.5% quantile of the standard normal distribution."""
 BLOCK_BYTES = 4 * 2**20
-"""Size of one block of bootstrap weights, small enough for a processor's cache; its statistics take about six times that."""
+"""Size of a block of bootstrap weights, within the cache; its statistics take six times that."""
 BLOCK_LEAST = 32
-"""Replicates in a block at the least: below, the sorting that every block repeats would outweigh its sums."""
+"""Least number of replicates in a block: with fewer, sorting in each block would dominate."""
 
 
 def wilson_interval(successes: float, n: float) -> Interval:
-    """Proportion `successes / n` with its score interval, in [0, 1]; it has a width even at 0 of n and n of n.
+    """Compute the Wilson score interval of a proportion, which keeps a width at 0 and 1.
 
-    Both may be fractions of a sample (an effective sample size). Raises ConfigError unless 0 <= successes <= n and n > 0.
     Wilson 1927, "Probable inference", JASA 22:209; Newcombe 1998, Stat Med 17:857, method 3.
+
+    Args:
+        successes: In [0, n]; may be fractional.
+        n: Sample size, positive; may be fractional (an effective sample size).
+
+    Raises:
+        ConfigError: An argument is out of range.
     """
     if not (n > 0 and 0 <= successes <= n):
         raise ConfigError(
             f"a proportion needs 0 <= successes <= n and n > 0, got {successes:g} of {n:g}"
         )
     p = successes / n
-    centre = p + Z**2 / (2 * n)
+    center = p + Z**2 / (2 * n)
     spread = Z * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
     scale = 1 + Z**2 / n
-    # At 0 and 1 a bound coincides with the estimate, and rounding would otherwise put it a hair on the wrong side.
-    return Interval(
-        p, max(0.0, min(p, (centre - spread) / scale)), min(1.0, max(p, (centre + spread) / scale))
-    )
+    # At 0 and 1 a bound equals the estimate; without min and max, rounding could make it cross.
+    low, high = (center - spread) / scale, (center + spread) / scale
+    return Interval(p, max(0.0, min(p, low)), min(1.0, max(p, high)))
 
 
 def proportion_interval(
     hits: npt.NDArray[np.bool_], groups: Labels | None = None
 ) -> Interval | None:
-    """Share of true values in `hits` (N,), with its 95 % interval; None when N is 0.
+    """Compute a proportion with its 95% Wilson interval, clustered by group where given.
 
-    Without groups this is Wilson's interval, which takes the samples as independent. With `groups` (N,), ids that samples of
-    one patient or near-duplicates share, the sample size in Wilson's formula is divided by the design effect: the variance
-    between groups over the binomial variance, at least 1 (at 0 or 1, where it cannot be estimated, a group counts as one
-    sample). This keeps a width at 0 and 1, where a bootstrap over groups collapses to a point.
-    Dean & Pagano 2015, "Evaluating confidence interval methods for binomial proportions in clustered surveys", J Surv Stat
-    Methodol 3:484; linearised variance: Cochran 1977, "Sampling techniques", ch. 11.
+    With groups, the sample size in Wilson's formula is divided by the design effect: the variance
+    between groups over the binomial variance, at least 1 (at a proportion of 0 or 1, where it
+    cannot be estimated, a group counts as one sample). This keeps a width at 0 and 1, where a
+    bootstrap over groups has none. Dean & Pagano 2015, "Evaluating confidence interval methods for
+    binomial proportions in clustered surveys", J Surv Stat Methodol 3:484; linearized variance:
+    Cochran 1977, "Sampling techniques", ch. 11.
+
+    Args:
+        hits: (N,) whether each sample counts.
+        groups: (N,) ids shared by samples of one patient and by near-duplicates; None takes
+            samples as independent.
+
+    Returns:
+        The proportion in [0, 1], or None when N is 0.
     """
     n = len(hits)
     if n == 0:
@@ -73,14 +83,17 @@ def proportion_interval(
 
 
 def ratio_interval(numerator: Interval, denominator: Interval) -> Interval:
-    """Ratio of two independent non-negative figures, from their own intervals; math.inf where the denominator is 0.
+    """Compute the ratio of two independent non-negative values from their intervals.
 
-    Donner & Zou 2012, "Closed-form confidence intervals for functions of the normal mean and standard deviation", Stat Methods
-    Med Res 21:347, eq. 9 (MOVER-R).
+    Donner & Zou 2012, "Closed-form confidence intervals for functions of the normal mean and
+    standard deviation", Stat Methods Med Res 21:347, eq. 9 (MOVER-R).
+
+    Returns:
+        The ratio, with math.inf where the denominator is 0.
     """
     a, la, ua = numerator.estimate, numerator.low, numerator.high
     b, lb, ub = denominator.estimate, denominator.low, denominator.high
-    # The lower bound is in its rationalised form, which has no pole at ub = 2b.
+    # The lower bound is in its rationalized form, which has no pole at ub = 2b.
     low_root = math.sqrt(max(0.0, (a * b) ** 2 - la * ub * (2 * a - la) * (2 * b - ub)))
     low = la * (2 * a - la) / (a * b + low_root) if a * b + low_root > 0 else 0.0
     high_root = math.sqrt(max(0.0, (a * b) ** 2 - ua * lb * (2 * a - ua) * (2 * b - lb)))
@@ -92,13 +105,25 @@ def ratio_interval(numerator: Interval, denominator: Interval) -> Interval:
 def resampling_weights(
     y_true: Labels, replicates: int = 1000, seed: int = 0, groups: Labels | None = None
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield blocks (N, b) that say how often each sample was drawn in b bootstrap replicates; the b add up to `replicates`.
+    """Yield the weights of a seeded bootstrap, stratified by class, in blocks.
 
-    y_true: (N,) class indices. Samples are drawn with replacement within their class, so every class keeps its size. With
-    `groups` (N,) whole groups are drawn, within the class that most of their samples have (the lower index in a tie); the class
-    sizes then vary, and a class whose samples all lie in groups of another class may be missing from a replicate.
-    Raises ConfigError for fewer than 2 replicates or groups of another length.
-    Efron & Tibshirani 1993, "An introduction to the bootstrap", ch. 6 and 8; groups: Field & Welsh 2007, JRSS B 69:369.
+    Samples are drawn with replacement within their class, so that every class keeps its size. With
+    groups, whole groups are drawn within their most frequent class (the lower index in a tie);
+    class sizes then vary, and a class that is in the minority in all its groups may be absent from
+    a replicate. Efron & Tibshirani 1993, "An introduction to the bootstrap", ch. 6 and 8; groups:
+    Field & Welsh 2007, JRSS B 69:369.
+
+    Args:
+        y_true: (N,) class indices.
+        replicates: Total number of replicates, 2 or more.
+        seed: Of the draws.
+        groups: (N,) ids shared by dependent samples; None takes samples as independent.
+
+    Yields:
+        (N, b) how often each sample was drawn in each of b replicates.
+
+    Raises:
+        ConfigError: There are fewer than 2 replicates, or groups has another length.
     """
     n = len(y_true)
     if replicates < 2:
@@ -106,7 +131,7 @@ def resampling_weights(
     stratum, member = y_true, None
     if groups is not None:
         if groups.shape != (n,):
-            raise ConfigError(f"expected one group a sample, got {groups.shape} for {n} samples")
+            raise ConfigError(f"expected one group per sample, got {groups.shape} for {n} samples")
         member = number_groups(groups)
         classes = int(y_true.max()) + 1
         table = np.bincount(member * classes + y_true, minlength=(int(member.max()) + 1) * classes)
@@ -125,28 +150,33 @@ def resampling_weights(
 
 
 def number_groups(groups: Labels) -> Labels:
-    """(N,) group ids renamed 0, 1, 2 ... in the order in which they first appear, so that results do not hang on the ids."""
+    """Renumber group ids (N,) by first appearance, which makes results independent of the ids."""
     _, first, member = np.unique(groups, return_index=True, return_inverse=True)
     return first.argsort().argsort()[member]
 
 
 def mean_interval(values: npt.NDArray[np.floating], groups: Labels | None = None) -> Interval:
-    """Mean of `values` (N,) with its 95 % bootstrap interval; whole `groups` (N,) are drawn where they are given.
+    """Compute a mean with its 95% bootstrap interval. Efron & Tibshirani 1993, ch. 6 and 13.
 
-    Raises ConfigError when there are no values. Efron & Tibshirani 1993, ch. 6 and 13.
+    Args:
+        values: (N,).
+        groups: (N,) ids of groups to draw whole; None takes values as independent.
+
+    Raises:
+        ConfigError: There are no values.
     """
     if not len(values):
-        raise ConfigError("the mean of no values has no interval")
+        raise ConfigError("a mean needs at least one value, got none")
     draws = resampling_weights(np.zeros(len(values), dtype=np.int64), groups=groups)
     replicates = np.concatenate([values @ drawn / drawn.sum(axis=0) for drawn in draws])
     return percentile_interval(float(values.mean()), replicates)
 
 
 def percentile_interval(estimate: float, replicates: npt.NDArray[np.floating]) -> Interval:
-    """Estimate with the 2.5 % and 97.5 % quantiles of its bootstrap replicates (B,); replicates where it is NaN are left out.
+    """Compute the 95% percentile interval of bootstrap replicates (B,), without those that are NaN.
 
-    Widened to hold the estimate where the bias of resampling would leave it outside.
-    Efron & Tibshirani 1993, ch. 13.
+    It is widened to contain the estimate where resampling bias would exclude it. Efron & Tibshirani
+    1993, ch. 13.
     """
     known = replicates[~np.isnan(replicates)]
     if not len(known):
@@ -158,13 +188,18 @@ def percentile_interval(estimate: float, replicates: npt.NDArray[np.floating]) -
 def summed_gap_interval(
     gaps: npt.NDArray[np.floating], replicates: npt.NDArray[np.floating]
 ) -> Interval:
-    """Sum of the absolute gaps (K,), such as the calibration error of K bins, with its interval in [0, 1]; replicates: (K, B).
+    """Compute the sum of absolute gaps, such as a calibration error, with its interval in [0, 1].
 
-    Absolute values turn noise into gap: the sum is too high on a finite sample (Roelofs et al. 2022, "Mitigating bias in
-    calibration error estimation", AISTATS), and resampling adds bias once more, so that all replicates may lie above the
-    estimate. The distance up to their 97.5 % quantile is therefore taken on both sides: the lower bound of the basic bootstrap,
-    the upper of the percentile bootstrap (Davison & Hinkley 1997, ch. 5). The lower bound is 0 where the noise alone, the
-    replicates about the gaps, reaches the estimate in 2.5 % of the draws: no gap at all is then not ruled out.
+    The sum is biased upward on a finite sample (Roelofs et al. 2022, "Mitigating bias in
+    calibration error estimation", AISTATS). Resampling adds the bias again, so that all replicates
+    may exceed the estimate. The distance to their 97.5% quantile is therefore used on both sides:
+    the lower bound of the basic and the upper bound of the percentile bootstrap (Davison & Hinkley
+    1997, ch. 5). The lower bound is 0 where noise alone (the replicates minus the gaps) reaches the
+    estimate in 2.5% of the draws, so that a gap of 0 cannot be excluded.
+
+    Args:
+        gaps: (K,), one per bin.
+        replicates: (K, B) bootstrap replicates of the gaps.
     """
     estimate = float(np.abs(gaps).sum())
     upper, noise = (

@@ -1,4 +1,4 @@
-"""How a model fares on the pictures of each source."""
+"""Accuracy of a model by image source."""
 
 from __future__ import annotations
 
@@ -12,35 +12,42 @@ from covidxr.records import Interval, Labels, Predictions
 
 @dataclass(frozen=True, slots=True)
 class SourceFigures:
-    """One source: how many of its samples were called right, in all and by class; classes that it does not hold are absent."""
+    """Metrics on the samples of one source; classes without samples are absent."""
 
     n: int
     accuracy: Interval
     support: dict[str, int]
+    """Number of samples by class."""
     sensitivity: dict[str, Interval]
 
 
 def figures_by_source(
     predictions: Predictions, groups: Labels | None = None
 ) -> dict[str, SourceFigures]:
-    """Return the figures by source, in the order of their names; none where the predictions name no sources.
+    """Compute accuracy and sensitivity by source, with the intervals of `proportion_interval`.
 
-    groups: (N,) ids of samples that are not independent, or None; intervals as in `proportion_interval`.
+    Args:
+        predictions: N samples of one model.
+        groups: (N,) ids shared by dependent samples; None takes samples as independent.
+
+    Returns:
+        By source, sorted by name; empty where the predictions have no sources.
     """
-    right, found = predictions.y_pred == predictions.y_true, {}
+    correct, found = predictions.y_pred == predictions.y_true, {}
     sources = np.array(predictions.sources or ())
     for source in np.unique(sources).tolist():
         own = sources == source
-        shares = {None: own} | {
+        masks = {None: own} | {
             name: own & (predictions.y_true == k) for k, name in enumerate(predictions.class_names)
         }
         intervals = {
-            name: proportion_interval(right[m], None if groups is None else groups[m])
-            for name, m in shares.items()
+            name: proportion_interval(correct[m], None if groups is None else groups[m])
+            for name, m in masks.items()
         }
         accuracy = intervals.pop(None)
-        assert accuracy is not None  # a source that is listed has a sample
-        support = {name: int(m.sum()) for name, m in shares.items() if name is not None and m.any()}
+        # A listed source has at least one sample.
+        assert accuracy is not None
+        support = {name: int(m.sum()) for name, m in masks.items() if name is not None and m.any()}
         sensitivity = {
             name: interval
             for name, interval in intervals.items()

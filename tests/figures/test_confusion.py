@@ -1,11 +1,11 @@
-"""Confusion matrices against shares worked out by hand."""
+"""Confusion matrices against percentages worked out by hand."""
 
 import json
 
 import numpy as np
 import pytest
 
-from covidxr.figures import confusion_figure, confusion_grid, difference_figure
+from covidxr.figures import confusion_figure, confusion_grid
 from covidxr.figures.style import contrast, mixed, rgb
 
 INK = "#123456"
@@ -15,37 +15,37 @@ NAMES = ("Normal", "COVID", "Lung_Opacity")
 
 
 def texts(figure, size):
-    """The labels of the cells as rows, wherever they stand in the list."""
+    """Return the labels of the cells by row."""
     cells = {(note.y, note.x): note.text for note in figure.layout.annotations if note.xref == "x"}
     return [[cells[i, j] for j in range(size)] for i in range(size)]
 
 
-def test_two_classes_in_counts_and_shares():
+def test_two_classes_in_counts_and_percentages():
     assert texts(confusion_figure(TWO, NAMES[:2], ink=INK), 2) == [["18", "2"], ["1", "3"]]
     assert texts(confusion_figure(TWO, NAMES[:2], "row", ink=INK), 2) == [
-        ["90.0 %", "10.0 %"],
-        ["25.0 %", "75.0 %"],
+        ["90.0%", "10.0%"],
+        ["25.0%", "75.0%"],
     ]
     assert texts(confusion_figure(TWO, NAMES[:2], "column", ink=INK), 2) == [
-        ["94.7 %", "40.0 %"],
-        ["5.3 %", "60.0 %"],
+        ["94.7%", "40.0%"],
+        ["5.3%", "60.0%"],
     ]
 
 
-def test_three_classes_of_which_one_has_no_pictures():
+def test_three_classes_of_which_one_has_no_images():
     counts = confusion_figure(THREE, NAMES, ink=INK)
     assert texts(counts, 3) == [["1,200", "300", "0"], ["0", "0", "0"], ["1", "0", "2"]]
     rows = confusion_figure(THREE, NAMES, "row", ink=INK)
     assert texts(rows, 3) == [
-        ["80.0 %", "20.0 %", "0.0 %"],
-        ["-", "-", "-"],
-        ["33.3 %", "0.0 %", "66.7 %"],
+        ["80.0%", "20.0%", "0.0%"],
+        ["–", "–", "–"],
+        ["33.3%", "0.0%", "66.7%"],
     ]
     columns = confusion_figure(THREE, NAMES, "column", ink=INK)
     assert texts(columns, 3) == [
-        ["99.9 %", "100.0 %", "0.0 %"],
-        ["0.0 %", "0.0 %", "0.0 %"],
-        ["0.1 %", "0.0 %", "100.0 %"],
+        ["99.9%", "100.0%", "0.0%"],
+        ["0.0%", "0.0%", "0.0%"],
+        ["0.1%", "0.0%", "100.0%"],
     ]
     for figure in (counts, rows, columns):
         assert (
@@ -54,25 +54,25 @@ def test_three_classes_of_which_one_has_no_pictures():
                 [figure.data[1].hovertext, figure.layout.to_plotly_json()["annotations"]]
             ).lower()
         )
-    # A cell without a share lets the ground through, on which only the ink is sure to be read.
+    # An undefined cell is transparent, so that only the ink is readable.
     assert [note.font.color for note in rows.layout.annotations[3:6]] == [INK] * 3
 
 
 @pytest.mark.parametrize(
-    ("share", "colours"),
+    ("share", "colors"),
     [
         ("counts", [[90, 10], [25, 75]]),
         ("row", [[90, 10], [25, 75]]),
         ("column", [[1800 / 19, 40], [100 / 19, 60]]),
     ],
 )
-def test_colours_are_shares_so_that_a_rare_class_is_read(share, colours):
+def test_colors_are_percentages_so_that_a_rare_class_is_readable(share, colors):
     heat = confusion_figure(TWO, NAMES[:2], share, ink=INK).data[0]
-    assert np.asarray(heat.z) == pytest.approx(np.array(colours))
+    assert np.asarray(heat.z) == pytest.approx(np.array(colors))
     assert (heat.zmin, heat.zmax) == (0, 100)
 
 
-def test_a_click_finds_its_cell():
+def test_a_click_selects_its_cell():
     figure = confusion_figure(THREE, NAMES, ink=INK)
     heat, targets = figure.data
     assert [list(pair) for pair in targets.customdata] == [
@@ -88,7 +88,7 @@ def test_a_click_finds_its_cell():
         targets.unselected.marker.opacity,
     ) == (0, 0, 0)
     assert targets.marker.symbol == "square"
-    # Nine cells share a plot of about 330 x 340 pixels: a marker covers most of one and does not reach into the next.
+    # Nine cells share a plot of about 330 x 340 pixels: a marker covers most of one cell only.
     assert targets.marker.size == 100
     layout = figure.layout
     assert (layout.clickmode, layout.dragmode, layout.hovermode, layout.hoverdistance) == (
@@ -99,19 +99,20 @@ def test_a_click_finds_its_cell():
     )
     # The first true class is on top, and the cells fill the axes.
     assert (tuple(layout.yaxis.range), tuple(layout.xaxis.range)) == ((2.5, -0.5), (-0.5, 2.5))
-    assert (layout.xaxis.title.text, layout.yaxis.title.text) == ("Called", "Truth")
-    assert layout.xaxis.ticktext == layout.yaxis.ticktext == ("Normal", "COVID", "Lung<br>opacity")
-
-
-def test_hovering_says_it_in_words():
-    rows = confusion_figure(THREE, NAMES, ink=INK).data[1].hovertext
-    assert rows[1] == "300 pictures of Normal<br>called COVID<br>(20.0 % of Normal)"
-    assert rows[3] == "0 pictures of COVID<br>called Normal"
-    assert rows[6] == "1 picture of Lung opacity<br>called Normal<br>(33.3 % of Lung opacity)"
-    columns = confusion_figure(THREE, NAMES, "column", ink=INK).data[1].hovertext
+    assert (layout.xaxis.title.text, layout.yaxis.title.text) == ("Predicted class", "True class")
     assert (
-        columns[8]
-        == "2 pictures of Lung opacity<br>called Lung opacity<br>(100.0 % of those called Lung opacity)"
+        layout.xaxis.ticktext == layout.yaxis.ticktext == ("Normal", "COVID-19", "Lung<br>opacity")
+    )
+
+
+def test_hover_texts():
+    rows = confusion_figure(THREE, NAMES, ink=INK).data[1].hovertext
+    assert rows[1] == "300 Normal images<br>predicted as COVID-19<br>(20.0% of the true class)"
+    assert rows[3] == "0 COVID-19 images<br>predicted as Normal"
+    assert rows[6] == ("1 Lung opacity image<br>predicted as Normal<br>(33.3% of the true class)")
+    columns = confusion_figure(THREE, NAMES, "column", ink=INK).data[1].hovertext
+    assert columns[8] == (
+        "2 Lung opacity images<br>predicted as Lung opacity<br>(100.0% of the predicted class)"
     )
 
 
@@ -125,16 +126,16 @@ def test_the_selected_cell_is_outlined_within_the_plot():
 
 
 @pytest.mark.parametrize("share", [0, 25, 45, 60, 100])
-def test_text_can_be_read_on_its_cell(share):
+def test_text_is_readable_on_its_cell(share):
     figure = confusion_figure([[share, 100 - share], [50, 50]], NAMES[:2], ink=INK)
-    stops = [colour for _, colour in figure.data[0].colorscale]
+    stops = [color for _, color in figure.data[0].colorscale]
     assert contrast(rgb(figure.layout.annotations[0].font.color), mixed(stops, share / 100)) >= 4.5
 
 
-def test_matrices_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"shape \(2, 2\) for 2 classes, 2 at least, got \(3, 3\)"):
+def test_invalid_matrices_are_rejected():
+    with pytest.raises(ValueError, match=r"shape \(2, 2\) for 2 classes, 2 or more, got \(3, 3\)"):
         confusion_figure(THREE, NAMES[:2], ink=INK)
-    with pytest.raises(ValueError, match=r"2 at least, got \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"2 or more, got \(1, 1\)"):
         confusion_figure([[4]], NAMES[:1], ink=INK)
     with pytest.raises(ValueError, match="counts must be 0 or more"):
         confusion_figure([[1, -1], [0, 1]], NAMES[:2], ink=INK)
@@ -150,11 +151,9 @@ def test_matrices_that_do_not_fit_are_refused():
         confusion_grid({str(k): TWO for k in range(6)}, NAMES[:2], INK)
     with pytest.raises(ValueError, match=r"got \(3, 3\)"):
         confusion_grid({"a": TWO, "b": THREE}, NAMES[:2], INK)
-    with pytest.raises(ValueError, match=r"got \(3, 3\)"):
-        difference_figure(TWO, THREE, "a", "b", NAMES[:2], INK)
 
 
-def test_the_grid_shares_one_scale_and_claims_no_round_figures():
+def test_the_grid_shares_one_scale_and_rounds_only_exact_values_to_0_and_100():
     almost = [[999, 1], [0, 4]]
     figure = confusion_grid({"poster-resnet18-pretrained": TWO, "b": almost}, NAMES[:2], INK)
     first, second = figure.data
@@ -165,13 +164,13 @@ def test_the_grid_shares_one_scale_and_claims_no_round_figures():
         *("90", "10", "25", "75", "poster-resnet18-<br>pretrained"),
         *(">99", "<1", "0", "100", "b"),
     ]
-    assert (
-        second.hovertext[0][1] == "b:<br>1 picture of Normal<br>called COVID<br>(0.1 % of Normal)"
+    assert second.hovertext[0][1] == (
+        "b<br>1 Normal image<br>predicted as COVID-19<br>(0.1% of the true class)"
     )
 
 
 @pytest.mark.parametrize(("models", "columns"), [(2, 2), (3, 3), (4, 2), (5, 3)])
-def test_panels_lie_side_by_side_and_apart(models, columns):
+def test_panels_do_not_overlap(models, columns):
     layout = confusion_grid({f"model-{k}": TWO for k in range(models)}, NAMES[:2], INK).layout
     suffixes = ["", *(str(k) for k in range(2, models + 1))]
     boxes = [(*layout[f"xaxis{s}"].domain, *layout[f"yaxis{s}"].domain) for s in suffixes]
@@ -181,61 +180,10 @@ def test_panels_lie_side_by_side_and_apart(models, columns):
         assert 0 <= bottom < top < 1
         for left_2, right_2, bottom_2, top_2 in boxes[i + 1 :]:
             assert right < left_2 or right_2 < left or top < bottom_2 or top_2 < bottom
-    # Classes are named at the left and below, also where the last row is shorter.
+    # Classes are labeled on the left and below, also where the last row is shorter.
     assert [layout[f"yaxis{s}"].showticklabels for s in suffixes] == [
         k % columns == 0 for k in range(models)
     ]
     assert [layout[f"xaxis{s}"].showticklabels for s in suffixes] == [
         k + columns >= models for k in range(models)
     ]
-
-
-def test_the_difference_is_b_minus_a_in_points():
-    figure = difference_figure(
-        [[1500, 500, 0], [0, 0, 0], [1, 0, 3]],
-        [[300, 199, 1], [0, 0, 0], [1, 0, 3]],
-        "a",
-        "b",
-        NAMES,
-        INK,
-    )
-    # Normal: 75, 25, 0 % of 2,000 against 60, 39.8, 0.2 % of 500.
-    assert texts_of_difference(figure) == [
-        ["−15.0<br>(−1,200)", "+14.8<br>(−301)", "+0.2<br>(+1)"],
-        ["-", "-", "-"],
-        ["0.0<br>(0)", "0.0<br>(0)", "0.0<br>(0)"],
-    ]
-    heat = figure.data[0]
-    assert heat.zmin == -heat.zmax == pytest.approx(-15)
-    assert (
-        heat.hovertext[0][0]
-        == "b calls<br>1,200 fewer pictures of Normal<br>Normal<br>than a<br>(−15.0 points of Normal)"
-    )
-    assert heat.hovertext[1][0] == "No pictures of COVID to compare"
-    assert (
-        heat.hovertext[2][2]
-        == "b calls<br>as many pictures of Lung opacity<br>Lung opacity<br>as a"
-    )
-    assert figure.layout.annotations[-1].text == "b<br>minus a"
-
-
-def texts_of_difference(figure):
-    cells = {(note.y, note.x): note.text for note in figure.layout.annotations[:-1]}
-    return [[cells[i, j] for j in range(3)] for i in range(3)]
-
-
-def test_models_that_agree_are_drawn_pale():
-    heat = difference_figure(TWO, TWO, "a", "b", NAMES[:2], INK).data[0]
-    assert (heat.zmin, heat.zmax) == (-1, 1)
-    assert not np.any(heat.z)
-
-
-@pytest.mark.parametrize("ink", ["#101418", "#E6E8EA"])
-def test_more_and_fewer_are_blue_and_orange_about_the_ground(ink):
-    heat = difference_figure(TWO, TWO, "a", "b", NAMES[:2], ink).data[0]
-    (_, fewest), *_, (_, most) = heat.colorscale
-    assert rgb(fewest)[2] > rgb(fewest)[0]
-    assert rgb(most)[0] > rgb(most)[2]
-    middle = rgb(heat.colorscale[2][1])
-    assert contrast(middle, rgb(ink)) > 10
-    assert np.ptp(middle) < 16

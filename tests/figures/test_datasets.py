@@ -1,3 +1,5 @@
+"""Charts of datasets against hand-worked values."""
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from covidxr.figures import CLASS_COLOURS, MODEL_COLOURS, count_bars, map_figure
 INK = "#123456"
 
 
-def test_a_part_that_a_row_lacks_has_no_pictures():
+def test_a_part_missing_from_a_row_has_no_images():
     figure = count_bars(
         {"Normal": {"rsna": 5, "kermany": 2}, "Lung_Opacity": {"rsna": 3}}, INK, stacked=True
     )
@@ -16,30 +18,31 @@ def test_a_part_that_a_row_lacks_has_no_pictures():
     ]
     assert figure.layout.barmode == "stack"
     assert figure.layout.xaxis.range[1] >= 7
-    assert len({bar.marker.pattern.shape for bar in figure.data}) == 2, (
-        "a colour-blind reader tells them by colour alone"
+    # For color-blind readers.
+    assert len({bar.marker.pattern.shape for bar in figure.data}) == 2
+
+
+def test_bars_side_by_side_show_their_number():
+    figure = count_bars(
+        {"Normal": {"This dataset": 10192, "Baseline study": 10192}}, INK, stacked=False
     )
-
-
-def test_bars_side_by_side_say_their_number():
-    figure = count_bars({"Normal": {"Here": 10192, "The study": 10192}}, INK, stacked=False)
     assert [list(bar.text) for bar in figure.data] == [["10,192"], ["10,192"]]
     assert figure.layout.showlegend
 
 
-def test_too_many_parts_are_refused():
+def test_too_many_parts_are_rejected():
     with pytest.raises(ValueError, match="1 to 5 parts, got 1 rows of 6 parts"):
         count_bars({"Normal": dict.fromkeys("abcdef", 1)}, INK, stacked=True)
     with pytest.raises(ValueError, match="got 0 rows"):
         count_bars({}, INK, stacked=True)
 
 
-def test_a_map_gives_classes_their_colours_and_sources_others():
+def test_a_similarity_map_has_class_colors_for_classes_only():
     places = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     figure = map_figure(places, ["COVID", "Normal", "COVID"], INK)
     assert [(trace.name, list(trace.x)) for trace in figure.data] == [
         ("Normal", [2.0]),
-        ("COVID", [0.0, 4.0]),
+        ("COVID-19", [0.0, 4.0]),
     ]
     assert [trace.marker.color for trace in figure.data] == [
         CLASS_COLOURS["Normal"],
@@ -50,5 +53,5 @@ def test_a_map_gives_classes_their_colours_and_sources_others():
         ("a", MODEL_COLOURS[0]),
         ("b", MODEL_COLOURS[1]),
     ]
-    with pytest.raises(ValueError, match="for each of 3 points"):
+    with pytest.raises(ValueError, match="for each of 3 points, got 2 values of 2 names"):
         map_figure(places, ["a", "b"], INK)

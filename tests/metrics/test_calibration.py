@@ -1,3 +1,5 @@
+"""Calibration, thresholds and predictive values against references and hand-worked values."""
+
 from __future__ import annotations
 
 import math
@@ -12,11 +14,10 @@ from sklearn.metrics import brier_score_loss, log_loss
 from covidxr.errors import ConfigError
 from covidxr.metrics.calibration import (
     apply_temperature,
-    brier_score,
-    expected_calibration_error,
+    confidence_gaps,
     figures_at_threshold,
     fit_temperature,
-    negative_log_likelihood,
+    losses,
     operating_points,
     predictive_intervals,
     predictive_values,
@@ -53,13 +54,11 @@ def test_the_fitted_temperature_is_the_least_of_a_fine_grid():
     y_true, _, logits = calibrated(500, seed=3)
     y_score = softmax(logits * 1.7)
     grid = np.geomspace(0.5, 5, 600)
-    losses = [-np.log(softmax(np.log(y_score) / t)[np.arange(500), y_true]).mean() for t in grid]
-    assert fit_temperature(y_true, y_score) == pytest.approx(
-        grid[int(np.argmin(losses))], rel=0.005
-    )
+    nll = [-np.log(softmax(np.log(y_score) / t)[np.arange(500), y_true]).mean() for t in grid]
+    assert fit_temperature(y_true, y_score) == pytest.approx(grid[int(np.argmin(nll))], rel=0.005)
 
 
-def test_temperature_stays_in_its_range_when_every_sample_is_right():
+def test_the_temperature_stays_in_range_when_every_sample_is_correct_or_none():
     y_score = np.array([[0.9, 0.1], [0.2, 0.8]])
     assert fit_temperature(np.array([0, 1]), y_score) == pytest.approx(0.05, rel=0.01)
     assert fit_temperature(np.array([1, 0]), y_score) == pytest.approx(20, rel=0.01)
@@ -74,66 +73,70 @@ def test_temperature_keeps_the_order_of_classes_and_the_sum_of_one(seed, tempera
     assert (changed[np.arange(20), y_score.argmax(axis=1)] >= changed.max(axis=1) - 1e-12).all()
 
 
-def test_a_certain_zero_costs_much_but_not_everything():
+def test_a_probability_of_zero_has_a_finite_loss():
     y_score = np.array([[1.0, 0.0], [0.3, 0.7]])
-    assert math.isfinite(negative_log_likelihood(np.array([1, 1]), y_score))
+    assert np.isfinite(losses(np.array([1, 1]), y_score)[0]).all()
     assert np.isfinite(apply_temperature(y_score, 0.05)).all()
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
-def test_temperature_must_be_positive(temperature):
-    with pytest.raises(ConfigError, match="temperature must be positive"):
+def test_the_temperature_must_be_positive_and_finite(temperature):
+    with pytest.raises(ConfigError, match="temperature must be positive and finite"):
         apply_temperature(np.array([[0.5, 0.5]]), temperature)
 
 
 def test_losses_agree_with_scikit_learn():
     y_true, y_score, _ = calibrated(300)
-    assert negative_log_likelihood(y_true, y_score) == pytest.approx(log_loss(y_true, y_score))
-    assert brier_score(y_true, y_score) == pytest.approx(
-        ((y_score - np.eye(4)[y_true]) ** 2).sum(axis=1).mean()
-    )
+    nll, brier = losses(y_true, y_score)
+    assert nll.mean() == pytest.approx(log_loss(y_true, y_score))
+    assert brier == pytest.approx(((y_score - np.eye(4)[y_true]) ** 2).sum(axis=1))
     two = y_score[:, :2] / y_score[:, :2].sum(axis=1, keepdims=True)
     labels = y_true.clip(max=1)
-    assert brier_score(labels, two) == pytest.approx(2 * brier_score_loss(labels, two[:, 1]))
+    expected = 2 * brier_score_loss(labels, two[:, 1])
+    assert losses(labels, two)[1].mean() == pytest.approx(expected)
 
 
-def test_calibration_error_worked_by_hand():
-    # Five bins: (0.6, 0.8] holds 0.7 right and 0.8 wrong: |1.5 - 1| / 4; (0.8, 1] holds 0.9 and 1.0, both right: |1.9 - 2| / 4.
+def calibration_error(y_true, y_score, bins=15):
+    return np.abs(confidence_gaps(y_true, y_score, bins).mean(axis=0)).sum()
+
+
+def test_calibration_error_by_hand():
+    # Five bins: (0.6, 0.8] holds 0.7 (correct) and 0.8 (incorrect): |1.5 - 1| / 4;
+    # (0.8, 1] holds 0.9 and 1.0 (both correct): |1.9 - 2| / 4.
     y_score = np.array([[0.7, 0.3], [0.8, 0.2], [0.1, 0.9], [0.0, 1.0]])
-    assert expected_calibration_error(np.array([0, 1, 1, 1]), y_score, bins=5) == pytest.approx(
-        0.5 / 4 + 0.1 / 4
-    )
+    error = calibration_error(np.array([0, 1, 1, 1]), y_score, bins=5)
+    assert error == pytest.approx(0.5 / 4 + 0.1 / 4)
 
 
 def test_calibration_error_agrees_with_a_loop_over_bins():
     y_true, y_score, _ = calibrated(400, seed=5)
-    confidence, right = y_score.max(axis=1), y_score.argmax(axis=1) == y_true
+    confidence, correct = y_score.max(axis=1), y_score.argmax(axis=1) == y_true
     total = 0.0
     for low, high in zip(np.arange(15) / 15, np.arange(1, 16) / 15, strict=True):
         inside = (confidence > low) & (confidence <= high)
         if inside.any():
-            total += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
-    assert expected_calibration_error(y_true, y_score) == pytest.approx(total)
+            total += inside.mean() * abs(confidence[inside].mean() - correct[inside].mean())
+    assert calibration_error(y_true, y_score) == pytest.approx(total)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 30), st.integers(1, 20))
-def test_calibration_error_lies_in_bounds_whatever_the_order(seed, n, bins):
+def test_calibration_error_is_in_bounds_and_independent_of_order(seed, n, bins):
     random = np.random.default_rng(seed)
     y_true, y_score, order = (
         random.integers(0, 3, n),
         random.dirichlet([1, 1, 1], n),
         random.permutation(n),
     )
-    error = expected_calibration_error(y_true, y_score, bins)
+    error = calibration_error(y_true, y_score, bins)
     assert 0 <= error <= 1
-    assert expected_calibration_error(y_true[order], y_score[order], bins) == pytest.approx(error)
+    assert calibration_error(y_true[order], y_score[order], bins) == pytest.approx(error)
 
 
-def test_a_calibrated_model_has_hardly_any_error_and_a_boastful_one_much():
+def test_a_calibrated_model_has_a_small_error_and_an_overconfident_one_a_large():
     y_true, y_score, logits = calibrated()
-    assert expected_calibration_error(y_true, y_score) < 0.02
-    assert expected_calibration_error(y_true, softmax(logits * 4)) > 0.1
+    assert calibration_error(y_true, y_score) < 0.02
+    assert calibration_error(y_true, softmax(logits * 4)) > 0.1
 
 
 def test_reliability_curve_agrees_with_scikit_learn():
@@ -148,7 +151,7 @@ def test_reliability_curve_agrees_with_scikit_learn():
     )
 
 
-def test_reliability_curve_leaves_out_empty_bins():
+def test_the_reliability_curve_skips_empty_bins():
     curve = reliability_curve(np.array([0, 1]), np.array([[1.0, 0.0], [0.95, 0.05]]), 0)
     assert curve.counts == (2,)
     assert curve.observed[0].estimate == 0.5
@@ -156,22 +159,21 @@ def test_reliability_curve_leaves_out_empty_bins():
         reliability_curve(np.array([0]), np.array([[1.0, 0.0]]), 2)
 
 
-def figures_by_counting(truth, score, threshold):
-    tp, fn = (truth & (score >= threshold)).sum(), (truth & (score < threshold)).sum()
-    fp, tn = (~truth & (score >= threshold)).sum(), (~truth & (score < threshold)).sum()
+def metrics_by_counting(positive, score, threshold):
+    tp, fn = (positive & (score >= threshold)).sum(), (positive & (score < threshold)).sum()
+    fp, tn = (~positive & (score >= threshold)).sum(), (~positive & (score < threshold)).sum()
     return tp / (tp + fn), tn / (tn + fp), tp / (tp + fp)
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(4, 60))
-@example(172, 6)  # two thresholds with the same index, which fractions would round apart
+@example(172, 6)  # two thresholds of equal index, which rounded fractions would separate
 def test_operating_points_are_the_best_of_all_thresholds(seed, n):
     random = np.random.default_rng(seed)
     y_true = np.concatenate([[0, 1], random.integers(0, 2, n - 2)])
     score = np.clip(np.round(0.5 + 0.2 * (1 - 2 * y_true) + random.normal(size=n) * 0.2, 1), 0, 1)
     points = operating_points(y_true, np.column_stack([score, 1 - score]), ("a", "b"))["a"]
-    truth = y_true == 0
-    table = {t: figures_by_counting(truth, score, t) for t in np.unique(score)}
+    table = {t: metrics_by_counting(y_true == 0, score, t) for t in np.unique(score)}
     best = max(se + sp for se, sp, _ in table.values())
     assert points["youden"].threshold == max(
         t for t, (se, sp, _) in table.items() if se + sp > best - 1e-12
@@ -187,28 +189,23 @@ def test_operating_points_are_the_best_of_all_thresholds(seed, n):
     )
 
 
-def test_a_ppv_out_of_reach_is_said():
+def test_an_unreachable_ppv_has_a_reason():
     y_true = np.array([0, 1, 1, 1])
-    point = operating_points(y_true, np.array([[0.5, 0.5]] * 4), ("COVID", "Normal"))["COVID"][
-        "ppv"
-    ]
+    points = operating_points(y_true, np.array([[0.5, 0.5]] * 4), ("COVID", "Normal"))
+    point = points["COVID"]["ppv"]
     assert point.threshold is point.figures is None
-    assert point.reason == "no threshold reaches a ppv of 80% for COVID; the best is 25.0%"
+    assert point.reason == "no threshold reaches a PPV of 80% for COVID-19; the highest is 25.0%"
 
 
 def test_a_class_without_samples_has_no_operating_point():
     points = operating_points(np.array([0, 0]), np.array([[0.5, 0.5]] * 2), ("COVID", "Normal"))
-    assert (
-        points["Normal"]["youden"].reason == "there is no sample of Normal to choose a threshold on"
-    )
-    assert (
-        points["COVID"]["sensitivity"].reason
-        == "there is no sample without COVID to choose a threshold on"
-    )
+    absent, only = points["Normal"]["youden"].reason, points["COVID"]["sensitivity"].reason
+    assert absent == "no threshold can be chosen: no sample is Normal"
+    assert only == "no threshold can be chosen: every sample is COVID-19"
     to_json(points["Normal"]["youden"])
 
 
-def test_operating_points_refuse_nonsense():
+def test_operating_points_reject_invalid_input():
     y_true, y_score = np.array([0, 1]), np.array([[0.5, 0.5]] * 2)
     with pytest.raises(ConfigError, match="sensitivity must be more than 0 and at most 1, got 95"):
         operating_points(y_true, y_score, ("a", "b"), sensitivity=95)
@@ -216,7 +213,7 @@ def test_operating_points_refuse_nonsense():
         operating_points(y_true, y_score, ("a", "b", "c"))
 
 
-def test_figures_at_a_threshold_by_hand():
+def test_metrics_at_a_threshold_by_hand():
     y_true, score = np.array([0, 0, 0, 1, 1]), np.array([0.9, 0.5, 0.2, 0.5, 0.1])
     figures = figures_at_threshold(y_true, np.column_stack([score, 1 - score]), 0, 0.5)
     assert (figures.positives, figures.negatives, figures.called) == (3, 2, 3)
@@ -224,14 +221,15 @@ def test_figures_at_a_threshold_by_hand():
     assert figures.specificity == wilson_interval(1, 2)
     assert figures.ppv == wilson_interval(2, 3)
     assert figures.npv == wilson_interval(1, 2)
-    nobody = figures_at_threshold(y_true, np.column_stack([score, 1 - score]), 0, 1.0)
-    assert nobody.ppv is None
-    with pytest.raises(ConfigError, match="threshold must be a number"):
+    none = figures_at_threshold(y_true, np.column_stack([score, 1 - score]), 0, 1.0)
+    assert none.ppv is None
+    with pytest.raises(ConfigError, match="threshold must be a finite number"):
         figures_at_threshold(y_true, np.column_stack([score, 1 - score]), 0, math.nan)
 
 
 def test_predictive_values_of_altman_and_bland_1994():
-    # Liver scan: 231 of 258 and 54 of 86 right; at the study's prevalence of 0.75 ppv 0.88 and npv 0.67; at 0.25, 0.45 and 0.95.
+    # Liver scan: sensitivity 231 of 258, specificity 54 of 86. At the study's prevalence of 0.75
+    # PPV is 0.88 and NPV 0.67; at 0.25 they are 0.45 and 0.95.
     ppv, npv = predictive_values(231 / 258, 54 / 86, 258 / 344)
     assert (ppv, npv) == pytest.approx((231 / 263, 54 / 81))
     assert predictive_values(231 / 258, 54 / 86, 0.25) == pytest.approx((0.45, 0.95), abs=0.006)
@@ -247,10 +245,8 @@ def test_predictive_values_without_a_denominator_and_out_of_range():
 def test_predictive_intervals_agree_with_simulation():
     se, sp = wilson_interval(180, 200), wilson_interval(760, 800)
     random = np.random.default_rng(0)
-    a, b = (
-        random.beta(180.5, 20.5, 100_000),
-        random.beta(760.5, 40.5, 100_000),
-    )  # Jeffreys' posteriors
+    # Jeffreys' posteriors
+    a, b = random.beta(180.5, 20.5, 100_000), random.beta(760.5, 40.5, 100_000)
     ppv, npv = predictive_intervals(se, sp, 0.05)
     low, high = np.quantile(a * 0.05 / (a * 0.05 + (1 - b) * 0.95), [0.025, 0.975])
     assert (ppv.low, ppv.high) == pytest.approx((low, high), abs=0.02)
@@ -265,19 +261,19 @@ def test_predictive_intervals_hold_their_estimate(hits, prevalence):
         assert interval is None or 0 <= interval.low <= interval.estimate <= interval.high <= 1
 
 
-def test_a_flawless_specificity_does_not_promise_a_flawless_ppv():
+def test_a_perfect_specificity_does_not_imply_a_perfect_ppv():
     ppv, _ = predictive_intervals(wilson_interval(90, 100), wilson_interval(100, 100), 0.02)
     assert ppv.estimate == ppv.high == 1
     assert ppv.low < 0.5
     assert isinstance(ppv, Interval)
 
 
-def test_shapes_and_emptiness_are_refused():
+def test_wrong_shapes_and_empty_input_are_rejected():
     with pytest.raises(
         ConfigError, match=r"expected y_true \(N,\) and y_score \(N, C\), got \(3,\) and \(2, 2\)"
     ):
-        brier_score(np.zeros(3, int), np.full((2, 2), 0.5))
-    with pytest.raises(ConfigError, match="no samples"):
+        fit_temperature(np.zeros(3, int), np.full((2, 2), 0.5))
+    with pytest.raises(ConfigError, match="no samples to evaluate"):
         fit_temperature(np.zeros(0, int), np.zeros((0, 2)))
     with pytest.raises(ConfigError, match="bins must be 1 or more, got 0"):
-        expected_calibration_error(np.array([0]), np.array([[0.5, 0.5]]), bins=0)
+        confidence_gaps(np.array([0]), np.array([[0.5, 0.5]]), bins=0)

@@ -1,3 +1,5 @@
+"""Prediction sets against hand-worked values, and those of the shipped models."""
+
 from __future__ import annotations
 
 import math
@@ -26,17 +28,16 @@ def two(*first: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("n", "k"), [(8, 0), (9, 1), (18, 1), (19, 2), (29, 3), (69, 7), (99, 10), (100, 10)]
 )
-def test_the_threshold_is_the_kth_smallest_probability_of_the_class_s_own_samples(
-    n: int, k: int
-) -> None:
-    """k worked by hand: a tenth of n + 1, rounded down; too few samples let the class into every set."""
+def test_the_threshold_is_the_kth_smallest_probability_of_the_own_class(n: int, k: int) -> None:
+    """k is a tenth of n + 1, rounded down; with too few samples the class is in every set."""
     own = np.arange(1, n + 1) / 1000
-    y_score = two(*own[::-1], 0.0005)  # the last is of the other class, and must not count
+    # The last sample is of the other class and must not count.
+    y_score = two(*own[::-1], 0.0005)
     y_true = np.array([0] * n + [1])
     assert set_thresholds(y_true, y_score).tolist() == [own[k - 1] if k else 0.0, 0.0]
 
 
-def test_sets_may_be_empty_single_or_double_and_hold_a_class_at_its_threshold() -> None:
+def test_sets_may_be_empty_and_include_a_class_at_its_threshold() -> None:
     sets = make_sets(two(0.5, 0.7, 0.9, 0.2), np.array([0.6, 0.3]))
     assert sets.tolist() == [[False, True], [True, True], [True, False], [False, True]]
     assert make_sets(two(0.5), np.array([0.6, 0.6])).tolist() == [[False, False]]
@@ -45,26 +46,21 @@ def test_sets_may_be_empty_single_or_double_and_hold_a_class_at_its_threshold() 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 120))
-def test_of_one_and_n_exchangeable_samples_nine_in_ten_are_covered_whatever_the_scores(
-    seed: int, n: int
-) -> None:
-    """The theorem, counted out: each of n + 1 samples is held out in turn; at least 90 % are in the set of the rest."""
-    p = np.random.default_rng(seed).choice([0.1, 0.3, 0.35, 0.8, 0.99], n + 1)  # ties too
-    y_true = np.zeros(n + 1, dtype=np.int64)
-    held = [
-        make_sets(two(p[i]), set_thresholds(np.delete(y_true, i), np.delete(two(*p), i, axis=0)))[
-            0, 0
-        ]
-        for i in range(n + 1)
-    ]
-    assert sum(held) >= math.ceil(round(0.9 * (n + 1), 9))
+def test_nine_in_ten_exchangeable_samples_are_covered_for_any_scores(seed: int, n: int) -> None:
+    """Each of n + 1 samples is held out in turn; sets from the others cover at least 90%."""
+    # With ties.
+    p = np.random.default_rng(seed).choice([0.1, 0.3, 0.35, 0.8, 0.99], n + 1)
+    y_true, y_score = np.zeros(n + 1, dtype=np.int64), two(*p)
+    covered = 0
+    for i in range(n + 1):
+        thresholds = set_thresholds(np.delete(y_true, i), np.delete(y_score, i, axis=0))
+        covered += make_sets(y_score[[i]], thresholds)[0, 0]
+    assert covered >= math.ceil(round(0.9 * (n + 1), 9))
 
 
-def test_figures_of_a_small_example_worked_by_hand() -> None:
-    val = [
-        *two(*(i / 100 for i in range(51, 70))),
-        *two(*(i / 100 for i in range(31, 50))),
-    ]  # thresholds 0.52 and 0.52
+def test_coverage_of_a_small_example_by_hand() -> None:
+    # Thresholds 0.52 and 0.52.
+    val = [*two(*(i / 100 for i in range(51, 70))), *two(*(i / 100 for i in range(31, 50)))]
     test = two(0.9, 0.5, 0.3, 0.1)
     n = len(val) + len(test)
     p = Predictions(
@@ -76,19 +72,15 @@ def test_figures_of_a_small_example_worked_by_hand() -> None:
     )
     sets = judge_sets(p, 1.0)
     assert sets.thresholds == pytest.approx({"a": 0.52, "b": 0.52})
-    assert (sets.overall.n, sets.overall.covered.estimate, sets.overall.size.estimate) == (
-        4,
-        0.5,
-        0.75,
-    )
-    assert sets.by_class["a"].covered.estimate == pytest.approx(
-        1 / 3
-    )  # of 0.9, 0.5 (no answer) and 0.3 (the other class)
+    overall = sets.overall
+    assert (overall.n, overall.covered.estimate, overall.size.estimate) == (4, 0.5, 0.75)
+    # 0.9 is covered, 0.5 has an empty set, 0.3 the other class.
+    assert sets.by_class["a"].covered.estimate == pytest.approx(1 / 3)
     assert sets.by_class["a"].empty.estimate == pytest.approx(1 / 3)
     assert sets.by_class["b"].covered.estimate == 1
 
 
-def test_without_test_samples_there_is_nothing_to_say() -> None:
+def test_missing_test_samples_and_wrong_shapes_are_rejected() -> None:
     p = Predictions(("a", "b"), ("x",), ("val",), np.array([0]), two(0.9))
     with pytest.raises(ConfigError):
         judge_sets(p, 1.0)
@@ -97,24 +89,20 @@ def test_without_test_samples_there_is_nothing_to_say() -> None:
 
 
 @pytest.mark.parametrize("model_id", RECIPES)
-def test_shipped_models_keep_the_promise_where_it_is_guaranteed_and_their_cards_say_how_well_elsewhere(
+def test_shipped_models_cover_validation_samples_and_state_their_coverage_on_test(
     model_id: str,
 ) -> None:
-    card, predictions = (
-        store.read_card(WEIGHTS / model_id),
-        store.read_predictions(WEIGHTS / model_id),
-    )
+    card = store.read_card(WEIGHTS / model_id)
+    predictions = store.read_predictions(WEIGHTS / model_id)
     assert card.prediction_sets == judge_sets(predictions, card.temperature)
     val, test = predictions.take("val"), predictions.take("test")
     for k, name in enumerate(card.class_names):
-        threshold, figures = (
-            card.prediction_sets.thresholds[name],
-            card.prediction_sets.by_class[name],
-        )
+        threshold = card.prediction_sets.thresholds[name]
+        stated = card.prediction_sets.by_class[name].covered.estimate
         on_val, on_test = (
             apply_temperature(p.y_score, card.temperature)[p.y_true == k, k] >= threshold
             for p in (val, test)
         )
         assert 0.9 <= on_val.mean() < 0.9 + 2 / len(on_val)
-        assert figures.covered.estimate == pytest.approx(on_test.mean())
-        assert abs(figures.covered.estimate - 0.9) < 0.08
+        assert stated == pytest.approx(on_test.mean())
+        assert abs(stated - 0.9) < 0.08

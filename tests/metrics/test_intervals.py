@@ -1,3 +1,5 @@
+"""Confidence intervals against published, simulated and hand-worked values."""
+
 from __future__ import annotations
 
 import math
@@ -39,7 +41,7 @@ def test_wilson_gives_the_intervals_of_newcombe_1998_table_1(successes, n, low, 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_agrees_with_statsmodels_and_holds_its_estimate(counts):
+def test_wilson_agrees_with_statsmodels_and_contains_its_estimate(counts):
     successes, n = counts
     interval = wilson_interval(successes, n)
     assert (interval.low, interval.high) == pytest.approx(
@@ -50,7 +52,7 @@ def test_wilson_agrees_with_statsmodels_and_holds_its_estimate(counts):
 
 
 @pytest.mark.parametrize(("successes", "n"), [(1, 0), (-1, 3), (4, 3), (math.nan, 3)])
-def test_wilson_refuses_counts_that_are_not_a_proportion(successes, n):
+def test_wilson_rejects_counts_that_are_not_a_proportion(successes, n):
     with pytest.raises(ConfigError, match="0 <= successes <= n"):
         wilson_interval(successes, n)
 
@@ -59,8 +61,9 @@ def test_proportion_of_nothing_is_none():
     assert proportion_interval(np.zeros(0, bool)) is None
 
 
-def test_proportion_with_groups_worked_by_hand():
-    # p = 1/2; group residuals +1 and -1: variance 2 / 4^2 * 2 / 1 = 1/4, of single samples 1/4 / 3, design effect 3, size 4/3.
+def test_proportion_with_groups_by_hand():
+    # p = 1/2; group residuals +1 and -1: variance 2 / 4^2 * 2 / 1 = 1/4; of single samples
+    # 1/4 / 3; design effect 3; effective size 4/3.
     hits, groups = np.array([True, True, False, False]), np.array([7, 7, 3, 3])
     assert proportion_interval(hits, groups).low == pytest.approx(wilson_interval(2 / 3, 4 / 3).low)
 
@@ -80,12 +83,10 @@ def test_proportion_with_groups_matches_a_bootstrap_over_groups():
     random = np.random.default_rng(1)
     groups = random.integers(0, 150, 900)
     hits = random.random(900) < random.beta(4, 2, 150)[groups]
-    sizes, right = (
-        np.bincount(groups, minlength=150),
-        np.bincount(groups, weights=hits, minlength=150),
-    )
+    sizes = np.bincount(groups, minlength=150)
+    correct = np.bincount(groups, weights=hits, minlength=150)
     draws = random.integers(0, 150, (4000, 150))
-    low, high = np.quantile(right[draws].sum(axis=1) / sizes[draws].sum(axis=1), [0.025, 0.975])
+    low, high = np.quantile(correct[draws].sum(axis=1) / sizes[draws].sum(axis=1), [0.025, 0.975])
     interval = proportion_interval(hits, groups)
     assert interval.high - interval.low == pytest.approx(high - low, rel=0.08)
     independent = proportion_interval(hits)
@@ -93,7 +94,8 @@ def test_proportion_with_groups_matches_a_bootstrap_over_groups():
 
 
 def test_ratio_of_symmetric_intervals_is_fiellers():
-    # Donner & Zou 2012: with a +- z s the method is Fieller's theorem, the roots of (a - x b)^2 = z^2 (sa^2 + x^2 sb^2).
+    # Donner & Zou 2012: for a +- z s the method is Fieller's theorem, the roots of
+    # (a - x b)^2 = z^2 (sa^2 + x^2 sb^2).
     a, sa, b, sb = 2.0, 0.3, 5.0, 0.4
     roots = np.sort(np.roots([b**2 - (Z * sb) ** 2, -2 * a * b, a**2 - (Z * sa) ** 2]))
     interval = ratio_interval(
@@ -121,7 +123,7 @@ def test_every_class_keeps_its_size_in_every_replicate():
     assert weights.shape == (58, 300)
     for k, size in ((0, 50), (2, 7), (3, 1)):
         assert (weights[y_true == k].sum(axis=0) == size).all()
-    # With replacement: a sample is left out of a replicate with a chance of (1 - 1/50)^50.
+    # With replacement: a sample is missing from a replicate with a probability of (1 - 1/50)^50.
     assert (weights[:50] == 0).mean() == pytest.approx(0.98**50, abs=0.01)
 
 
@@ -133,9 +135,8 @@ def test_weights_follow_the_seed():
 
 def test_groups_are_drawn_whole_within_their_class():
     y_true = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 0])
-    groups = np.array(
-        [9, 9, 4, 4, 5, 5, 8, 8, 8, 2, 2, 2]
-    )  # the last sample sits in a group of class 1
+    # The last sample belongs to a group of class 1.
+    groups = np.array([9, 9, 4, 4, 5, 5, 8, 8, 8, 2, 2, 2])
     weights = drawn(y_true, 500, groups=groups)
     for group in set(groups.tolist()):
         assert (np.ptp(weights[groups == group], axis=0) == 0).all()
@@ -149,10 +150,10 @@ def test_blocks_are_bounded_and_add_up(monkeypatch):
     assert sizes == [(1000, 40), (1000, 40), (1000, 20)]
 
 
-def test_weights_refuse_nonsense():
+def test_invalid_replicates_and_groups_are_rejected():
     with pytest.raises(ConfigError, match="2 or more replicates, got 1"):
         drawn(np.zeros(4, int), 1)
-    with pytest.raises(ConfigError, match=r"one group a sample, got \(3,\) for 4"):
+    with pytest.raises(ConfigError, match=r"one group per sample, got \(3,\) for 4"):
         drawn(np.zeros(4, int), 10, groups=np.zeros(3, int))
 
 
@@ -162,7 +163,7 @@ def test_groups_are_numbered_by_appearance(ids):
     assert numbered.tolist() == [list(dict.fromkeys(ids)).index(i) for i in ids]
 
 
-def test_percentiles_leave_out_what_is_not_defined():
+def test_percentiles_skip_undefined_replicates():
     replicates = np.append(np.arange(1001) / 1000, np.nan)
     interval = percentile_interval(0.5, replicates)
     assert (interval.low, interval.high) == pytest.approx((0.025, 0.975))
@@ -172,7 +173,7 @@ def test_percentiles_leave_out_what_is_not_defined():
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 15), st.floats(0, 1))
-def test_interval_of_summed_gaps_holds_its_estimate_and_stays_in_bounds(seed, bins, spread):
+def test_interval_of_summed_gaps_contains_its_estimate_and_stays_in_bounds(seed, bins, spread):
     random = np.random.default_rng(seed)
     gaps = random.uniform(-1, 1, bins) / bins
     interval = summed_gap_interval(
@@ -182,7 +183,7 @@ def test_interval_of_summed_gaps_holds_its_estimate_and_stays_in_bounds(seed, bi
     assert interval.estimate == pytest.approx(np.abs(gaps).sum())
 
 
-def test_interval_of_summed_gaps_reaches_as_far_down_as_up():
+def test_interval_of_summed_gaps_is_symmetric():
     interval = summed_gap_interval(
         np.array([0.25, -0.05]), np.array([np.linspace(0.2, 0.3, 1001), np.full(1001, -0.05)])
     )
@@ -190,7 +191,7 @@ def test_interval_of_summed_gaps_reaches_as_far_down_as_up():
     assert interval.low == pytest.approx(0.6 - interval.high)
 
 
-def test_gaps_that_noise_explains_do_not_rule_out_zero_and_others_do():
+def test_the_interval_of_gaps_includes_zero_for_mere_noise_only():
     random = np.random.default_rng(0)
     noise = 0.01 * random.normal(size=(15, 2000))
     mere_noise = 0.01 * random.normal(size=(40, 15))

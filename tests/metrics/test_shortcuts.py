@@ -1,3 +1,5 @@
+"""Shortcut audit on planted shortcuts and hand-worked values."""
+
 from __future__ import annotations
 
 import subprocess
@@ -15,23 +17,27 @@ from covidxr.metrics.shortcuts import (
     baseline_check,
     border_features,
     intensity_features,
+    lungs_check,
     source_probe,
     within_source_checks,
 )
 from covidxr.records import CLASS_NAMES, Predictions
 
 
-def pictures(n, size=64, seed=0):
+def images(n, size=64, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, size, size), dtype=np.uint8)
 
 
 def two_sources(n=300):
-    """Normal and Lung_Opacity in rsna, Normal and Viral Pneumonia in kermany, COVID alone in elsewhere."""
+    """Predictions for Normal and one more class in rsna and kermany, COVID alone in elsewhere."""
     random = np.random.default_rng(0)
-    held = {"rsna": (0, 3), "kermany": (0, 2), "elsewhere": (1, 1)}
-    sources = tuple(random.choice(list(held), n).tolist())
+    classes = {"rsna": (0, 3), "kermany": (0, 2), "elsewhere": (1, 1)}
+    sources = tuple(random.choice(list(classes), n).tolist())
     y_true = np.array(
-        [held[source][side] for source, side in zip(sources, random.integers(0, 2, n), strict=True)]
+        [
+            classes[source][side]
+            for source, side in zip(sources, random.integers(0, 2, n), strict=True)
+        ]
     )
     powers = np.exp(random.normal(size=(n, 4)) + np.eye(4)[y_true])
     names = tuple(f"{i}.png" for i in random.permutation(n))
@@ -46,7 +52,7 @@ def two_sources(n=300):
 
 
 def rearranged(p, rows):
-    """The samples of some rows; a row that stands twice becomes two samples."""
+    """Return the samples of some rows; a repeated row becomes two samples."""
     names = tuple(
         p.samples[row] if len(rows) == len(p) else f"{p.samples[row]}#{i}"
         for i, row in enumerate(rows)
@@ -68,7 +74,7 @@ def width(interval):
 
 @pytest.mark.parametrize("size", [64, 128])
 def test_the_border_is_the_outer_ring_in_blocks_and_nothing_else(size):
-    pixels, ring = pictures(2, size), size // 16
+    pixels, ring = images(2, size), size // 16
     got = border_features(pixels)
     outer, steps = {*range(ring), *range(size - ring, size)}, range(0, size, 2)
     loop = [
@@ -93,20 +99,18 @@ def test_the_border_is_the_outer_ring_in_blocks_and_nothing_else(size):
         assert (border_features(changed) != got).sum() == 1
 
 
-def test_pictures_of_another_shape_or_type_are_refused():
+def test_images_of_another_shape_or_type_are_rejected():
     with pytest.raises(ConfigError, match="divisible by 32 pixels, got 48"):
-        border_features(pictures(1, 48))
-    for wrong in (pictures(1)[0], pictures(1)[:, :32], pictures(1).astype(np.float32)):
+        border_features(images(1, 48))
+    for wrong in (images(1)[0], images(1)[:, :32], images(1).astype(np.float32)):
         for features in (border_features, intensity_features):
-            with pytest.raises(
-                ConfigError, match=r"square pictures \(N, S, S\) of type uint8, got"
-            ):
+            with pytest.raises(ConfigError, match=r"square images \(N, S, S\) of type uint8, got"):
                 features(wrong)
 
 
 def test_intensities_agree_with_numpy_and_scipy_wherever_a_pixel_is():
     pixels = np.concatenate(
-        [pictures(2, 24) // 5, (pictures(2, 24, seed=1) / 255.0) ** 4 * 255]
+        [images(2, 24) // 5, (images(2, 24, seed=1) / 255.0) ** 4 * 255]
     ).astype(np.uint8)
     pixels[0, :3] = 255
     flat = pixels.reshape(4, -1).astype(float)
@@ -128,14 +132,14 @@ def test_intensities_agree_with_numpy_and_scipy_wherever_a_pixel_is():
 
 
 @pytest.mark.parametrize("grey", [0, 77, 255])
-def test_a_blank_picture_has_numbers(grey):
+def test_a_uniform_image_has_finite_statistics(grey):
     assert intensity_features(np.full((1, 32, 32), grey, np.uint8)).tolist() == [
         [grey, 0, *[grey] * 9, 0, 0]
     ]
 
 
-def test_a_planted_corner_gives_the_class_away():
-    labels, pixels = np.arange(240) % 2, pictures(240, 32) // 2
+def test_a_planted_corner_reveals_the_class():
+    labels, pixels = np.arange(240) % 2, images(240, 32) // 2
     pixels[labels == 1, :2, :2] += 127
     got = baseline_check(
         "border",
@@ -152,9 +156,9 @@ def test_a_planted_corner_gives_the_class_away():
 
 
 @pytest.mark.slow
-def test_a_random_label_is_not_learnt_and_the_test_rows_are_not_seen():
+def test_random_labels_are_not_learned_and_test_rows_not_used():
     features, labels = (
-        border_features(pictures(360, 32)),
+        border_features(images(360, 32)),
         np.random.default_rng(0).integers(0, 2, 360),
     )
     train, test = np.arange(200), np.arange(200, 360)
@@ -187,7 +191,7 @@ def test_baselines_are_seeded_and_groups_widen_them():
         assert width(grouped.figures[name]) > 1.5 * width(figure)
 
 
-def test_classes_without_pictures_have_no_figures():
+def test_classes_without_images_have_no_metrics():
     labels, train, test = np.arange(60) % 2 * 2, np.arange(40), np.arange(40, 60)
     features = labels[:, None].astype(np.float32)
     got = baseline_check("border", features, labels, train, test, ("a", "b", "c"), replicates=2)
@@ -201,12 +205,13 @@ def test_classes_without_pictures_have_no_figures():
     assert (one.n, one.figures, one.reason) == (
         20,
         {},
-        "the training pictures are all of one class",
+        "all training images have the same class",
     )
 
 
-def test_within_a_source_worked_by_hand():
-    # p_b / (p_a + p_b) of a: 0.25, 0.5 (both are 0), 0.8; of b: 0.5, 0.75, 0.9, which win 1.5 + 2 + 3 of the 9 pairs.
+def test_within_source_auroc_by_hand():
+    # p_b / (p_a + p_b) of a: 0.25, 0.5 (both are 0), 0.8; of b: 0.5, 0.75, 0.9, which rank higher
+    # in 1.5 + 2 + 3 of the 9 pairs.
     score = [
         [0.3, 0.6, 0.1],
         [0, 1, 0],
@@ -251,7 +256,9 @@ def test_every_source_and_pair_agrees_with_scikit_learn():
         assert auroc.estimate == pytest.approx(roc_auc_score(p.y_true[rows] == b, share))
         assert 0.5 < auroc.low < auroc.estimate < auroc.high < 1
     assert (checks[2].n, checks[2].figures) == ((p.y_true == 1).sum(), {})
-    assert checks[2].reason.startswith("COVID shares no source with another class, so")
+    assert checks[2].reason == (
+        "COVID-19 shares no source with another class, so class and source are confounded"
+    )
 
 
 def test_three_classes_of_one_source_make_three_pairs_and_an_unknown_source_none():
@@ -271,10 +278,10 @@ def test_three_classes_of_one_source_make_three_pairs_and_an_unknown_source_none
         ("Viral Pneumonia", {}),
     ]
     (none,) = within_source_checks(replace(p, sources=None))
-    assert (none.n, none.figures, none.reason) == (60, {}, "the dataset names no sources")
+    assert (none.n, none.figures, none.reason) == (60, {}, "the dataset has no source information")
 
 
-def test_the_seed_matters_but_not_the_order_of_samples_the_names_of_groups_or_other_splits():
+def test_results_depend_on_the_seed_but_not_on_sample_order_group_ids_or_other_splits():
     p, order = two_sources(), np.random.default_rng(1).permutation(300)
     shuffled = replace(rearranged(p, order), groups=order // 3 * 7919 % 1009)
     p = replace(p, groups=np.arange(300) // 3)
@@ -305,11 +312,12 @@ def probe_data(n, seed, edge=2.0, sources=("kermany", "rsna")):
     random = np.random.default_rng(seed)
     named, features = random.choice(sources, n), random.normal(size=(n, 20))
     features[:, 4] += edge * (named == "rsna")
-    features[:, 4] /= 1000  # as telling as before once standardised
+    # No less informative once standardized.
+    features[:, 4] /= 1000
     return (20 + features).astype(np.float32), named.tolist()
 
 
-def test_a_probe_reads_a_planted_source_and_not_a_random_one():
+def test_a_probe_decodes_a_planted_source_and_not_a_random_one():
     fit, test = probe_data(400, 0), probe_data(300, 1)
     got = source_probe(*fit, *test, "Normal", replicates=200)
     assert (got.kind, got.subject, got.n, got.reason) == (
@@ -318,10 +326,11 @@ def test_a_probe_reads_a_planted_source_and_not_a_random_one():
         300,
         "",
     )
+    # Two normal distributions, 2 apart.
     for name, best in (
         ("auroc", stats.norm.cdf(2 / np.sqrt(2))),
         ("accuracy", stats.norm.cdf(1)),
-    ):  # normals 2 apart
+    ):
         assert got.figures[name].low < best < got.figures[name].high
     hits = round(got.figures["accuracy"].estimate * 300)
     assert got.figures["accuracy"] == proportion_interval(np.arange(300) < hits)
@@ -357,26 +366,27 @@ def test_a_probe_keeps_the_two_most_frequent_sources_and_counts_groups():
     )
 
 
-def test_a_probe_without_enough_says_why():
+def test_a_probe_without_enough_images_has_a_reason():
     features, named = probe_data(60, 0)
-    scarce, few = (
-        ["kermany"] * 9 + ["rsna"] * 51,
-        "kermany has 9 pictures of Normal to {}, fewer than 10",
-    )
+    scarce = ["kermany"] * 9 + ["rsna"] * 51
+    few = "kermany has only 9 {} images of Normal; 10 are required"
     alone = source_probe(features, ["rsna"] * 60, features, named, "Lung_Opacity")
     assert (alone.n, alone.figures) == (60, {})
-    assert (
-        alone.reason
-        == "the pictures of Lung opacity to learn from do not come from two known sources"
-    )
-    for sources_fit, sources_test, purpose in (
-        (scarce, named, "learn from"),
-        (named, scarce, "judge on"),
-    ):
+    assert alone.reason == "Lung opacity has fewer than two known sources in training"
+    for sources_fit, sources_test, split in ((scarce, named, "training"), (named, scarce, "test")):
         got = source_probe(features, sources_fit, features, sources_test, "Normal")
-        assert (got.n, got.figures, got.reason) == (60, {}, few.format(purpose))
+        assert (got.n, got.figures, got.reason) == (60, {}, few.format(split))
     none = source_probe(features, named, features[:0], [], "Normal")
-    assert none.reason == "kermany has 0 pictures of Normal to judge on, fewer than 10"
+    assert none.reason == "kermany has only 0 test images of Normal; 10 are required"
+
+
+def test_masked_predictions_have_accuracy_and_lung_area():
+    p = two_sources(60)
+    got = lungs_check("lungs-only", p, np.full(60, 0.25), 2)
+    assert got.figures["accuracy"].estimate == pytest.approx((p.y_pred == p.y_true).mean())
+    assert got.figures["lung_area"].estimate == pytest.approx(0.25)
+    assert (got.n, got.reason) == (60, "2 images without detected lungs excluded")
+    assert lungs_check("lungs-only", p, np.full(60, 0.25), 0).reason == ""
 
 
 def test_importing_the_audit_does_not_load_scikit_learn():

@@ -1,6 +1,8 @@
-"""Figures by source, counted by hand."""
+"""Metrics by source, counted by hand."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +22,7 @@ PREDICTIONS = Predictions(
 )
 
 
-def test_a_source_is_counted_by_itself() -> None:
+def test_sources_are_evaluated_separately() -> None:
     found = figures_by_source(PREDICTIONS)
     assert list(found) == ["x", "y"]
     assert found["x"].n == 3
@@ -42,7 +44,5 @@ def test_samples_of_one_group_are_not_more_evidence() -> None:
     assert width[0] > width[1]
 
 
-def test_without_sources_there_is_nothing_to_tell() -> None:
-    from dataclasses import replace
-
+def test_without_sources_there_are_no_metrics() -> None:
     assert figures_by_source(replace(PREDICTIONS, sources=None)) == {}
