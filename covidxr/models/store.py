@@ -327,7 +327,8 @@ def read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
         return load(content)
     except (SafetensorError, ValueError) as error:
         raise ModelError(
-            f"the weights of {folder.name} are not a safetensors file ({error}); restore {_WEIGHTS}"
+            f"the weights of {folder.name} are not a safetensors file ({error}), and pickled "
+            f"weights are rejected; restore {_WEIGHTS}"
         ) from error
 
 

@@ -64,10 +64,10 @@ def test_weights_that_do_not_match_the_card_are_rejected(
     shutil.copytree(lungs_folder / store.LUNGS, tmp_path / store.LUNGS)
     weights = tmp_path / store.LUNGS / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
-    with pytest.raises(ModelError, match="not those its card was written for"):
+    with pytest.raises(ModelError, match="do not match its card"):
         load_segmenter(tmp_path)
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path))
-    assert "not those its card was written for" in str(verify_models()[store.LUNGS])
+    assert "do not match its card" in str(verify_models()[store.LUNGS])
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))
     assert set(verify_models().values()) == {None}
     with pytest.raises(ModelError, match=r"no lung segmenter in .*covidxr train-lungs"):
@@ -129,7 +129,7 @@ def test_training_needs_masks(tmp_path: Path, phantoms: Path) -> None:
     import shutil
 
     shutil.copytree(phantoms, tmp_path / "bare", ignore=shutil.ignore_patterns("masks"))
-    with pytest.raises(DatasetError, match="no lung masks in the split train"):
+    with pytest.raises(DatasetError, match="no lung masks in the train split"):
         train_lungs(
             open_dataset(tmp_path / "bare"),
             SegmenterRecipe(epochs=1),
@@ -200,7 +200,7 @@ def test_the_estimate_of_a_lung_recipe_includes_the_segmentation(
     cost = estimate(RunConfig(chosen, SplitPlan(), str(phantoms)), tmp_path / "run")
     assert cost.cache_bytes == 160 * (64**2 + 128**2 + 256**2 // 8)
     whole = estimate(
-        RunConfig(chosen.override(region="image"), SplitPlan(), str(phantoms)), tmp_path / "run"
+        RunConfig(chosen.override(region="picture"), SplitPlan(), str(phantoms)), tmp_path / "run"
     )
     assert whole.cache_bytes == 160 * (64**2 + 128**2)
     assert whole.decode_seconds < cost.decode_seconds

@@ -116,7 +116,7 @@ def test_a_pickle_is_rejected_by_name(root: Path) -> None:
 
     edit_card(root, weights_sha256=hashlib.sha256(buffer.getvalue()).hexdigest())
     with pytest.raises(
-        ModelError, match=r"not a safetensors file .* pickled weights are never opened"
+        ModelError, match=r"not a safetensors file .* pickled weights are rejected"
     ):
         load_classifier("phantom-cnn", root)
 
@@ -187,7 +187,7 @@ def test_models_are_not_overwritten_and_paths_are_rejected(root: Path) -> None:
             store.read_predictions(root / "phantom-cnn"),
         )
     for name in ("../x", "", "a/b", ".hidden", "a b"):
-        with pytest.raises(ModelError, match="is no model id"):
+        with pytest.raises(ModelError, match="is not a model id"):
             store.model_folder(root, name)
 
 

@@ -75,9 +75,9 @@ def test_phantoms_pass_and_inverted_ones_do_not(image: np.ndarray) -> None:
 def test_each_fault_is_named() -> None:
     image = PHANTOMS[0]
     assert "256 x 100 px" in faults(image[:100])[0]
-    assert faults(image // 20) == ("It is almost black.",)
-    assert faults(255 - image // 20) == ("It is almost white.",)
-    assert "blank in the middle" in faults(np.full((256, 256), 128, np.uint8))[0]
+    assert faults(image // 20) == ("The image is nearly black.",)
+    assert faults(255 - image // 20) == ("The image is nearly white.",)
+    assert "blank in the center" in faults(np.full((256, 256), 128, np.uint8))[0]
 
 
 def test_detail_and_layout_equal_those_of_the_audit() -> None:
