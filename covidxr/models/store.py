@@ -166,7 +166,7 @@ def new_model_folder(root: Path, model_id: str) -> Path:
     folder = model_folder(root, model_id)
     if folder.exists():
         raise ModelError(
-            f"there is already a model {model_id} in {root}; choose another id or delete it first"
+            f"there is a model {model_id} already in {root}; choose another id or delete it first"
         )
     return folder
 

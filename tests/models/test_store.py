@@ -115,9 +115,7 @@ def test_a_pickle_is_rejected_by_name(root: Path) -> None:
     import hashlib
 
     edit_card(root, weights_sha256=hashlib.sha256(buffer.getvalue()).hexdigest())
-    with pytest.raises(
-        ModelError, match=r"not a safetensors file .* pickled weights are rejected"
-    ):
+    with pytest.raises(ModelError, match=r"not a safetensors file .* pickled weights are rejected"):
         load_classifier("phantom-cnn", root)
 
 
@@ -179,7 +177,7 @@ def test_the_list_shows_broken_models_with_their_reason(root: Path) -> None:
 
 def test_models_are_not_overwritten_and_paths_are_rejected(root: Path) -> None:
     model = load_classifier("phantom-cnn", root)
-    with pytest.raises(ModelError, match="there is already a model phantom-cnn"):
+    with pytest.raises(ModelError, match="there is a model phantom-cnn already"):
         store.save_model(
             root,
             model.card,

@@ -249,7 +249,7 @@ def test_a_written_shard_is_left_alone_and_what_a_worker_lacks_is_told(
     shutil.copytree(own.weights / "phantom-cnn", tmp_path / "weights" / "phantom-cnn")
     (tmp_path / "weights" / "phantom-cnn" / "model.safetensors").write_bytes(b"damaged")
     (sentence,) = _Worker(replace(own, weights=tmp_path / "weights"))({"shard": [1]})["error"]
-    assert sentence.startswith("the weights of phantom-cnn are not those its card was written for")
+    assert sentence.startswith("the weights of phantom-cnn do not match its card")
 
 
 class _Flaky(LocalFileSystem):  # type: ignore[misc]
