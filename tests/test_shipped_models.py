@@ -19,7 +19,7 @@ from covidxr.images.reading import read_image
 from covidxr.models import store
 from covidxr.models.inference import predict_scores
 from covidxr.models.recipes import RECIPES
-from covidxr.ood.foreign_images import foreign_images
+from covidxr.ood.examples import ood_examples
 from covidxr.prediction.loading import list_models, load_classifier, load_segmenter, verify_models
 from tests.helpers import evaluate
 
@@ -106,7 +106,7 @@ def test_the_gate_tells_foreign_pictures(model_id: str) -> None:
 
 def test_the_gate_of_the_best_model_turns_away_what_is_no_radiograph() -> None:
     model = load_classifier("covidxr-resnet18", ROOT)
-    kinds = dict(foreign_images())  # the last of each kind
+    kinds = dict(ood_examples())  # the last of each kind
     refused = {kind: model.predict(image).refusals for kind, image in kinds.items()}
     assert all(refused.values()), refused
 
