@@ -1,4 +1,4 @@
-"""The models in weights/, against their cards and, where it is at hand, against the data they came from."""
+"""The released models, against their cards and, where present, the data they were trained on."""
 
 from __future__ import annotations
 
