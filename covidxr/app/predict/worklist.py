@@ -44,7 +44,7 @@ _TALLY: tuple[tuple[Verdict, str], ...] = (
     ("refused", "rejected"),
     ("unreadable", "unreadable"),
 )
-"""Verdicts of a row, and the words for them on screen."""
+"""Values of `WorklistRow.verdict`, and the words for them on screen."""
 
 
 def is_worklist(files: Sequence[UploadedFile]) -> bool:
