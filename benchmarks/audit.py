@@ -1,14 +1,15 @@
-"""Images a second of a whole audit with nothing cached, beside hashing and comparing the same files with ImageHash, in one run.
+"""Images/s of an audit without cache, compared with ImageHash and with Pillow on the same files.
 
-Ours: decode, measure, find twins, divide, judge, on all cores. Peer: `imagehash.phash` of each file on as many threads, then the
-Hamming distance of all pairs; it finds near-duplicates and nothing else. Floor: Pillow decoding the files and nothing else.
-Minutes are for the database's 21,165 images; the peer's comparison of all pairs grows with the square.
+The audit decodes, measures, finds near-duplicates, splits and checks, on all cores. ImageHash:
+phash of each file on as many threads, then the Hamming distance of all pairs; it finds
+near-duplicates only. Pillow only decodes. Minutes are for the 21,165 images of the original
+database; the number of pairs grows with the square.
 
     pip install ImageHash
     python benchmarks/audit.py [DATASET]
 
-Without a dataset 800 phantoms of 299 x 299 pixels, the size of the database's PNG files, are made first. Phantoms
-look far more alike than patients do, which slows the search for twins: the minutes that count are those of a real dataset.
+The default is 800 phantoms of 299 x 299 pixels, the size of the original images. Phantoms are far
+more similar than patients, which slows the search for near-duplicates: use a real dataset.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ WHOLE = 21_165
 
 
 def read_all(dataset: Dataset, use: object) -> tuple[list[object], float]:
-    """Return what `use` makes of every opened picture, on all cores, and the seconds it took."""
+    """Return `use` of every opened image, on all cores, and the seconds."""
 
     def one(file: str) -> object:
-        with Image.open(dataset.path / dataset.prefix / file) as picture:
-            return use(picture)  # type: ignore[operator]
+        with Image.open(dataset.path / dataset.prefix / file) as image:
+            return use(image)  # type: ignore[operator]
 
     started = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = list(pool.map(one, [sample.file for sample in dataset.samples]))
-    return made, time.perf_counter() - started
+        results = list(pool.map(one, [sample.file for sample in dataset.samples]))
+    return results, time.perf_counter() - started
 
 
 def compare_all(hashes: np.ndarray, most: int = 6) -> int:
@@ -67,9 +68,8 @@ def main() -> None:
         )
         dataset = open_dataset(folder)
         n = len(dataset.samples)
-        _, decoding = read_all(
-            dataset, lambda picture: picture.load() and None
-        )  # first, so that all find the files in memory
+        # First, so that the files are in memory for the others.
+        _, decoding = read_all(dataset, lambda image: image.load() and None)
 
         started = time.perf_counter()
         audited = audit_dataset(open_dataset(folder), SplitPlan())
@@ -80,7 +80,7 @@ def main() -> None:
         again = time.perf_counter() - started
 
         hashes, hashing = read_all(
-            dataset, lambda picture: np.packbits(imagehash.phash(picture).hash).view(np.uint64)[0]
+            dataset, lambda image: np.packbits(imagehash.phash(image).hash).view(np.uint64)[0]
         )
         started = time.perf_counter()
         pairs = compare_all(np.array(hashes))

@@ -1,11 +1,12 @@
-"""Milliseconds that a page of the Dataset page's grid takes at 21,165 pictures, the size of the database, all decoded before.
+"""Milliseconds per page of the Dataset page's gallery at 21,165 decoded images.
 
-In Chromium: from the click on the next page until the last of its pictures is painted, the server and the browser on one machine.
-Server: the processor time that one such page costs the server, without network and browser (Streamlit's own test driver).
-The pictures are smooth noise, written first; that and decoding them take about two minutes and are no part of the figures.
+In Chromium: from the click on the next page until its last image is painted, with server and
+browser on one machine. Server: the processor time per page, without network and browser
+(Streamlit's test driver). The images are smooth noise. Writing and decoding them takes about two
+minutes, which are not part of the results.
 
     pip install playwright
-    python benchmarks/browse.py [PICTURES]
+    python benchmarks/browse.py [IMAGES]
 """
 
 from __future__ import annotations
@@ -34,27 +35,28 @@ from covidxr.datasets.pixels import decode
 REPOSITORY = Path(__file__).resolve().parents[1]
 WHOLE, PAGES, TILES, PORT = 21_165, 20, 21, 8599
 CLICK = """(tiles) => new Promise(done => {
-    const pictures = () => [...document.querySelectorAll("[data-testid=stImage] img")];
-    const before = pictures().map(picture => picture.src).join();
+    const images = () => [...document.querySelectorAll("[data-testid=stImage] img")];
+    const before = images().map(image => image.src).join();
     const started = performance.now();
     document.querySelector("button[aria-label='Next page']").click();
     const look = () => {
-        const now = pictures();
-        const painted = picture => picture.complete && picture.naturalWidth && !before.includes(picture.src);
-        const next = now.length === tiles && now.every(painted) ? () => done(performance.now() - started) : look;
-        requestAnimationFrame(next);
+        const now = images();
+        const painted = image =>
+            image.complete && image.naturalWidth && !before.includes(image.src);
+        const ready = now.length === tiles && now.every(painted);
+        requestAnimationFrame(ready ? () => done(performance.now() - started) : look);
     };
     look();
 })"""
 
 
-def write_noise(folder: Path, pictures: int) -> Path:
-    """Write a dataset in the database's layout and proportions, (128, 128) PNGs of smooth noise."""
+def write_noise(folder: Path, n: int) -> Path:
+    """Write smooth noise, (128, 128) PNG, in the layout and proportions of the database."""
     random = np.random.default_rng(0)
     for name, count in PUBLISHED_COUNTS.items():
         images = folder / name / "images"
         images.mkdir(parents=True)
-        for number in range(1, max(10, count * pictures // WHOLE) + 1):
+        for number in range(1, max(10, count * n // WHOLE) + 1):
             noise = Image.fromarray(random.integers(0, 256, (16, 16), dtype=np.uint8))
             noise.resize((128, 128), Image.Resampling.BICUBIC).save(
                 images / f"{name}-{number}.png", compress_level=1
@@ -63,7 +65,7 @@ def write_noise(folder: Path, pictures: int) -> Path:
 
 
 def in_browser(address: str) -> list[float]:
-    """Return the milliseconds of each of the next pages."""
+    """Return the milliseconds of each page."""
     with sync_playwright() as playwright:
         executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
         browser = playwright.chromium.launch(
@@ -72,7 +74,7 @@ def in_browser(address: str) -> list[float]:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(120_000)
         page.goto(f"{address}/dataset")
-        page.get_by_text("Where it lies").wait_for()
+        page.get_by_text("Location:").wait_for()
         page.get_by_text("Browse", exact=True).click()
         page.wait_for_function(
             f"document.querySelectorAll('[data-testid=stImage] img').length === {TILES}"
@@ -86,14 +88,14 @@ def in_browser(address: str) -> list[float]:
         return times
 
 
-def on_server(pictures: int) -> list[float]:
-    """Return the milliseconds of processor time of each of the next pages."""
+def on_server(n: int) -> list[float]:
+    """Return the milliseconds of processor time of each page."""
     app = AppTest.from_file(str(REPOSITORY / "streamlit_app.py"), default_timeout=120).run()
     app.switch_page("pages/dataset.py").run()
     app.segmented_control(key="dataset part").set_value("Browse").run()
     times = []
     for number in range(2, PAGES + 2):
-        app.session_state[f"browse page {pictures}"] = number
+        app.session_state[f"browse page {n}"] = number
         started = time.process_time()
         app.run()
         times.append(1000 * (time.process_time() - started))
@@ -102,10 +104,10 @@ def on_server(pictures: int) -> list[float]:
 
 def main() -> None:
     """Print one JSON object."""
-    pictures = int(sys.argv[1]) if len(sys.argv) > 1 else WHOLE
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else WHOLE
     with tempfile.TemporaryDirectory() as scratch:
         os.environ |= {"COVIDXR_CACHE": f"{scratch}/cache", "COVIDXR_DATASET": f"{scratch}/noise"}
-        dataset = open_dataset(write_noise(Path(scratch) / "noise", pictures))
+        dataset = open_dataset(write_noise(Path(scratch) / "noise", n))
         decode(dataset, 128)
         find_near_duplicates(dataset, decode(dataset, THUMBNAIL))
         command = [
@@ -137,7 +139,7 @@ def main() -> None:
             server.wait()
         server_times = on_server(len(dataset.samples))
     result = {
-        "pictures": len(dataset.samples),
+        "images": len(dataset.samples),
         "pages": PAGES,
         "browser_ms": {"median": statistics.median(browser), "worst": max(browser)},
         "server_processor_ms": {

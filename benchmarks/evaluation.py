@@ -1,7 +1,7 @@
-"""Bootstrap replicates a second of every figure of one model, beside scikit-learn called once for each replicate, in one run.
+"""Bootstrap replicates/s of all metrics of one model, compared with scikit-learn per replicate.
 
-21,165 samples of four classes, the size of the database; both resample within each class.
-Peer: functions of scikit-learn for the same figures, on indices drawn with numpy.
+21,165 samples of four classes, as in the original database; both resample within each class. The
+peer calls scikit-learn for the same metrics on indices drawn with numpy.
 
     python benchmarks/evaluation.py
 """
@@ -21,7 +21,7 @@ SAMPLES, REPLICATES, PEER_REPLICATES = 21_165, 1000, 20
 
 
 def draw() -> tuple[Labels, Scores]:
-    """Return labels in the database's proportions and the scores of a model that is right nine times in ten."""
+    """Return labels in the proportions of the database, and scores of about 90% accuracy."""
     random = np.random.default_rng(0)
     y_true = random.choice(4, SAMPLES, p=[0.48, 0.17, 0.07, 0.28]).astype(np.int64)
     logits = random.normal(size=(SAMPLES, 4)) * 1.2
@@ -31,7 +31,7 @@ def draw() -> tuple[Labels, Scores]:
 
 
 def peer(y_true: Labels, y_score: Scores) -> None:
-    """Work out one replicate with scikit-learn."""
+    """Compute one replicate with scikit-learn."""
     y_pred = y_score.argmax(axis=1)
     metrics.confusion_matrix(y_true, y_pred)
     metrics.accuracy_score(y_true, y_pred)

@@ -1,7 +1,8 @@
-"""Milliseconds of one warm Grad-CAM map, beside the network's own forward and backward pass and pytorch-grad-cam, in one run.
+"""Milliseconds of a warm Grad-CAM, compared with forward and backward, and pytorch-grad-cam.
 
-All on a stored model, one picture, the same layer and the same logit; the three take turns, and the median of each counts, so that
-a busy machine slows them alike. Ours is `attribute`, lock, scaling and interpolation included; theirs resizes its map too.
+All use one stored model, image, layer and logit. They take turns, so that a busy machine slows all
+of them, and the result is the median. `attribute` includes lock, scaling and interpolation;
+pytorch-grad-cam resizes too.
 
     pip install grad-cam
     python benchmarks/explanation.py [MODEL]
@@ -74,7 +75,7 @@ def main() -> None:
         "milliseconds": {name: round(spent, 1) for name, spent in medians.items()},
         "ratio_to_forward_and_backward": medians["ours"] / medians["forward and backward"],
         "ratio_to_pytorch_grad_cam": medians["ours"] / medians["pytorch-grad-cam"],
-        # theirs is scaled to [0, 1] by its own minimum too, and the grids are enlarged a little differently
+        # pytorch-grad-cam subtracts the minimum, and interpolates a little differently.
         "correlation_of_maps": float(np.corrcoef(ours.ravel(), other.ravel())[0, 1]),
     }
     print(json.dumps(result))

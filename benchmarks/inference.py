@@ -1,8 +1,9 @@
-"""Images a second of scoring a folder of pictures, decoding and all, beside the bare network on tensors that lie in memory.
+"""Images/s of predicting a folder with decoding, compared with the network alone on tensors.
 
-Both in float32 and in batches of 64. Each is measured in turn, several times, and the best counts: other work slows single rounds.
+Both use float32 and batches of 64. They take turns for several rounds, and the best round counts,
+since other work slows single rounds.
 
-    python benchmarks/inference.py --data COVID-19_Radiography_Dataset --model poster-resnet18-pretrained
+    python benchmarks/inference.py --data COVID-19_Radiography_Dataset
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ BATCH = 64
 
 
 def bare(model: Classifier, n: int) -> float:
-    """Seconds that the network takes for n pictures of its size, channels last as in training."""
+    """Return the seconds of the network for n images, in channels-last format as in training."""
     size = model.card.preprocessing.image_size
     x = torch.rand(BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)
     started = time.perf_counter()
@@ -34,34 +35,34 @@ def bare(model: Classifier, n: int) -> float:
     return time.perf_counter() - started
 
 
-def worklist(model: Classifier, pictures: list[Picture]) -> float:
+def worklist(model: Classifier, images: list[Picture]) -> float:
     started = time.perf_counter()
-    rows = list(score_pictures(model, pictures))
+    rows = list(score_pictures(model, images))
     seconds = time.perf_counter() - started
     if any(row.error for row in rows):
-        raise SystemExit(f"{sum(bool(row.error) for row in rows)} pictures cannot be read")
+        raise SystemExit(f"{sum(bool(row.error) for row in rows)} images cannot be read")
     return seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="a folder or a zip of pictures")
+    parser.add_argument("--data", type=Path, required=True, help="a folder or zip of images")
     parser.add_argument("--model", default="poster-resnet18-pretrained")
-    parser.add_argument("--pictures", type=int, default=512)
+    parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     model = load_classifier(arguments.model)
     with ExitStack() as stack:
-        found = list(islice(list_pictures([arguments.data], stack), arguments.pictures))
-        pictures = found[: len(found) // BATCH * BATCH]
+        found = list(islice(list_pictures([arguments.data], stack), arguments.images))
+        images = found[: len(found) // BATCH * BATCH]
         bare(model, BATCH)
         seconds = [
-            (worklist(model, pictures), bare(model, len(pictures))) for _ in range(arguments.rounds)
+            (worklist(model, images), bare(model, len(images))) for _ in range(arguments.rounds)
         ]
-    ours, theirs = (len(pictures) / min(column) for column in zip(*seconds, strict=True))
+    ours, theirs = (len(images) / min(column) for column in zip(*seconds, strict=True))
     result = {
         "model": arguments.model,
-        "pictures": len(pictures),
+        "images": len(images),
         "rounds": arguments.rounds,
         "threads": torch.get_num_threads(),
     }

@@ -1,10 +1,11 @@
-"""Eight sessions that predict and explain at once for a minute: the real server, Chromium, and every answer beside the serial one.
+"""Eight concurrent sessions on the Predict page for a minute, with the real server and Chromium.
 
-Each session drops one radiograph after another on Predict and takes home the figures and the heat map. Afterwards the same files
-are judged one by one, in this process; what differs, and every complaint of browser and server, is counted.
+Each session uploads one radiograph after another and downloads the results and the heat map. Then
+the same files are predicted one by one in this process. Different results, and all errors of
+browser and server, are counted.
 
     pip install playwright
-    python benchmarks/load.py --data COVID-19_Radiography_Dataset --model covidxr-resnet18
+    python benchmarks/load.py --data COVID-19_Radiography_Dataset
 """
 
 from __future__ import annotations
@@ -40,39 +41,39 @@ from covidxr.prediction.worklist import list_pictures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SESSIONS, PORT = 8, 8598
-Answer = tuple[Path, dict[str, object], bytes, float]
-"""A file, the figures and the heat map that the page gave of it, and the seconds it took; no figures where it was refused."""
+Result = tuple[Path, dict[str, object], bytes, float]
+"""A file, its results and heat map on the page, and the seconds; empty if it was rejected."""
 
 
-async def take(page: Page, title: str, again: list[str]) -> bytes:
-    """Press a button and return the file that it gives; again, if the browser breaks the download off."""
+async def download(page: Page, title: str, retries: list[str]) -> bytes:
+    """Click a button and return the file; repeat if the browser aborts the download."""
     for _ in range(5):
         async with page.expect_download() as found:
             await page.get_by_role("button", name=title).click()
-        download = await found.value
-        why = await download.failure()
-        if not why:
-            return Path(await download.path()).read_bytes()
-        again.append(why)
-    raise SystemExit(f"{title} was not to be had: {again[-1]}")
+        file = await found.value
+        failure = await file.failure()
+        if not failure:
+            return Path(await file.path()).read_bytes()
+        retries.append(failure)
+    raise SystemExit(f"{title} cannot be downloaded: {retries[-1]}")
 
 
-async def ask(page: Page, file: Path, again: list[str]) -> Answer:
-    """Drop a file and return what the page says of it."""
+async def predict(page: Page, file: Path, retries: list[str]) -> Result:
+    """Upload a file and return its results on the page."""
     started = time.monotonic()
     await page.locator("input[type=file]").first.set_input_files(file)
-    offered = page.get_by_role("button", name="Figures (JSON)")
-    await offered.or_(page.get_by_text("Not judged")).first.wait_for()
+    offered = page.get_by_role("button", name="Results (JSON)")
+    await offered.or_(page.get_by_text("Show anyway")).first.wait_for()
     await page.locator("[data-test-script-state=notRunning]").wait_for(state="attached")
-    figures, heat = {}, b""
+    results, heat = {}, b""
     if await offered.count():
-        figures = json.loads(await take(page, "Figures (JSON)", again))
-        heat = await take(page, "Heat map (PNG)", again)
+        results = json.loads(await download(page, "Results (JSON)", retries))
+        heat = await download(page, "Heat map (PNG)", retries)
     seconds = time.monotonic() - started
     await page.get_by_role("button", name="Remove").first.click()
-    await page.get_by_text("No radiograph at hand?").wait_for()
-    await offered.or_(page.get_by_text("Not judged")).first.wait_for(state="detached")
-    return file, figures, heat, seconds
+    await page.get_by_text("No image at hand?").wait_for()
+    await offered.or_(page.get_by_text("Show anyway")).first.wait_for(state="detached")
+    return file, results, heat, seconds
 
 
 async def session(
@@ -80,35 +81,35 @@ async def session(
     address: str,
     files: list[Path],
     until: float,
-    complaints: list[str],
-    again: list[str],
-) -> list[Answer]:
+    errors: list[str],
+    retries: list[str],
+) -> list[Result]:
     page = await (await browser.new_context(accept_downloads=True)).new_page()
     page.set_default_timeout(120_000)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    # Streamlit looks for its own address below the page's first.
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    # Streamlit first looks for its server at the path of the page.
     page.on(
         "console",
         lambda m: (
-            complaints.append(m.text)
+            errors.append(m.text)
             if m.type == "error" and "_stcore" not in m.location["url"]
             else None
         ),
     )
     await page.goto(f"{address}/predict")
     await page.get_by_role("button", name="I understand").click()
-    await page.get_by_text("No radiograph at hand?").wait_for()
-    answers = []
+    await page.get_by_text("No image at hand?").wait_for()
+    results = []
     for file in files:
         if time.monotonic() > until:
             break
-        answers.append(await ask(page, file, again))
-    return answers
+        results.append(await predict(page, file, retries))
+    return results
 
 
 async def all_sessions(
-    address: str, files: list[Path], seconds: float, complaints: list[str], again: list[str]
-) -> list[Answer]:
+    address: str, files: list[Path], seconds: float, errors: list[str], retries: list[str]
+) -> list[Result]:
     async with async_playwright() as playwright:
         executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
         browser = await playwright.chromium.launch(
@@ -117,14 +118,14 @@ async def all_sessions(
         until = time.monotonic() + seconds
         own = [files[number::SESSIONS] for number in range(SESSIONS)]
         found = await asyncio.gather(
-            *(session(browser, address, mine, until, complaints, again) for mine in own)
+            *(session(browser, address, some, until, errors, retries) for some in own)
         )
         await browser.close()
     return list(itertools.chain(*found))
 
 
 def alone(model: Classifier, file: Path) -> tuple[dict[str, float], tuple[str, ...], np.ndarray]:
-    """What one reader gets: probabilities, refusals, and the heat map as a picture."""
+    """Return the probabilities, refusals and overlay of a single session."""
     image = read_image(file.read_bytes(), file.name)
     case = model.predict(image)
     attribution = explain(model, image, case.predicted)
@@ -135,14 +136,14 @@ def alone(model: Classifier, file: Path) -> tuple[dict[str, float], tuple[str, .
     )
 
 
-def differs(model: Classifier, answer: Answer) -> bool:
-    file, figures, heat, _ = answer
+def differs(model: Classifier, result: Result) -> bool:
+    file, results, heat, _ = result
     probabilities, refusals, overlay = alone(model, file)
-    if not figures:
+    if not results:
         return not refusals
     same = (
-        figures["input_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-        and figures["probabilities"] == probabilities
+        results["input_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        and results["probabilities"] == probabilities
     )
     return not same or not np.array_equal(np.asarray(Image.open(io.BytesIO(heat))), overlay)
 
@@ -150,21 +151,19 @@ def differs(model: Classifier, answer: Answer) -> bool:
 def main() -> None:
     """Print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="a folder of pictures")
+    parser.add_argument("--data", type=Path, required=True, help="a folder of images")
     parser.add_argument("--model", default="covidxr-resnet18")
     parser.add_argument("--seconds", type=float, default=60)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
-        pictures = list_pictures([arguments.data], stack)
+        images = list_pictures([arguments.data], stack)
         files = []
-        for number in np.random.default_rng(0).permutation(len(pictures))[:800]:
+        for number in np.random.default_rng(0).permutation(len(images))[:800]:
             files.append(Path(scratch) / f"{number}.png")
-            files[-1].write_bytes(pictures[number].read())
+            files[-1].write_bytes(images[number].read())
         weights = Path(scratch) / "weights"
-        for name in (
-            arguments.model,
-            "covidxr-lungs",
-        ):  # so that the model is the one that Predict opens with
+        # Without other models: Predict opens with this one.
+        for name in (arguments.model, "covidxr-lungs"):
             shutil.copytree(weights_folder() / name, weights / name)
         os.environ |= {"COVIDXR_WEIGHTS": str(weights), "COVIDXR_CACHE": f"{scratch}/cache"}
         command = [
@@ -183,8 +182,8 @@ def main() -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-        complaints: list[str] = []
-        again: list[str] = []
+        errors: list[str] = []
+        retries: list[str] = []
         try:
             for _ in range(240):
                 try:
@@ -192,33 +191,30 @@ def main() -> None:
                     break
                 except OSError:
                     time.sleep(0.5)
-            answers = asyncio.run(
-                all_sessions(
-                    f"http://127.0.0.1:{PORT}", files, arguments.seconds, complaints, again
-                )
-            )
+            address = f"http://127.0.0.1:{PORT}"
+            results = asyncio.run(all_sessions(address, files, arguments.seconds, errors, retries))
         finally:
             server.kill()
             server.wait()
         model = load_classifier(arguments.model)
-        result = {
+        report = {
             "model": arguments.model,
             "sessions": SESSIONS,
             "seconds": arguments.seconds,
-            "answers": len(answers),
-            "refused": sum(not figures for _, figures, _, _ in answers),
-            "unlike_the_serial_ones": sum(differs(model, answer) for answer in answers),
-            "complaints_of_the_browser": complaints,
-            "downloads_broken_off": again,
-            "tracebacks_of_the_server": (Path(scratch) / "server.log")
+            "predictions": len(results),
+            "rejected": sum(not found for _, found, _, _ in results),
+            "different_from_serial": sum(differs(model, result) for result in results),
+            "browser_errors": errors,
+            "aborted_downloads": retries,
+            "server_tracebacks": (Path(scratch) / "server.log")
             .read_text("utf-8")
             .count("Traceback"),
-            "seconds_an_answer": {
-                "median": statistics.median(seconds for *_, seconds in answers),
-                "worst": max(seconds for *_, seconds in answers),
+            "seconds_per_prediction": {
+                "median": statistics.median(seconds for *_, seconds in results),
+                "worst": max(seconds for *_, seconds in results),
             },
         }
-    print(json.dumps(result))
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Whether bfloat16 costs accuracy: one recipe trained in bfloat16 and in float32, same seed, compared on test by pairs.
+r"""Effect of bfloat16 on accuracy: one recipe and seed in bfloat16 and float32, paired on test.
 
-Takes minutes an epoch; with the same --out it goes on where it was stopped.
+Takes minutes per epoch. The same --out continues an interrupted run.
 
-    python benchmarks/precision.py --data COVID-19_Radiography_Dataset --init imagenet.safetensors --out runs/precision
+    python benchmarks/precision.py --data COVID-19_Radiography_Dataset \
+        --init imagenet.safetensors --out runs/precision
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="poster-resnet18-pretrained")
     arguments = parser.parse_args()
     if not training.has_fast_bfloat16():
-        raise SystemExit("this processor has no bfloat16: nothing to compare")
+        raise SystemExit("this processor has no fast bfloat16")
     config = RunConfig(
         recipe(arguments.recipe),
         SplitPlan(),

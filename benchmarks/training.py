@@ -1,9 +1,9 @@
-"""Images a second of our training loop, beside a plain torchvision loop and the bare network, in one run.
+"""Images/s of the training loop, compared with a plain torchvision loop and the network alone.
 
-Peer: float32 ImageFolder + DataLoader (2 workers), the same network, batch and augmentation, image by image.
-Bare: forward + backward + step on one tensor that is ready, at our precision and memory format.
-Decoding: our cache built anew, beside a bare loop that opens and resizes with Pillow, a process a core.
-First batch: from the start of a run, the pictures decoded, to the end of its first step.
+Peer: float32 with ImageFolder and DataLoader (2 workers), same network, batch and augmentation.
+Bare: forward, backward and step on one tensor, in the same precision and memory format.
+Decoding: filling the cache, compared with Pillow opening and resizing, one process per core.
+First batch: from the start of a run, with images decoded, to the end of its first step.
 
     python benchmarks/training.py --data COVID-19_Radiography_Dataset
 """
@@ -113,7 +113,7 @@ def open_and_resize(file: Path) -> bytes:
 
 
 def decode_speeds(folder: Path) -> tuple[float, float]:
-    """Images a second of our cache and of the bare loop, on the pictures below a folder in the database's layout."""
+    """Return the images/s of the cache and of Pillow, on a folder in the layout of the database."""
     files = sorted(folder.glob("*/images/*"))
     with tempfile.TemporaryDirectory() as cache:
         before, os.environ["COVIDXR_CACHE"] = os.environ.get("COVIDXR_CACHE"), cache
@@ -124,7 +124,8 @@ def decode_speeds(folder: Path) -> tuple[float, float]:
         del os.environ["COVIDXR_CACHE"]
         os.environ |= {"COVIDXR_CACHE": before} if before else {}
     with multiprocessing.Pool() as pool:
-        pool.map(open_and_resize, files[:8])  # the workers are up
+        # Starts the workers.
+        pool.map(open_and_resize, files[:8])
         started = time.monotonic()
         pool.map(open_and_resize, files, chunksize=16)
         bare = time.monotonic() - started
@@ -132,7 +133,7 @@ def decode_speeds(folder: Path) -> tuple[float, float]:
 
 
 def first_batch_seconds(data: Path, new_process: bool) -> float:
-    """Seconds until a run tells of its first step; then it is cancelled."""
+    """Return the seconds until a run reports its first step; then it is cancelled."""
     with tempfile.TemporaryDirectory() as scratch:
         run = RunFolder(Path(scratch) / "run")
         config = RunConfig(RECIPE, SplitPlan(), str(data))
@@ -160,8 +161,8 @@ def first_batch_seconds(data: Path, new_process: bool) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="the database; without it, phantoms")
-    parser.add_argument("--images", type=int, default=1600, help="images a round")
+    parser.add_argument("--data", type=Path, help="the database (default: phantoms)")
+    parser.add_argument("--images", type=int, default=1600, help="images per round")
     arguments = parser.parse_args()
     place = (arguments.data or default_dataset()).resolve()
     dataset = open_dataset(place)
@@ -187,15 +188,15 @@ def main() -> None:
             "decoding": [],
             "Pillow": [],
         }
-        for _ in range(ROUNDS):  # taking turns, so that a slow minute of the machine hits all three
+        # In turns, so that a busy machine slows all of them.
+        for _ in range(ROUNDS):
             speeds["ours"].append(ours(data, Path(scratch)))
             speeds["peer"].append(peer(folder))
             speeds["bare"].append(bare(len(rows) // RECIPE.batch_size))
             for name, speed in zip(("decoding", "Pillow"), decode_speeds(folder), strict=True):
                 speeds[name].append(speed)
-    split_data(
-        open_dataset(place), SplitPlan()
-    )  # twins found, thumbnails decoded: the cache is warm
+    # Fills the cache with near-duplicates and thumbnails.
+    split_data(open_dataset(place), SplitPlan())
     first = {
         "libraries loaded": first_batch_seconds(place, False),
         "from a new process": first_batch_seconds(place, True),

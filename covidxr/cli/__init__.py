@@ -9,18 +9,29 @@ from typing import Annotated
 import typer
 
 from covidxr import __version__
-from covidxr.cli import datasets, explain, imports, lungs, report, serve, training, use
+from covidxr.cli import (
+    datasets,
+    explain,
+    imports,
+    lungs,
+    models,
+    predict,
+    report,
+    serve,
+    training,
+)
 from covidxr.cli.output import fail
 from covidxr.errors import CovidxrError
 from covidxr.records import RESEARCH_ONLY
 
 app = typer.Typer(
-    help=f"Train, compare, explain and use chest-X-ray classifiers. {RESEARCH_ONLY}",
+    help=f"Train, compare, explain and apply chest X-ray classifiers. {RESEARCH_ONLY}",
     add_completion=False,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # a bug keeps its plain traceback
+    # A bug keeps its plain traceback.
+    pretty_exceptions_enable=False,
 )
-dataset_app = typer.Typer(help="Summary at a dataset and divide it.", no_args_is_help=True)
+dataset_app = typer.Typer(help="Summarize, audit, split and import datasets.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
 _DATASET_COMMANDS: tuple[Callable[..., None], ...] = (
     datasets.summary,
@@ -35,35 +46,39 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     training.runs,
     training.recipes,
     training.reproduce,
-    use.models,
-    use.evaluate,
-    use.compare,
-    use.predict,
+    models.models,
+    models.evaluate,
+    models.compare,
+    predict.predict,
     explain.explain,
     explain.explain_audit,
     report.report,
-    lungs.audit,
+    models.audit,
     lungs.train_lungs,
     serve.app,
 )
 for command in _DATASET_COMMANDS:
     dataset_app.command()(command)
-dataset_app.command("import")(
-    imports.import_
-)  # a keyword, so the function cannot have the command's name
+# `import` is a keyword: the function cannot have the name of the command.
+dataset_app.command("import")(imports.import_)
 dataset_app.command()(imports.fetch)
 for command in _COMMANDS:
     app.command()(command)
 
 
 def main() -> None:
-    """Run the command line: exit 0, or 2 for a mistake of the user, whose sentence is printed, or 1 for a bug."""
+    """Run the command line.
+
+    The exit code is 0; 2 after an error that the user can correct, which is printed as a
+    sentence; or 1 after a bug, with a traceback.
+    """
     as_json = "--json" in sys.argv
     try:
+        # With --json errors of usage are raised, so that they are printed as JSON here.
         app(standalone_mode=not as_json)
     except CovidxrError as error:
         fail(str(error), as_json)
-    except typer.TyperException as error:  # left to us only with --json
+    except typer.TyperException as error:
         fail(error.format_message(), as_json)
 
 
@@ -76,7 +91,8 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     pass

@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from covidxr.cli.output import Data, Json, Protocol, Seed, Skip, make_table, print_result
+from covidxr.cli.output import (
+    Data,
+    Json,
+    Protocol,
+    Seed,
+    Skip,
+    make_table,
+    print_lines,
+    print_result,
+)
 from covidxr.errors import ConfigError
-from covidxr.records import SplitFractions, SplitPlan
+from covidxr.formatting import count
+from covidxr.records import SplitFractions, SplitPlan, display_name
+
+if TYPE_CHECKING:
+    from covidxr.datasets.dataset import Dataset
 
 
 def phantom(
-    folder: Annotated[Path, typer.Argument(help="New folder to write.")],
-    per_class: Annotated[int, typer.Option(help="Images of each class.")] = 40,
-    size: Annotated[int, typer.Option(help="Edge of the images in pixels.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same bytes.")] = 0,
+    folder: Annotated[Path, typer.Argument(help="New folder for the dataset.")],
+    per_class: Annotated[int, typer.Option(help="Images per class.")] = 40,
+    size: Annotated[int, typer.Option(help="Image width and height in pixels.")] = 256,
+    seed: Annotated[
+        int, typer.Option(help="Random seed; the same seed gives identical files.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Write a dataset of synthetic phantoms, not radiographs.
+    """Create a dataset of synthetic phantoms, which are not radiographs.
 
     Example: covidxr phantom phantoms --per-class 100
     """
     from covidxr.datasets.phantoms import write_phantoms
 
     written = write_phantoms(folder, per_class, size, seed)
-    print_result(
-        {"folder": str(written), "images": 4 * per_class},
-        as_json,
-        lambda c: c.print(f"{4 * per_class} phantoms in {written}"),
-    )
+    result = {"folder": str(written), "images": 4 * per_class}
+    line = f"{count(4 * per_class, 'phantom')} in {written}"
+    print_result(result, as_json, lambda console: print_lines(console, line))
 
 
 def summary(data: Data = None, skip_unreadable: Skip = False, as_json: Json = False) -> None:
-    """Count the images by class and by source.
+    """Count the images by class and source.
 
     Example: covidxr dataset summary --data COVID-19_Radiography_Dataset
     """
@@ -59,22 +72,27 @@ def summary(data: Data = None, skip_unreadable: Skip = False, as_json: Json = Fa
     }
 
     def show(console: Console) -> None:
-        note = " (synthetic phantoms, not radiographs)" if dataset.synthetic else ""
         rows = [
-            [n, f"{c:,}", ", ".join(f"{s} {k:,}" for s, k in sources[n].items())]
-            for n, c in dataset.class_counts().items()
+            [
+                display_name(name),
+                f"{n:,}",
+                ", ".join(f"{source} {k:,}" for source, k in sources[name].items()),
+            ]
+            for name, n in dataset.class_counts().items()
         ]
-        console.print(
-            make_table(
-                f"{dataset.path}{note}: {len(dataset.samples):,} images",
-                ["class", "images", "sources"],
-                rows,
-            )
-        )
-        for file, reason in dataset.skipped:
-            console.print(f"skipped {file}: {reason}", markup=False)
+        console.print(make_table(_title(dataset), ["class", "images", "sources"], rows))
+        print_lines(console, *_skipped_lines(dataset))
 
     print_result(result, as_json, show)
+
+
+def _title(dataset: Dataset) -> str:
+    note = " (synthetic phantoms, not radiographs)" if dataset.synthetic else ""
+    return f"{dataset.path}{note}: {count(len(dataset.samples))}"
+
+
+def _skipped_lines(dataset: Dataset) -> list[str]:
+    return [f"skipped {file}: {reason}" for file, reason in dataset.skipped]
 
 
 def audit(
@@ -83,21 +101,22 @@ def audit(
     seed: Seed = 0,
     skip_unreadable: Skip = False,
     out: Annotated[
-        Path | None, typer.Option(help="CSV file to write: every finding with its images.")
+        Path | None, typer.Option(help="CSV file for all issues with their images.")
     ] = None,
     exclude_to: Annotated[
         Path | None,
-        typer.Option(help="CSV file to write: images to leave out, for `train --exclude`."),
+        typer.Option(help="CSV file for the images to exclude, for `train --exclude`."),
     ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
-            help="Check whose images to leave out; may be repeated. Without it, those that need no look."
+            help="Check whose images to exclude. Repeatable. Default: the checks that need no "
+            "review."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Summary for copies, leaks, faulty pictures, and properties that give the classes away.
+    """Find duplicates, leakage, image quality issues and shortcut features.
 
     Example: covidxr dataset audit --data COVID-19_Radiography_Dataset --exclude-to exclusions.csv
     """
@@ -110,7 +129,7 @@ def audit(
 
     if exclude and not exclude_to:
         raise ConfigError(
-            "--exclude chooses what goes into an exclusion list: name its file with --exclude-to"
+            "--exclude selects the images of an exclusion list: name its file with --exclude-to"
         )
     plan = SplitPlan(protocol, seed)  # type: ignore[arg-type]
     audited = audit_dataset(open_dataset(data or default_dataset()), plan, skip_unreadable)
@@ -128,49 +147,38 @@ def audit(
         result |= {"exclude_to": str(exclude_to), "excluded": len(excluded)}
 
     def show(console: Console) -> None:
-        note = " (synthetic phantoms, not radiographs)" if audited.dataset.synthetic else ""
         rows = [
             [finding.check, f"{len(finding.files):,}", finding.sentence]
             for finding in audited.findings
         ]
-        console.print(
-            make_table(
-                f"{audited.dataset.path}{note}: {result['n']:,} images",
-                ["check", "images", "what was found"],
-                rows,
-            )
-        )
+        console.print(make_table(_title(audited.dataset), ["check", "images", "result"], rows))
         if audited.not_divided:
-            console.print(f"leaks were not looked for: {audited.not_divided}", markup=False)
+            print_lines(console, f"leakage not checked: {audited.not_divided}")
         rows = [
             [spurious.property, f"{spurious.auroc:.3f}", spurious.sentence]
             for spurious in audited.spurious
         ]
-        console.print(
-            make_table("What gives the classes away", ["property", "AUROC", "what it says"], rows)
-        )
-        for file, reason in audited.dataset.skipped:
-            console.print(f"skipped {file}: {reason}", markup=False)
+        columns = ["feature", "AUROC", "interpretation"]
+        console.print(make_table("Shortcut features", columns, rows))
+        print_lines(console, *_skipped_lines(audited.dataset))
         if exclude_to:
-            console.print(
-                f"{result['excluded']:,} images to leave out in {exclude_to}", markup=False
-            )
+            print_lines(console, f"{count(result['excluded'])} to exclude, listed in {exclude_to}")
 
     print_result(result, as_json, show)
 
 
 def split(
-    out: Annotated[Path, typer.Option(help="CSV file to write.")],
+    out: Annotated[Path, typer.Option(help="CSV file for the split.")],
     data: Data = None,
     protocol: Protocol = "grouped",
     seed: Seed = 0,
-    train: Annotated[float, typer.Option(help="Share of the training images.")] = 0.70,
-    val: Annotated[float, typer.Option(help="Share of the validation images.")] = 0.15,
-    test: Annotated[float, typer.Option(help="Share of the test images.")] = 0.15,
+    train: Annotated[float, typer.Option(help="Fraction of training images.")] = 0.70,
+    val: Annotated[float, typer.Option(help="Fraction of validation images.")] = 0.15,
+    test: Annotated[float, typer.Option(help="Fraction of test images.")] = 0.15,
     skip_unreadable: Skip = False,
     as_json: Json = False,
 ) -> None:
-    """Divide a dataset into train, val and test, and write the split as CSV.
+    """Split a dataset into train, val and test, and write the split as CSV.
 
     Example: covidxr dataset split --data COVID-19_Radiography_Dataset --out split.csv
     """
@@ -179,17 +187,18 @@ def split(
     from covidxr.datasets.splits import split_data, write_split
 
     plan = SplitPlan(protocol, seed, SplitFractions(train, val, test))  # type: ignore[arg-type]
-    divided = split_data(open_dataset(data or default_dataset()), plan, skip_unreadable)
-    names = divided.dataset.class_names
-    write_split(divided.split, names, out)
-    counts = divided.split.counts(names)
+    found = split_data(open_dataset(data or default_dataset()), plan, skip_unreadable)
+    names = found.dataset.class_names
+    write_split(found.split, names, out)
+    counts = found.split.counts(names)
     result = {
         "out": str(out),
         "protocol": protocol,
         "seed": seed,
-        "fingerprint": divided.split.fingerprint,
+        "fingerprint": found.split.fingerprint,
         "counts": counts,
     }
-    rows = [[name, *(f"{c[n]:,}" for n in names)] for name, c in counts.items()]
-    title = f"{protocol}, seed {seed}, fingerprint {divided.split.fingerprint}"
-    print_result(result, as_json, lambda c: c.print(make_table(title, ["split", *names], rows)))
+    rows = [[split, *(f"{own[name]:,}" for name in names)] for split, own in counts.items()]
+    title = f"{protocol}, seed {seed}, split hash {found.split.fingerprint}"
+    table = make_table(title, ["split", *map(display_name, names)], rows)
+    print_result(result, as_json, lambda console: console.print(table))

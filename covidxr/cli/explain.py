@@ -11,26 +11,29 @@ from rich.console import Console
 from tqdm import tqdm
 
 from covidxr.cards import METHOD_TITLES, Localisation, MapSettings, Pointing
-from covidxr.cli.output import Json, make_table, print_result
+from covidxr.cli.output import Json, difference, make_table, print_lines, print_result
 from covidxr.formatting import percent
-from covidxr.records import RESEARCH_ONLY
+from covidxr.records import RESEARCH_ONLY, display_name
 
 
 def explain(
-    model: Annotated[str, typer.Argument(help="Model id.")],
-    file: Annotated[Path, typer.Argument(help="Picture: PNG, JPEG, TIFF or DICOM.")],
-    out: Annotated[Path, typer.Option(help="PNG to write: the picture under its heat map.")],
+    model: Annotated[str, typer.Argument(help="Model ID.")],
+    file: Annotated[Path, typer.Argument(help="Image: PNG, JPEG, TIFF or DICOM.")],
+    out: Annotated[Path, typer.Option(help="PNG to write: the image with its heat map.")],
     method: Annotated[
-        str, typer.Option(help=f"{', '.join(METHOD_TITLES)}; without it, the one that points best.")
+        str,
+        typer.Option(
+            help=f"{', '.join(METHOD_TITLES)}. Default: best localization on validation images."
+        ),
     ] = "",
     target: Annotated[
-        str, typer.Option(help="Class to explain; without it, the predicted one.")
+        str, typer.Option(help="Class to explain. Default: the predicted class.")
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Write the heat map of one picture as PNG, and say how far maps of its kind may be trusted.
+    """Write the heat map of one image as PNG, and print how reliable this type of heat map is.
 
-    Example: covidxr explain covidxr-resnet18 scan.png --method occlusion --out map.png
+    Example: covidxr explain covidxr-resnet18 scan.png --method occlusion --out heatmap.png
     """
     from covidxr.explanation.settings import map_settings
     from covidxr.images.reading import read_radiograph
@@ -65,30 +68,27 @@ def explain(
     }
 
     def show(console: Console) -> None:
-        console.print(
-            f"{out}: {METHOD_TITLES[found.method]} for {result['target']}. {RESEARCH_ONLY}",
-            markup=False,
+        print_lines(
+            console,
+            f"{out}: {METHOD_TITLES[found.method]}, {display_name(found.target)}. {RESEARCH_ONLY}",
+            *(
+                f"- Input check failed: {refusal} The heat map is unreliable."
+                for refusal in prediction.refusals
+            ),
+            *(f"- {sentence}" for sentence in result["sentences"]),
         )
-        for refusal in result["refusals"]:
-            console.print(
-                f"- Not judged: {refusal} The map deserves no belief.",
-                markup=False,
-                highlight=False,
-            )
-        for sentence in result["sentences"]:
-            console.print(f"- {sentence}", markup=False, highlight=False)
 
     print_result(result, as_json, show)
 
 
 def explain_audit(
-    model: Annotated[str, typer.Argument(help="Model id.")],
+    model: Annotated[str, typer.Argument(help="Model ID.")],
     data: Annotated[
-        Path, typer.Option(help="The model's dataset, with opacity_boxes.csv beside its images.")
+        Path, typer.Option(help="The model's own dataset, with its opacity_boxes.csv.")
     ],
     as_json: Json = False,
 ) -> None:
-    """Put a stored model's heat maps to the test and write what came out into its card; takes many minutes.
+    """Validate a model's heat maps and update its card. Takes many minutes.
 
     Example: covidxr explain-audit covidxr-resnet18 --data COVID-19_Radiography_Dataset
     """
@@ -105,7 +105,7 @@ def explain_audit(
     card = store.read_card(root / model)
     card = replace(card, localisation=boxes or card.localisation)
     store.update_card(root, card)
-    # The other parts explain by the configuration that points best.
+    # The other parts use the configuration with the best localization.
     classifier = replace(classifier, card=card)
     shares = audit.measure_lung_shares(classifier, dataset, predictions, segmenter)
     card = store.read_card(root / model)
@@ -116,14 +116,16 @@ def explain_audit(
     store.update_card(root, card)
 
     def show(console: Console) -> None:
-        # Two tables, since one would be cut off on a terminal of 80 columns.
+        # Two tables: one would not fit into 80 columns.
         for split in ("val", "test"):
-            rows = [[_kind(one), *_row(getattr(one, split))] for one in card.localisation]
-            title = f"Points into a radiologist's box, on {split}; gain on the best constant map"
-            console.print(make_table(title, ["map", "n", "hits", "gain"], rows))
+            rows = [[_configuration(one), *_row(getattr(one, split))] for one in card.localisation]
+            title = (
+                f"Hit rate in annotated opacities, {split}; gain over the fixed-location baseline"
+            )
+            console.print(make_table(title, ["heat map", "n", "hit rate", "gain"], rows))
         rows = [
             [
-                share.target,
+                display_name(share.target),
                 _write(share.settings),
                 str(share.n),
                 percent(share.inside, brief=True),
@@ -131,41 +133,31 @@ def explain_audit(
             ]
             for share in card.lung_shares
         ]
-        console.print(
-            make_table(
-                "Inside the lungs",
-                ["class", "map", "n", "of the map", "lungs, of the picture"],
-                rows,
-            )
-        )
+        columns = ["class", "heat map", "n", "energy in lungs", "lung area"]
+        console.print(make_table("Heat-map energy within the lungs", columns, rows))
         rows = [
             [
                 _write(one.settings),
                 str(one.n),
-                percent(one.deletion_gain, brief=True),
-                percent(one.insertion_gain, brief=True),
+                difference(one.deletion_gain),
+                difference(one.insertion_gain),
             ]
             for one in card.faithfulness
         ]
-        console.print(
-            make_table("Areas less those of noise", ["map", "n", "deletion", "insertion"], rows)
-        )
+        title = "Deletion and insertion: AUC minus that of noise"
+        console.print(make_table(title, ["heat map", "n", "deletion", "insertion"], rows))
 
     parts = ("localisation", "lung_shares", "faithfulness")
-    print_result(
-        {"model_id": model}
-        | {name: [asdict(one) for one in getattr(card, name)] for name in parts},
-        as_json,
-        show,
-    )
+    result = {name: [asdict(one) for one in getattr(card, name)] for name in parts}
+    print_result({"model_id": model} | result, as_json, show)
 
 
-def _kind(one: Localisation) -> str:
+def _configuration(one: Localisation) -> str:
     return _write(one.settings) if one.settings else f"({one.rival})"
 
 
 def _write(settings: MapSettings) -> str:
-    """Write a kind of map: `HiResCAM layer3, contrast, smoothed 0.06`."""
+    """Write a heat map's configuration: `HiResCAM layer3, contrast, smoothed 0.06`."""
     parts = [f"{METHOD_TITLES[settings.method]} {settings.layer}".strip(), settings.score]
     parts += ["nearest"] if settings.interpolation == "nearest" else []
     parts += [f"window {settings.window:g}"] if settings.window else []
@@ -174,4 +166,4 @@ def _write(settings: MapSettings) -> str:
 
 
 def _row(part: Pointing) -> list[str]:
-    return [str(part.n), percent(part.hits, brief=True), percent(part.gain, brief=True)]
+    return [str(part.n), percent(part.hits, brief=True), difference(part.gain)]

@@ -1,4 +1,4 @@
-"""The command that writes a case down: report."""
+"""The command that writes the report of one case: report."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from covidxr.cli.output import Json, print_result
+from covidxr.cli.output import Json, print_lines, print_result
 from covidxr.records import RESEARCH_ONLY
 
 
 def report(
-    model: Annotated[str, typer.Argument(help="Model id.")],
-    file: Annotated[Path, typer.Argument(help="Picture: PNG, JPEG, TIFF or DICOM.")],
+    model: Annotated[str, typer.Argument(help="Model ID.")],
+    file: Annotated[Path, typer.Argument(help="Image: PNG, JPEG, TIFF or DICOM.")],
     out: Annotated[Path, typer.Option(help="PDF to write.")],
     label: Annotated[
         str,
-        typer.Option(help="Printed as it is; without it, the report names no file and no patient."),
+        typer.Option(help="Case ID, printed as typed. Default: none; the file name is not used."),
     ] = "",
     dicom: Annotated[
         Path | None,
-        typer.Option(help="Folder for the same as DICOM: picture, structured report, PDF."),
+        typer.Option(help="Folder for the report as DICOM: image, structured report, PDF."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of one picture as PDF: picture, heat map, probabilities, and what the model is worth.
+    """Write a PDF report of one image: prediction, heat map, and the model's reported performance.
 
-    --dicom needs highdicom: pip install "covidxr[dicom]"
+    --dicom needs highdicom: pip install "covidxr\\[dicom]"
 
     Example: covidxr report covidxr-resnet18 scan.png --out report.pdf
     """
@@ -38,10 +38,11 @@ def report(
     result = report_file(load_classifier(model), file, find_segmenter(), out, label, dicom=dicom)
 
     def show(console: Console) -> None:
-        console.print(f"{out}: {result['verdict']}. {RESEARCH_ONLY}", markup=False)
-        for place in result["dicom"]:
-            console.print(f"{place}: DICOM, unverified, without a patient", markup=False)
-        for remark in result["remarks"]:
-            console.print(f"- {remark}", markup=False, highlight=False)
+        print_lines(
+            console,
+            f"{out}: {result['verdict']}. {RESEARCH_ONLY}",
+            *(f"{path}: DICOM, unverified, without patient data" for path in result["dicom"]),
+            *(f"- {remark}" for remark in result["remarks"]),
+        )
 
     print_result(result, as_json, show)

@@ -12,11 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from covidxr.cli.output import Data, Json, Protocol, Seed, Skip, interval, make_table, print_result
+from covidxr.cli.output import (
+    Data,
+    Json,
+    Protocol,
+    Seed,
+    Skip,
+    interval,
+    make_table,
+    print_lines,
+    print_result,
+)
 from covidxr.errors import ConfigError
-from covidxr.formatting import percent
+from covidxr.formatting import NO_VALUE, count, percent
 from covidxr.models.store import new_model_folder
-from covidxr.records import Augmentation, Recipe, SplitFractions, SplitPlan
+from covidxr.records import Augmentation, Recipe, SplitFractions, SplitPlan, display_name
 
 if TYPE_CHECKING:
     from covidxr.runs.estimate import Estimate
@@ -25,42 +35,39 @@ if TYPE_CHECKING:
 Store = Annotated[
     bool,
     typer.Option(
-        "--store/--no-store", help="Judge the finished run on test and store it as a model."
+        "--store/--no-store",
+        help="Evaluate the finished run on the test set and publish it as a model.",
     ),
 ]
 AtOnce = Annotated[
     bool,
-    typer.Option(
-        "--at-once", help="Do not wait until the runs before it on this device have ended."
-    ),
+    typer.Option("--at-once", help="Run concurrently with other runs on this device: no queue."),
 ]
 
 
 def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each field of the recipe and its augmentation (but `init`, which --init FILE decides)."""
+    """Add an option for each field of the recipe and its augmentation, except for `init`.
+
+    The option --init of the command also takes a file.
+    """
     signature = inspect.signature(command, eval_str=True)
     kept = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    hints = inspect.get_annotations(Recipe, eval_str=True) | inspect.get_annotations(
-        Augmentation, eval_str=True
-    )
-    own = [
-        f
-        for f in (*fields(Recipe), *fields(Augmentation))
-        if f.name not in ("name", "init", "augmentation")
-    ]
+    hints = {
+        name: hint if hint in (int, float, bool) else str
+        for record in (Recipe, Augmentation)
+        for name, hint in inspect.get_annotations(record, eval_str=True).items()
+    }
     added = []
-    for field in own:
-        hint = hints[field.name]
-        kind = hint if hint in (int, float, bool) else str
+    for field in (*fields(Recipe), *fields(Augmentation)):
+        if field.name in ("name", "init", "augmentation"):
+            continue
         option = typer.Option(
-            help=field.metadata["help"], show_default=False, rich_help_panel="Fields of the recipe"
+            help=field.metadata["help"], show_default=False, rich_help_panel="Recipe fields"
         )
+        hint, keyword = hints[field.name], inspect.Parameter.KEYWORD_ONLY
         added.append(
             inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[kind | None, option],
+                field.name, keyword, default=None, annotation=Annotated[hint | None, option]
             )
         )
     command.__signature__ = signature.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
@@ -70,38 +77,42 @@ def _recipe_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @_recipe_options
 def train(
-    recipe: Annotated[str, typer.Option(help="Name of a recipe; `covidxr recipes` lists them.")],
+    recipe: Annotated[str, typer.Option(help="Name of the recipe; see `covidxr recipes`.")],
     data: Data = None,
     run_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the run; without it runs/<recipe>-<time>.")
+        Path | None, typer.Option(help="Folder of the run. Default: runs/<recipe>-<time>.")
     ] = None,
     model_id: Annotated[
         str | None,
-        typer.Option(help="Name of the finished model; without it, the run folder's name."),
+        typer.Option(help="ID of the published model. Default: the name of the run's folder."),
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(help="random, imagenet, or a safetensors file of ImageNet weights."),
+        typer.Option(
+            help="Initial weights: random, imagenet, or a safetensors file of ImageNet weights."
+        ),
     ] = None,
     protocol: Protocol = "grouped",
     split_seed: Seed = 0,
     fractions: Annotated[
-        str, typer.Option(help="Shares of training, validation and test.")
+        str, typer.Option(help="Fractions of training, validation and test images.")
     ] = "0.7/0.15/0.15",
     exclude: Annotated[
-        Path | None, typer.Option(help="CSV `file,reason` of images to leave out.")
+        Path | None, typer.Option(help="CSV file (`file,reason`) of images to exclude.")
     ] = None,
     skip_unreadable: Skip = False,
     make_model: Store = True,
     at_once: AtOnce = False,
     estimate: Annotated[
         bool,
-        typer.Option("--estimate", help="Say what time and disk it would take, and do no more."),
+        typer.Option("--estimate", help="Only estimate the time and disk space; do not train."),
     ] = False,
     as_json: Json = False,
     **changes: object,
 ) -> None:
-    """Train a model, judge it on test and store it. Under torchrun the same command trains on many processes.
+    """Train a model, evaluate it on the test set and publish it.
+
+    Under torchrun the same command trains on several processes.
 
     Example: covidxr train --data COVID-19_Radiography_Dataset --recipe poster-cnn --epochs 3
     """
@@ -122,11 +133,12 @@ def train(
     chosen = named(recipe).override(**given)
     if init_file and not init_file.is_file():
         raise ConfigError(
-            f"--init must be random, imagenet or a safetensors file; there is no file {init_file}"
+            f"--init must be random, imagenet or a safetensors file, got {init_file}, "
+            "which does not exist"
         )
     if run_dir is None and "RANK" in os.environ:
         raise ConfigError(
-            "under torchrun --run-dir must name the run's folder, the same for every process"
+            "--run-dir is required under torchrun, with the same folder for every process"
         )
     folder = run_dir or new_run(runs_folder(), recipe).path
     source = find_dataset(data or default_dataset()).resolve()
@@ -147,13 +159,13 @@ def resume(
     run_dir: Annotated[Path, typer.Argument(help="Folder of the run.")],
     model_id: Annotated[
         str | None,
-        typer.Option(help="Name of the finished model; without it, the run folder's name."),
+        typer.Option(help="ID of the published model. Default: the name of the run's folder."),
     ] = None,
     make_model: Store = True,
     at_once: AtOnce = False,
     as_json: Json = False,
 ) -> None:
-    """Go on with an interrupted run after its last finished epoch.
+    """Continue an interrupted run after its last completed epoch.
 
     Example: covidxr resume runs/poster-cnn-20261122-191048
     """
@@ -170,7 +182,7 @@ def _read_fractions(text: str) -> SplitFractions:
         train, val, test = (float(part) for part in text.split("/"))
     except ValueError:
         raise ConfigError(
-            f"--fractions must be three shares such as 0.7/0.15/0.15, got {text!r}"
+            f"--fractions must be three fractions such as 0.7/0.15/0.15, got {text!r}"
         ) from None
     return SplitFractions(train, val, test)
 
@@ -179,23 +191,18 @@ def _print_estimate(estimate: Estimate, as_json: bool) -> None:
     from covidxr.formatting import data_size, duration
 
     result = {**asdict(estimate), "seconds": estimate.seconds, "fits": estimate.fits}
-
-    def show(console: Console) -> None:
-        decoding = (
-            f", and {duration(estimate.decode_seconds)} to decode the pictures, once"
-            if estimate.decode_seconds
-            else ""
+    epoch = duration(estimate.seconds_an_epoch)
+    time = f"about {duration(estimate.seconds)}: {estimate.epochs} epochs at {epoch}"
+    if estimate.decode_seconds:
+        time += f", and {duration(estimate.decode_seconds)} to prepare the images (first use only)"
+    disk = [
+        f"disk space for {what}: {data_size(size)}, {data_size(free)} free"
+        for what, size, free in (
+            ("the run", estimate.run_bytes, estimate.free_bytes),
+            ("prepared images", estimate.cache_bytes, estimate.cache_free_bytes),
         )
-        console.print(
-            f"about {duration(estimate.seconds)}: {estimate.epochs} epochs of {duration(estimate.seconds_an_epoch)} each{decoding}"
-        )
-        for size, what, free in (
-            (estimate.run_bytes, "the run", estimate.free_bytes),
-            (estimate.cache_bytes, "decoded pictures", estimate.cache_free_bytes),
-        ):
-            console.print(f"disk for {what}: {data_size(size)}; {data_size(free)} are free")
-
-    print_result(result, as_json, show)
+    ]
+    print_result(result, as_json, lambda console: print_lines(console, time, *disk))
 
 
 def _finish(run: RunFolder, model_id: str | None, make_model: bool, as_json: bool) -> None:
@@ -208,19 +215,18 @@ def _finish(run: RunFolder, model_id: str | None, make_model: bool, as_json: boo
     )
     result: dict[str, Any] = {"run": str(run.path), "status": run.status(), "skipped": skipped}
     if result["status"] == "finished" and make_model:
-        result |= _store(run.path, model_id)
+        result |= _publish(run.path, model_id)
 
     def show(console: Console) -> None:
-        console.print(f"run {result['run']}: {result['status']}", markup=False)
-        for file, reason in skipped:
-            console.print(f"skipped {file}: {reason}", markup=False)
+        print_lines(console, f"run {result['run']}: {result['status']}")
+        print_lines(console, *(f"skipped {file}: {reason}" for file, reason in skipped))
         if "metrics" in result:
-            _show_model(result, console)
+            print_lines(console, _model_line(result))
 
     print_result(result, as_json, show)
 
 
-def _store(run_dir: Path, model_id: str | None) -> dict[str, Any]:
+def _publish(run_dir: Path, model_id: str | None) -> dict[str, Any]:
     from covidxr.runs.publish import publish
 
     card = publish(run_dir, model_id or run_dir.name)
@@ -228,41 +234,40 @@ def _store(run_dir: Path, model_id: str | None) -> dict[str, Any]:
     return {"model_id": card.model_id, "best_epoch": card.best_epoch, "metrics": metrics}
 
 
-def _show_model(result: dict[str, Any], console: Console) -> None:
+def _model_line(result: dict[str, Any]) -> str:
     accuracy, macro_f1 = (
-        percent(interval(result["metrics"][key]), brief=True) for key in ("accuracy", "macro_f1")
+        percent(interval(result["metrics"][metric])) for metric in ("accuracy", "macro_f1")
     )
-    console.print(
-        f"model {result['model_id']}: accuracy on test {accuracy}, macro-F1 {macro_f1}",
-        markup=False,
-    )
+    return f"model {result['model_id']}: test accuracy {accuracy}, macro-F1 {macro_f1}"
 
 
 def store(
     run_dir: Annotated[Path, typer.Argument(help="Folder of the run.")],
     model_id: Annotated[
-        str | None, typer.Option(help="Name of the model; without it, the run folder's name.")
+        str | None, typer.Option(help="ID of the model. Default: the name of the run's folder.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a model of a run's best epoch: judge it once on test, and write weights, card and predictions.
+    """Publish the best epoch of a run as a model.
+
+    It is evaluated once on the test set; weights, model card and predictions are stored.
 
     Example: covidxr store runs/poster-cnn-20261122-191048 --model-id my-cnn
     """
-    result = _store(run_dir, model_id)
-    print_result(result, as_json, lambda console: _show_model(result, console))
+    result = _publish(run_dir, model_id)
+    print_result(result, as_json, lambda console: print_lines(console, _model_line(result)))
 
 
 def runs(
     run_dir: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of runs; without any, all of runs/.")
+        list[Path] | None, typer.Argument(help="Folders of runs. Default: all in runs/.")
     ] = None,
     tensorboard: Annotated[
-        Path | None, typer.Option(help="Write their curves there, as TensorBoard event files.")
+        Path | None, typer.Option(help="Folder for the learning curves as TensorBoard event files.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List runs and how they stand, or export their curves to TensorBoard.
+    """List runs with their status, and export their learning curves to TensorBoard.
 
     Example: covidxr runs --tensorboard events
     """
@@ -300,26 +305,21 @@ def runs(
                 run.name,
                 f"{run.status}: {run.reason}" if run.reason else run.status,
                 str(len(run.epochs)),
-                f"{run.best.val_macro_f1:.1%} in epoch {run.best.epoch}" if run.best else "-",
-                run.model_id or "-",
+                f"{run.best.val_macro_f1:.1%}, epoch {run.best.epoch}" if run.best else NO_VALUE,
+                run.model_id or NO_VALUE,
             ]
             for run in taken
         ]
-        console.print(
-            make_table(
-                "Runs, the newest first",
-                ["run", "state", "epochs", "best macro-F1 on val", "model"],
-                rows,
-            )
-        )
-        for name, epochs in written.items():
-            console.print(f"{name}: {epochs} epochs written to {tensorboard}", markup=False)
+        columns = ["run", "status", "epochs", "best val. macro-F1", "model"]
+        console.print(make_table("Runs, newest first", columns, rows))
+        lines = (f"{name}: {count(n, 'epoch')} to {tensorboard}" for name, n in written.items())
+        print_lines(console, *lines)
 
     print_result(result, as_json, show)
 
 
 def recipes(as_json: Json = False) -> None:
-    """List the recipes.
+    """List the recipes: architecture and training settings by name.
 
     Example: covidxr recipes
     """
@@ -337,11 +337,9 @@ def recipes(as_json: Json = False) -> None:
         for r in RECIPES.values()
     ]
     columns = ["recipe", "architecture", "initial weights", "pixels", "epochs", "optimizer"]
-    print_result(
-        {"recipes": [asdict(r) for r in RECIPES.values()]},
-        as_json,
-        lambda c: c.print(make_table("Recipes", columns, rows)),
-    )
+    result = {"recipes": [asdict(recipe) for recipe in RECIPES.values()]}
+    table = make_table("Recipes", columns, rows)
+    print_result(result, as_json, lambda console: console.print(table))
 
 
 def reproduce(
@@ -349,7 +347,7 @@ def reproduce(
     run_dir: Annotated[
         Path,
         typer.Option(
-            help="Folder for the runs and models; run again with the same folder to go on."
+            help="Folder for the runs and models. Repeat with the same folder to continue."
         ),
     ] = Path("runs/reproduce"),
     init_file: Annotated[
@@ -357,11 +355,11 @@ def reproduce(
     ] = None,
     protocol: Protocol = "grouped",
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of every recipe; without it, each recipe's own.")
+        int | None, typer.Option(help="Epochs of every recipe. Default: each recipe's own.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train the study's four models anew and print the study's figures beside ours.
+    """Train the four models of the baseline study and compare them with its published accuracy.
 
     Example: covidxr reproduce --data COVID-19_Radiography_Dataset
     """
@@ -385,16 +383,18 @@ def reproduce(
             ]
             for row in result["models"]
         ]
-        columns = ["recipe", "study", "ours (95 % interval)", "macro-F1", "best epoch"]
-        console.print(
-            make_table(f"Accuracy on test: the study, and {result['data']}", columns, rows)
+        title = f"Test accuracy: baseline study, and here on {result['data']}, with 95% CI"
+        columns = ["recipe", "baseline study", "here", "macro-F1", "best epoch"]
+        console.print(make_table(title, columns, rows))
+        counts = ", ".join(
+            f"{display_name(name)} {n:,}" for name, n in result["class_counts"].items()
         )
-        counts = ", ".join(f"{name} {n:,}" for name, n in result["class_counts"].items())
-        console.print(
-            f"Ours: {result['protocol']} split, seed {result['seed']}, n = {result['n']:,} test images; dataset: {counts}."
-        )
-        console.print(
-            "The study: 21,165 images, stratified split, 3,175 test images; no intervals published."
+        print_lines(
+            console,
+            f"Here: {result['protocol']} split, seed {result['seed']}, "
+            f"n = {result['n']:,} test images; dataset: {counts}.",
+            "Baseline study: stratified split, n = 3,175 test images; dataset: 21,165 images; "
+            "no CI published.",
         )
 
     print_result(result, as_json, show)

@@ -31,6 +31,9 @@ def open_dataset(path: Path | str) -> Dataset:
         path: Folder or zip that holds `<Class>/images/`, at any depth; or the file or the name of
             an import (`covidxr.datasets.custom`).
 
+    Returns:
+        The dataset, its samples in class order, then by number.
+
     Raises:
         DatasetError: When the path does not exist or a class is missing.
     """

@@ -28,59 +28,65 @@ from covidxr.storage import from_json, to_json, write_text
 
 @dataclass(frozen=True, slots=True)
 class ExternalTest:
-    """What was judged, and what came out; stored as external/<name>.json in the model's folder, beside <name>.csv."""
+    """An external evaluation, stored in the model's folder: external/<name>.json and <name>.csv."""
 
     name: str
     dataset_name: str
     dataset_fingerprint: str
     class_counts: dict[str, int]
-    """Pictures that were judged, by class; 0 for a class that the dataset does not have."""
+    """Evaluated images by class; 0 for a class that is not in the dataset."""
     labels: dict[str, str]
-    """What each of the dataset's own labels was taken for; empty for the database's own layout."""
+    """Class of each label of the dataset; empty for the layout of the original database."""
     left_out: int
-    """Pictures of the dataset that were not judged: of an unmapped label, of another split than test, or unreadable."""
+    """Images not evaluated: unmapped label, split other than test, or unreadable."""
     metrics: dict[str, Interval]
-    """Figures over all classes, as in a model's card, with 95 % intervals."""
+    """Metrics over all classes, as in a model's card."""
     created: str
     covidxr_version: str
 
 
 def external_file(folder: Path, name: str) -> Path:
-    """Return where an external test of the model in `folder` is described. Raises ModelError for a name that is not a plain one."""
+    """Return the JSON file of an external evaluation in a model's folder.
+
+    Raises:
+        ModelError: For a name that is not a plain file name.
+    """
     if not is_plain_name(name):
         raise ModelError(
-            f"{name!r} is no name for an external test: letters, digits, dots, - and _ make one"
+            f"an external evaluation cannot be named {name!r}; use letters, digits, dots, - and _"
         )
     return folder / "external" / f"{name}.json"
 
 
 def list_external(folder: Path) -> tuple[str, ...]:
-    """Return the names of a model's external tests, sorted."""
-    return tuple(
-        sorted(
-            path.stem for path in (folder / "external").glob("*.json") if is_plain_name(path.stem)
-        )
-    )
+    """Return the names of the external evaluations in a model's folder, sorted."""
+    names = (path.stem for path in (folder / "external").glob("*.json"))
+    return tuple(sorted(name for name in names if is_plain_name(name)))
 
 
 def save_external(folder: Path, test: ExternalTest, predictions: Predictions) -> None:
-    """Store an external test, in place of one of the same name. The description comes last: without it there is no test."""
+    """Store an external evaluation, in place of one of the same name."""
     description = external_file(folder, test.name)
     write_text(_table(description), to_table(predictions))
+    # Last: without its description an evaluation does not exist.
     write_text(description, to_json(test))
 
 
 def read_external(folder: Path, name: str) -> tuple[ExternalTest, Predictions]:
-    """Read an external test of the model in `folder`. Raises ModelError when it is missing, damaged or half of another one."""
+    """Read an external evaluation from a model's folder.
+
+    Raises:
+        ModelError: For an evaluation that is missing, damaged, or whose two files do not match.
+    """
     card, description = read_card(folder), external_file(folder, name)
-    what = f"the external test {name} of {folder.name}"
+    what = f"the external evaluation {name} of {folder.name}"
     try:
         test = from_json(ExternalTest, description.read_text("utf-8"), what)
     except FileNotFoundError:
         known = ", ".join(list_external(folder)) or "none"
         raise ModelError(
-            f"{folder.name} has no external test {name}, it has {known}; make it with `covidxr evaluate {folder.name} --external "
-            f"DATA --name {name}`"
+            f"{folder.name} has no external evaluation {name} (it has: {known}); create it with "
+            f"`covidxr evaluate {folder.name} --external DATA --name {name}`"
         ) from None
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise ModelError(
@@ -93,7 +99,7 @@ def read_external(folder: Path, name: str) -> tuple[ExternalTest, Predictions]:
     }
     if test.name != name or test.class_counts != counts or set(predictions.splits) != {"test"}:
         raise ModelError(
-            f"{what} is not what its predictions say; evaluate the model on the dataset again"
+            f"{what} does not match its predictions; evaluate the model on the dataset again"
         )
     return test, predictions
 
@@ -116,8 +122,8 @@ def evaluate_external(
         dataset: Another dataset than the model's own. Where its table names splits, those of the
             test split are evaluated, else all images.
         folder: The model's folder, in which the evaluation is stored.
-        name: Of the evaluation, in place of an earlier one of that name; else the dataset's name.
-        prevalence: As in `evaluate`.
+        name: Of the evaluation, replacing an earlier one; None for the name of the dataset.
+        prevalence: By class, in (0, 1), for PPV and NPV at that prevalence.
 
     Returns:
         The metrics as one JSON object, with the name of the evaluation.
@@ -127,19 +133,21 @@ def evaluate_external(
     """
     card = model.card
     name = name or re.sub(r"[^\w.-]+", "-", dataset.name).lstrip(".") or "external"
-    external_file(folder, name)  # rejects a wrong name before minutes are spent on the images
+    # Rejects a wrong name before minutes are spent on the images.
+    external_file(folder, name)
     if dataset.fingerprint == card.dataset_fingerprint:
         raise DatasetError(
-            f"{dataset.path} is the dataset that {card.model_id} was trained on, and an external "
-            "evaluation needs another one; its own test split is evaluated by `covidxr evaluate "
+            f"{dataset.path} is the dataset that {card.model_id} was trained on; an external "
+            "evaluation needs another one. For the model's own test split: `covidxr evaluate "
             f"{card.model_id}`"
         )
     if dataset.class_names != card.class_names:
         raise ModelError(
-            f"{card.model_id} knows {', '.join(card.class_names)}, the dataset {', '.join(dataset.class_names)}"
+            f"{card.model_id} has the classes {', '.join(card.class_names)}, the dataset has "
+            f"{', '.join(dataset.class_names)}; they must be the same"
         )
     predictions = predict_splits(model, _external_split(dataset), ("test",))
-    whole = len(dataset.samples) + dataset.left_out
+    total = len(dataset.samples) + dataset.left_out
     test = ExternalTest(
         name=name,
         dataset_name="synthetic phantoms, not radiographs" if dataset.synthetic else dataset.name,
@@ -149,7 +157,7 @@ def evaluate_external(
             for k, class_name in enumerate(card.class_names)
         },
         labels=dataset.labels,
-        left_out=whole - len(predictions),
+        left_out=total - len(predictions),
         metrics=split_metrics(card, predictions),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         covidxr_version=covidxr.__version__,
@@ -160,53 +168,45 @@ def evaluate_external(
 
 
 def stored_external(folder: Path, name: str) -> tuple[ModelCard, Predictions]:
-    """Read an external evaluation: the model's card as if it were of that dataset, and predictions.
+    """Read an external evaluation as a card and predictions.
 
-    The card's metrics, counts and sources are those of the external dataset; temperature and
-    operating points are the model's own. The shortcut audit is empty: it was made on the model's
-    own test split.
+    The card has the metrics, counts and sources of the external dataset, and the model's own
+    temperature and operating points. Its shortcut audit is empty, since that is of the model's own
+    test split.
 
     Raises:
-        ModelError: When it is missing or damaged.
+        ModelError: For an evaluation that is missing or damaged.
     """
     test, predictions = read_external(folder, name)
     return _card_of(read_card(folder), test, predictions), predictions
 
 
 def _external_split(dataset: Dataset) -> SplitData:
-    """Put all that is judged into test: the table's own test where it names splits, else all that can be read."""
+    """Put the images to evaluate into test: the predefined test split, else all readable images."""
     thumbnails = decode(dataset, THUMBNAIL, skip_unreadable=True)
     dataset = dataset.without(thumbnails.skipped)
-    named = any(sample.split for sample in dataset.samples)
+    predefined = any(sample.split for sample in dataset.samples)
     names = np.array(
-        ["test" if sample.split == "test" or not named else "train" for sample in dataset.samples],
+        ["train" if predefined and s.split != "test" else "test" for s in dataset.samples],
         dtype="<U5",
     )
     if not (names == "test").any():
-        why = (
-            "none of its pictures is of the split test"
-            if named
-            else "none of its pictures can be read"
-        )
+        why = "its test split is empty" if predefined else "none of its images can be read"
         raise DatasetError(
-            f"there is nothing in {dataset.path} to judge a model on: {why}; mend the dataset or its table"
+            f"{dataset.path} has no images to evaluate: {why}; correct the dataset or its CSV file"
         )
     labels = np.array([sample.label for sample in dataset.samples], dtype=np.int64)
     groups = group_samples(dataset.samples, find_near_duplicates(dataset, thumbnails))
-    # All that is judged stands on one side, so patients and twins are kept together whatever the dataset does elsewhere.
-    return SplitData(
-        dataset,
-        Split(SplitPlan("grouped"), tuple(s.file for s in dataset.samples), labels, names, groups),
-    )
+    files = tuple(sample.file for sample in dataset.samples)
+    # Grouped: only one split is evaluated, so no group is separated.
+    return SplitData(dataset, Split(SplitPlan("grouped"), files, labels, names, groups))
 
 
 def _card_of(card: ModelCard, test: ExternalTest, predictions: Predictions) -> ModelCard:
+    """Return a model's card as if it were of an external dataset."""
     sources: dict[str, dict[str, int]] = {class_name: {} for class_name in card.class_names}
-    for label, source in zip(
-        predictions.y_true.tolist(),
-        predictions.sources or ["unknown"] * len(predictions),
-        strict=True,
-    ):
+    named = predictions.sources or ["unknown"] * len(predictions)
+    for label, source in zip(predictions.y_true.tolist(), named, strict=True):
         own = sources[card.class_names[label]]
         own[source] = own.get(source, 0) + 1
     return replace(

@@ -13,23 +13,33 @@ from covidxr.records import Predictions
 
 
 def predict_splits(model: Classifier, data: SplitData, splits: Iterable[str]) -> Predictions:
-    """Return a network's probabilities of the named splits' samples; the network must be in eval mode."""
+    """Predict the samples of some splits, without temperature scaling.
+
+    Args:
+        model: The classifier.
+        data: Its dataset, split.
+        splits: Names of the splits.
+
+    Returns:
+        Predictions with groups if the split keeps groups together, and with sources if known.
+    """
     split = data.split
     positions = np.concatenate([split.rows(name) for name in splits])
     files = [split.files[i] for i in positions]
     pixels = input_pixels(
         model.card.preprocessing, model.segmenter, data.dataset, skip_unreadable=True
     )
-    scores = model.scores(pixels.array, pixels.rows(files), temperature=1.0, progress="predicting")
-    names = tuple(str(name) for name in split.names[positions])
     source_of = {sample.file: sample.source for sample in data.dataset.samples}
-    sources = (
-        tuple(source_of[file] or "unknown" for file in files) if any(source_of.values()) else None
-    )
-    labels, groups = (
-        split.labels[positions],
-        None if split.bound_groups is None else split.bound_groups[positions],
-    )
+    sources = tuple(source_of[file] or "unknown" for file in files)
+    groups = split.bound_groups
     return Predictions(
-        data.dataset.class_names, tuple(files), names, labels, scores, groups, sources
+        class_names=data.dataset.class_names,
+        samples=tuple(files),
+        splits=tuple(str(name) for name in split.names[positions]),
+        y_true=split.labels[positions],
+        y_score=model.scores(
+            pixels.array, pixels.rows(files), temperature=1.0, progress="predicting"
+        ),
+        groups=None if groups is None else groups[positions],
+        sources=sources if any(source_of.values()) else None,
     )

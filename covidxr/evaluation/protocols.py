@@ -1,4 +1,4 @@
-"""What a division at random flatters: the same recipe under both protocols, measured once and stored."""
+"""The effect of the split protocol on accuracy: one recipe under both protocols, as stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE = "protocols.json"
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Accuracy on n test pictures, with its 95 % interval."""
+    """Accuracy on n test images, with its 95% CI."""
 
     accuracy: Interval
     n: int
@@ -30,31 +30,38 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolEffect:
-    """One recipe, trained and judged under both protocols; `leaked` and `clean` are the two parts of the random test split."""
+    """Test accuracy of one recipe under both protocols.
+
+    The random test split consists of `leaked` and `clean` images.
+    """
 
     recipe: str
     dataset: str
     grouped: Accuracy
     stratified: Accuracy
     leaked: Accuracy
-    """On test pictures whose twin or patient was trained on."""
+    """On test images with a near-duplicate, or the same patient, in training."""
     clean: Accuracy
-    """On the others."""
+    """On the other test images."""
 
     @property
     def sentence(self) -> str:
-        """What was measured, in words."""
+        """The result in words."""
+        random, grouped, leaked, clean = (
+            percent(part.accuracy, part.n)
+            for part in (self.stratified, self.grouped, self.leaked, self.clean)
+        )
         return (
-            f"Measured with {self.recipe} on {self.dataset}: divided at random it scores {percent(self.stratified.accuracy)}, with "
-            f"patients and near-duplicates together {percent(self.grouped.accuracy)}. Of the random test pictures, it gets "
-            f"{percent(self.leaked.accuracy)} right where a twin or the same patient was trained on, "
-            f"{percent(self.clean.accuracy)} where none was. The two test splits are not the same pictures, and each figure is one "
-            "training: part of the difference is chance."
+            f"Test accuracy of {self.recipe} on {self.dataset}: {random} with a random split, "
+            f"{grouped} with a grouped split. Within the random test split: {leaked} for images "
+            "with a near-duplicate or the same patient in training (leakage), "
+            f"{clean} for the others. Each split was trained once and the test sets differ: part "
+            "of the difference may be chance."
         )
 
 
 def protocol_effect() -> ProtocolEffect | None:
-    """Return what was measured, or None where it was not."""
+    """Read the stored effect; None if it was not measured."""
     try:
         return from_json(ProtocolEffect, (weights_folder() / FILE).read_text("utf-8"), FILE)
     except (OSError, UnicodeDecodeError, ConfigError):
@@ -62,20 +69,32 @@ def protocol_effect() -> ProtocolEffect | None:
 
 
 def measure_protocols(dataset: Dataset, grouped_id: str, stratified_id: str) -> ProtocolEffect:
-    """Work out the effect from two stored models of one recipe. Raises ConfigError where their recipes or protocols do not fit."""
+    """Measure the effect with two stored models of one recipe.
+
+    Args:
+        dataset: On which both were trained.
+        grouped_id: Model of the grouped protocol.
+        stratified_id: Model of the stratified protocol.
+
+    Raises:
+        ConfigError: For models of different recipes, of other protocols, or of another dataset.
+    """
     (grouped_card, grouped), (card, random) = (
         _stored(model_id) for model_id in (grouped_id, stratified_id)
     )
     protocols = (grouped_card.split.protocol, card.split.protocol)
     if protocols != ("grouped", "stratified") or grouped_card.recipe != card.recipe:
         raise ConfigError(
-            f"expected one recipe under grouped and stratified, got {protocols} of {card.recipe.name}"
+            f"expected one recipe with the protocols grouped and stratified, got {protocols[0]} of "
+            f"{grouped_card.recipe.name} and {protocols[1]} of {card.recipe.name}"
         )
     split = split_data(
         dataset, SplitPlan("stratified", card.split.seed, card.split.fractions)
     ).split
     if split.fingerprint != card.split_fingerprint:
-        raise ConfigError(f"{dataset.path} is not the dataset that {stratified_id} was judged on")
+        raise ConfigError(
+            f"{dataset.path} is not the dataset of {stratified_id}: its split differs"
+        )
     leaks = dict(zip(split.files, leaked_samples(split).tolist(), strict=True))
     leaked = np.array([leaks[sample] for sample in random.samples], dtype=bool)
     parts = (grouped, random, random.where(leaked), random.where(~leaked))
@@ -91,6 +110,7 @@ def _accuracy(part: Predictions) -> Accuracy:
     accuracy = proportion_interval(part.y_true == part.y_pred, part.groups)
     if accuracy is None:
         raise ConfigError(
-            "there is no test picture with, or none without, a twin in training: nothing to set against each other"
+            "all test images have a near-duplicate or the same patient in training, or none has: "
+            "there is nothing to compare"
         )
     return Accuracy(accuracy, len(part))

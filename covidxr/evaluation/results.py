@@ -15,17 +15,16 @@ from covidxr.records import Interval, Predictions
 
 @dataclass(frozen=True, slots=True)
 class ModelEvaluation:
-    """All that a split says of a model.
-
-    figures: after temperature scaling.  uncalibrated: nll, brier and ece before it.
-    operating_points: what the thresholds that were chosen on val do here, by class, then by rule; None where none could be chosen.
-    sources: figures by source; empty where the predictions name none.
-    """
+    """All metrics of a model on one split."""
 
     figures: Evaluation
+    """After temperature scaling."""
     uncalibrated: dict[str, Interval]
+    """NLL, Brier score and ECE before temperature scaling."""
     operating_points: dict[str, dict[str, ThresholdFigures | None]]
+    """Metrics at the thresholds selected on val, by class and rule; None without a threshold."""
     sources: dict[str, SourceFigures]
+    """Metrics by source; empty if no source is known."""
 
 
 def evaluate_stored(
@@ -34,11 +33,18 @@ def evaluate_stored(
     split: str = "test",
     prevalence: Mapping[str, float] | None = None,
 ) -> ModelEvaluation:
-    """Work out all figures of a model on a split of its predictions; prevalence as in `evaluate`.
+    """Compute all metrics of a model on a split of its predictions.
 
-    Raises ConfigError for a split without predictions or a class that is not there.
+    Args:
+        card: Of the model.
+        predictions: Of the model, without temperature scaling.
+        split: Name of the split.
+        prevalence: By class, in (0, 1), for PPV and NPV at that prevalence.
+
+    Raises:
+        ConfigError: For a split without predictions, or an unknown class.
     """
-    figures = evaluate_predictions(card, predictions, split, prevalence)
+    calibrated = _evaluate_calibrated(card, predictions, split, prevalence)
     raw = evaluate(predictions, split, groups=predictions.groups)
     part = predictions.take(split)
     score = apply_temperature(part.y_score, card.temperature)
@@ -54,16 +60,15 @@ def evaluate_stored(
         for name, rules in card.operating_points.items()
     }
     uncalibrated = {"nll": raw.nll, "brier": raw.brier, "ece": raw.ece}
-    return ModelEvaluation(figures, uncalibrated, points, figures_by_source(part, part.groups))
+    return ModelEvaluation(calibrated, uncalibrated, points, figures_by_source(part, part.groups))
 
 
-def evaluate_predictions(
+def _evaluate_calibrated(
     card: ModelCard,
     predictions: Predictions,
     split: str,
     prevalence: Mapping[str, float] | None = None,
 ) -> Evaluation:
-    """Return the calibrated figures of a model on a split."""
     return evaluate(
         predictions,
         split,
@@ -76,12 +81,12 @@ def evaluate_predictions(
 def split_metrics(
     card: ModelCard, predictions: Predictions, split: str = "test"
 ) -> dict[str, Interval]:
-    """Return the figures over all classes that a card holds, by name: accuracy, macro_f1, ece and so on."""
-    figures = asdict(evaluate_predictions(card, predictions, split))
+    """Return the metrics over all classes for a card: accuracy, macro_f1, ece and others."""
+    found = asdict(_evaluate_calibrated(card, predictions, split))
     return {
-        k: Interval(**v)
-        for k, v in figures.items()
-        if isinstance(v, dict) and set(v) == {"estimate", "low", "high"}
+        name: Interval(**value)
+        for name, value in found.items()
+        if isinstance(value, dict) and set(value) == {"estimate", "low", "high"}
     }
 
 
@@ -91,7 +96,7 @@ def evaluation_json(
     split: str = "test",
     prevalence: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Return all figures of a model on a split of its predictions as one JSON object."""
+    """Return all metrics of a model as one JSON object; arguments as in `evaluate_stored`."""
     result = asdict(evaluate_stored(card, predictions, split, prevalence))
     audit = {"shortcuts": [asdict(check) for check in card.shortcuts]} if split == "test" else {}
     return {"model_id": card.model_id, **result.pop("figures"), **result, **audit}

@@ -1,4 +1,4 @@
-"""The shortcut audit of a model: whether the source of an image could explain its performance."""
+"""The shortcut audit of a model: whether the source of images could explain its performance."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def audit_model(
         model: The classifier.
         data: Its dataset, split as for its training.
         predictions: Its stored ones, on val and test.
-        segmenter: For checks on the lungs; None leaves them out.
+        segmenter: For the checks on lungs; None skips them.
 
     Returns:
-        The new card, and the file of the OOD detector.
+        The new card, and the content of the OOD detector's file.
     """
-    content, figures = fit_detector(model, data)
+    content, performance = fit_detector(model, data)
     card = replace(
         model.card,
         shortcuts=audit_shortcuts(model, data, predictions, segmenter),
         prediction_sets=judge_sets(predictions, model.card.temperature),
-        gate=figures,
+        gate=performance,
     )
     return card, content
 
@@ -55,7 +55,17 @@ def audit_shortcuts(
     predictions: Predictions,
     segmenter: Segmenter | None,
 ) -> tuple[ShortcutCheck, ...]:
-    """Ask whether a picture's origin, and not what it shows, could carry the figures: baselines, contrasts, features."""
+    """Check whether the origin of images, rather than their content, could explain performance.
+
+    The checks are baselines on image borders and intensities, contrasts within one source, the
+    source decoded from the network's features, and images with only, or without, the lungs.
+
+    Args:
+        model: The classifier.
+        data: Its dataset, split as for its training.
+        predictions: Of the model on val and test.
+        segmenter: For the checks on lungs; None skips them.
+    """
     split, card = data.split, model.card
     small = decode(data.dataset, THUMBNAIL, skip_unreadable=True)
     thumbnails = small.array[small.rows(split.files)]
@@ -76,49 +86,48 @@ def _lung_checks(
     predictions: Predictions,
     segmenter: Segmenter | None,
 ) -> tuple[ShortcutCheck, ...]:
-    """Judge the model on test pictures whose lungs are blackened, and on such of which only the lungs are left."""
+    """Evaluate the model on test images with the lungs blackened, and with only the lungs."""
     card = model.card
+    # The input of such a model is the lungs alone.
     if card.preprocessing.segmenter_sha256:
-        return ()  # it sees nothing but the lungs anyway
+        return ()
     part = predictions.take("test")
     if segmenter is None:
-        why = "the lungs cannot be found (no lung segmenter is stored)"
+        why = "no lung segmenter is stored"
         return (ShortcutCheck("lungs-blackened", "any class", 0, {}, why),)
     size = card.preprocessing.image_size
-    seen = decode(data.dataset, size, skip_unreadable=True)
+    decoded = decode(data.dataset, size, skip_unreadable=True)
     masks = lung_masks(data.dataset, part.samples, segmenter)
     found = np.asarray(masks.any(axis=(1, 2)))
     part, masks = part.where(found), masks[found]
-    pixels = seen.array[seen.rows(part.samples)]
+    pixels = decoded.array[decoded.rows(part.samples)]
     inside = np.stack([resize_mask(mask, size) for mask in masks])
 
-    def judge(
+    def check(
         kind: Literal["lungs-blackened", "lungs-only"], kept: npt.NDArray[np.bool_]
     ) -> ShortcutCheck:
-        left = np.where(kept, pixels, np.uint8(0))
-        scores = model.scores(left, temperature=1.0, progress=kind)
+        masked = np.where(kept, pixels, np.uint8(0))
+        scores = model.scores(masked, temperature=1.0, progress=kind)
         return lungs_check(
             kind, replace(part, y_score=scores), inside.mean(axis=(1, 2)), int((~found).sum())
         )
 
-    return judge("lungs-blackened", ~inside), judge("lungs-only", inside)
+    return check("lungs-blackened", ~inside), check("lungs-only", inside)
 
 
 def _probe_sources(
     model: Classifier, data: SplitData, predictions: Predictions
 ) -> tuple[ShortcutCheck, ...]:
-    """Ask the penultimate features for the source, within each class that comes from several.
+    """Decode the source from penultimate features, within each class of several sources.
 
-    The probe learns on val, whose pictures the network was not trained on, and is judged on test.
+    The probe is trained on val, on which the network was not trained, and evaluated on test.
     """
     card = model.card
     several = [name for name, tally in data.dataset.sources().items() if len(tally) > 1]
     if predictions.sources is None or not several:
-        why = (
-            "the dataset names no sources"
-            if predictions.sources is None
-            else "no class comes from more than one source"
-        )
+        why = "no class has more than one source"
+        if predictions.sources is None:
+            why = "the dataset has no source information"
         return (ShortcutCheck("source-from-features", "any class", 0, {}, why),)
     pixels = input_pixels(card.preprocessing, model.segmenter, data.dataset, skip_unreadable=True)
 

@@ -1,4 +1,4 @@
-"""Stored predictions of models: on their own test split, or on an external dataset."""
+"""Stored predictions of models: on their own dataset, or on an external one."""
 
 from __future__ import annotations
 
@@ -21,17 +21,14 @@ from covidxr.records import Predictions
 
 
 def stored_predictions(model_id: str, external: str = "") -> tuple[ModelCard, Predictions]:
-    """Read a model's card and predictions.
-
-    Groups are present only where the split kept them together.
+    """Read the card and predictions of a model.
 
     Args:
         model_id: Name of its folder.
-        external: Name of an external evaluation whose predictions and card to read instead
-            (`stored_external`).
+        external: Name of an external evaluation to read instead (`stored_external`).
 
     Raises:
-        ModelError: When they are missing or damaged.
+        ModelError: For files that are missing or damaged.
     """
     folder = store.model_folder(weights_folder(), model_id)
     if external:
@@ -50,10 +47,19 @@ def evaluate(
     split: str = "test",
     prevalence: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Predict a split of the model's own dataset again; return its metrics as one JSON object.
+    """Predict a split of a model's own dataset again.
+
+    Args:
+        model: The classifier.
+        dataset: Its own dataset.
+        split: Name of the split.
+        prevalence: By class, in (0, 1), for PPV and NPV at that prevalence.
+
+    Returns:
+        All metrics as one JSON object.
 
     Raises:
-        DatasetError: When the dataset is not the one that the model was trained on.
+        DatasetError: For a dataset that the model was not trained on.
     """
     data = split_as_trained(dataset, model.card)
     predictions = predict_splits(model, data, (split,))
@@ -63,17 +69,23 @@ def evaluate(
 def compare_stored(
     model_ids: Sequence[str], split: str = "test", intersect: bool = False, external: str = ""
 ) -> Comparison:
-    """Compare models pair by pair on the same samples, from their stored predictions after temperature scaling.
+    """Compare models in pairs on the same samples, from their stored predictions.
 
-    external: name of an external test that all of them have, to compare on; its split is test.
-    Raises ConfigError when fewer than two are named, or when their samples differ and `intersect` does not allow for it, and
-    ModelError when one has no external test of that name.
+    Args:
+        model_ids: Two or more models.
+        split: Name of the split.
+        intersect: Compare on the samples that all models share.
+        external: Name of an external evaluation of all models, whose split is test.
+
+    Raises:
+        ConfigError: For fewer than two models, or for different samples without `intersect`.
+        ModelError: For a model without the external evaluation.
     """
     stored = [stored_predictions(model_id, external) for model_id in model_ids]
     groups = stored[0][1].groups if stored else None
-    # A temperature changes how the samples of one class rank: tempered, the AUROCs here are those of `evaluate_stored`.
-    tempered = [
+    # The temperature changes the order of one class's scores, and so its AUROC.
+    calibrated = [
         replace(p, y_score=apply_temperature(p.y_score, card.temperature)) for card, p in stored
     ]
-    entries = list(zip(model_ids, tempered, strict=True))
+    entries = list(zip(model_ids, calibrated, strict=True))
     return compare(entries, intersect, split=split, groups=groups)

@@ -1,9 +1,10 @@
-"""An archive: millions of pictures, scored by Ray Data, one model a worker, into Parquet files.
+"""Archives of millions of images, predicted by Ray Data and written as Parquet files.
 
-A shard of the archive's list has one Parquet file, whose name is its number and which is written whole or not at all: however
-often workers or the whole command are killed, every picture has one row, and a shard whose file is there is not scored again.
-Ray Data spreads the shards over the workers, restarts those that die and repeats what they had begun. (Its own checkpoints,
-beta in Ray 2.60, hold the name of every picture in memory.)
+Each shard of the archive's listing becomes one Parquet file, named by its number and written whole
+or not at all. However often workers or the command are killed, each image has exactly one row, and
+a shard that has its file is not predicted again. Ray Data distributes the shards, restarts dead
+workers and repeats their shards. (Its own checkpoints, beta in Ray 2.60, hold the name of every
+image in memory.)
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from covidxr.prediction.archive_listing import (
     read_manifest,
 )
 from covidxr.prediction.loading import load_classifier
-from covidxr.prediction.worklist import Picture, WorklistRow, is_picture, score_pictures
+from covidxr.prediction.worklist import Picture, WorklistRow, is_image_file, score_pictures
 from covidxr.records import RESEARCH_ONLY
 from covidxr.reports.sentences import prediction_set
 from covidxr.storage import printable, write_bytes
@@ -47,16 +48,16 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 SHARD = 1000
-"""Files a Parquet file; what each worker begins again, at most, when all are killed."""
+"""Files per Parquet file, and the most that a killed worker repeats."""
 _THREADS = 4
-"""That fetch and decode for a worker. There is one worker a core, so these are for waiting."""
+"""Per worker, for fetching files. With one worker per core they mostly wait for the network."""
 _ATTEMPTS = 3
-"""How often a file is fetched, and how many workers in turn may die before they can begin."""
+"""To fetch a file, and to start a worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveCounts:
-    """What became of an archive's pictures; `skipped` of the `files` had been written before."""
+    """The number of files by result. `skipped` of them were written by an earlier run."""
 
     model_id: str
     files: int
@@ -68,21 +69,31 @@ class ArchiveCounts:
 
 
 def score_archive(model_id: str, source: str, out: Path) -> ArchiveCounts:
-    """Score every picture below a folder, or another address that fsspec can list, and write the rows as Parquet into `out`.
+    """Predict every image of a folder, or of another address that fsspec can list.
 
-    Columns: file, input_sha256, verdict, predicted, a probability (0..1) by class, disease, uncertainty, prediction_set, reason,
-    warnings; null where there is no answer. Pictures are told as in `list_pictures`, but linked folders are not followed. A zip is
-    a row that refuses it. There is one worker for each CPU of Ray: of the cluster at RAY_ADDRESS, else of this machine. All must
-    see the same `out` and, in its place, the model. The same call goes on where another ended.
+    Images are found as by `list_pictures`, except that linked folders are not followed and a zip
+    becomes a row with an error. There is one worker per CPU of Ray: of the cluster at RAY_ADDRESS,
+    else of this machine. All workers must share the folders of the model and of the rows. The same
+    call continues an interrupted one.
 
-    Raises ConfigError when Ray, or what reads the address, is not installed, or when `out` holds other rows or cannot be written;
-    ImageError for a source that cannot be listed or holds no pictures; ModelError for a model without a card; RunError when workers
-    cannot go on, also for want of its weights.
+    Args:
+        model_id: Name of the model's folder.
+        source: Folder or address.
+        out: Folder for the rows as Parquet. The columns are `file`, `input_sha256`, `verdict`,
+            `predicted`, a probability in [0, 1] per class, `disease`, `uncertainty`,
+            `prediction_set`, `reason` and `warnings`. Only analyzed images have values.
+
+    Raises:
+        ConfigError: When Ray or the filesystem's package is not installed, or when the folder has
+            other rows or cannot be written.
+        ImageError: For a source that cannot be listed or has no images.
+        ModelError: For a missing or damaged card.
+        RunError: When the workers cannot continue.
     """
-    lacking = [name for name in ("ray", "pyarrow", "fsspec") if find_spec(name) is None]
-    if lacking:
+    missing = [name for name in ("ray", "pyarrow", "fsspec") if find_spec(name) is None]
+    if missing:
         raise ConfigError(
-            f'--engine ray needs {" and ".join(lacking)}: pip install "covidxr[scale]"'
+            f'--engine ray needs {" and ".join(missing)}: pip install "covidxr[scale]"'
         )
     source, out = source.rstrip("/") or "/", out.resolve()
     card = store.read_card(store.model_folder(weights_folder(), model_id))
@@ -93,14 +104,12 @@ def score_archive(model_id: str, source: str, out: Path) -> ArchiveCounts:
     ]
     skipped = _verdicts(out).total()
     if left:
-        _score_shards(
-            left, listed, _Scorer(model_id, weights_folder().resolve(), files, root, source, out)
-        )
+        predictor = _Predictor(model_id, weights_folder().resolve(), files, root, source, out)
+        _predict_shards(left, listed, predictor)
     if not all(_part(out, number).exists() for number in left):
-        raise RunError(
-            f"not all workers wrote to {out}: it must be a folder that all of them share"
-        )
-    for file in out.glob(".part-*.tmp"):  # by workers that were killed
+        raise RunError(f"not all workers wrote to {out}; choose a folder that all of them share")
+    # Left by workers that were killed.
+    for file in out.glob(".part-*.tmp"):
         file.unlink(missing_ok=True)
     found = _verdicts(out)
     if not found:
@@ -111,8 +120,8 @@ def score_archive(model_id: str, source: str, out: Path) -> ArchiveCounts:
     return ArchiveCounts(model_id, found.total(), answered, refused, unreadable, skipped, str(out))
 
 
-def _score_shards(left: list[int], listed: Manifest, scorer: _Scorer) -> None:
-    """Have Ray's workers write the Parquet files of these shards."""
+def _predict_shards(left: list[int], listed: Manifest, predictor: _Predictor) -> None:
+    """Let the workers of Ray write the Parquet files of some shards."""
     with _ray() as ray:
         shards = ray.data.from_items(
             [{"shard": number} for number in left], override_num_blocks=len(left)
@@ -123,7 +132,7 @@ def _score_shards(left: list[int], listed: Manifest, scorer: _Scorer) -> None:
         written = shards.map_batches(
             _Worker,
             batch_size=1,
-            fn_constructor_args=[scorer],
+            fn_constructor_args=[predictor],
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=1,
         )
@@ -138,23 +147,24 @@ def _score_shards(left: list[int], listed: Manifest, scorer: _Scorer) -> None:
                     if row["error"]:
                         raise RunError(row["error"])
                     bar.update(row["files"])
-            # Ray begins a shard anew over which a worker died, and gives up when nothing more is done for half an hour.
+            # Ray repeats a dead worker's shard, and gives up after half an hour without progress.
             except (
                 ray.exceptions.RayActorError,
                 ray.data.exceptions.ExecutionTimeoutError,
             ) as error:
                 raise RunError(
-                    f"the workers do not come further ({str(error).partition('. ')[0]}): does a picture crash them, or is there "
-                    "too little memory? What is written stays, and the same command goes on from there"
+                    f"the workers make no progress ({str(error).partition('. ')[0]}); an image may "
+                    "crash them, or memory may be insufficient. Finished rows are kept, and the "
+                    "same command continues from there"
                 ) from error
 
 
 @contextmanager
 def _ray() -> Iterator[Any]:
-    """Yield Ray, connected: as it is already, else to RAY_ADDRESS, else to a cluster found on this machine or begun for the block.
+    """Yield Ray, connected to RAY_ADDRESS, to a cluster on this machine, or to a temporary one.
 
-    The last tells nobody of its use, has no dashboard, and admits by a token alone, as Ray does by itself since 2.60. What Ray
-    prints goes to stderr.
+    A temporary cluster sends no usage statistics, has no dashboard, and requires a token (as Ray
+    does by default since 2.60). Output of Ray goes to stderr.
     """
     with ExitStack() as stack:
         stack.enter_context(
@@ -169,8 +179,8 @@ def _ray() -> Iterator[Any]:
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
                 raise RunError(
-                    f"Ray did not start, or there is none at RAY_ADDRESS ({str(error).splitlines()[0]}); a cluster that asks for a "
-                    "token needs RAY_AUTH_MODE=token"
+                    f"Ray did not start, or RAY_ADDRESS is wrong ({str(error).splitlines()[0]}); a "
+                    "cluster that requires a token needs RAY_AUTH_MODE=token"
                 ) from error
             stack.callback(ray.shutdown)
         logger = logging.getLogger("ray.data")
@@ -181,7 +191,7 @@ def _ray() -> Iterator[Any]:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a while, those that are not set."""
+    """Set environment variables for the block, unless they are set already."""
     new = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(new)
     try:
@@ -192,27 +202,26 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 class _Worker:
-    """A scorer in a process of Ray's."""
+    """A predictor in a process of Ray."""
 
-    def __init__(self, scorer: _Scorer) -> None:
-        self._scorer = scorer
+    def __init__(self, predictor: _Predictor) -> None:
+        self._predictor = predictor
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         import torch
 
-        torch.set_num_threads(1)  # there is a worker for each core
+        # There is one worker per core.
+        torch.set_num_threads(1)
         try:
-            return {"files": [self._scorer.write(int(batch["shard"][0]))], "error": [""]}
-        except (
-            CovidxrError,
-            OSError,
-        ) as error:  # a full disk, or what else the user can mend: Ray would try it again
+            return {"files": [self._predictor.write(int(batch["shard"][0]))], "error": [""]}
+        # Returned, since Ray would repeat the shard: the user has to act, as for a full disk.
+        except (CovidxrError, OSError) as error:
             return {"files": [0], "error": [str(error)]}
 
 
 @dataclass(frozen=True)
-class _Scorer:
-    """What writes the Parquet file of a shard; the model is loaded with the first."""
+class _Predictor:
+    """Writes the Parquet files of shards; the model is loaded with the first."""
 
     model_id: str
     weights: Path
@@ -223,13 +232,11 @@ class _Scorer:
 
     @cached_property
     def _model(self) -> Classifier:
-        model, manifest = (
-            load_classifier(self.model_id, self.weights),
-            read_manifest(self.out),
-        )
+        model, manifest = load_classifier(self.model_id, self.weights), read_manifest(self.out)
         if manifest is None or manifest.card_sha256 != card_sha256(model.card):
             raise RunError(
-                f"a worker sees another {self.out}, or another {self.model_id} in {self.weights}: all must see the same"
+                f"a worker has another {self.out}, or another {self.model_id} in {self.weights}; "
+                "all workers must share these folders"
             )
         return model
 
@@ -240,7 +247,7 @@ class _Scorer:
         return pq.ParquetFile(self.out / LISTING)
 
     def write(self, number: int) -> int:
-        """Write the file of a shard, unless it is there, and return how many files the shard has."""
+        """Write the file of a shard, unless it exists, and return the shard's number of files."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -248,26 +255,27 @@ class _Scorer:
         names = [name.decode("utf-8", "surrogateescape") for name in listed["file"]]
         if not _part(self.out, number).exists():
             with ThreadPoolExecutor(_THREADS) as pool:
-                chosen = pool.map(self._is_picture, names)
-                pictures = [
+                is_image = pool.map(self._is_image, names)
+                images = [
                     Picture(f"{self.source}/{name}", partial(self._read, name, length))
-                    for name, length, yes in zip(names, listed["bytes"], chosen, strict=True)
-                    if yes
+                    for name, length, chosen in zip(names, listed["bytes"], is_image, strict=True)
+                    if chosen
                 ]
+            rows = list(score_pictures(model, images, threads=_THREADS))
             content = pa.BufferOutputStream()
-            pq.write_table(
-                _table(model, list(score_pictures(model, pictures, threads=_THREADS))), content
-            )
+            pq.write_table(_table(model, rows), content)
             write_bytes(_part(self.out, number), content.getvalue().to_pybytes())
         return len(names)
 
-    def _is_picture(self, name: str) -> bool:
+    def _is_image(self, name: str) -> bool:
+        def head() -> bytes:
+            # Cut, since some servers send the whole file.
+            return bytes(self.files.cat_file(f"{self.root}/{name}", 0, 132)[:132])
+
         try:
-            # Some servers send all of a file.
-            return is_picture(
-                name, lambda: bytes(self.files.cat_file(f"{self.root}/{name}", 0, 132)[:132])
-            )
-        except Exception:  # as in `_read`, which will tell
+            return is_image_file(name, head)
+        # Listed, so that `_read` reports the error.
+        except Exception:
             return True
 
     def _read(self, name: str, length: int | None) -> bytes:
@@ -281,10 +289,10 @@ class _Scorer:
                 if length is not None:
                     return bytes(self.files.cat_file(path))
                 with self.files.open(path, "rb") as opened:
-                    return bytes(
-                        opened.read(MAX_FILE_BYTES + 1)
-                    )  # a byte too many is refused where the picture is decoded
-            except Exception as error:  # each filesystem has errors of its own
+                    # One byte over the limit is rejected by the decoder.
+                    return bytes(opened.read(MAX_FILE_BYTES + 1))
+            # Each filesystem has its own errors.
+            except Exception as error:
                 if last or isinstance(error, FileNotFoundError | PermissionError):
                     raise DatasetError(
                         f"cannot read {name}: {str(error) or type(error).__name__}"
@@ -293,39 +301,31 @@ class _Scorer:
 
 
 def _table(model: Classifier, rows: list[WorklistRow]) -> pyarrow.Table:
-    """Return the rows as a table, which says of which model they are."""
+    """Return rows as a table, with the model in its metadata."""
     import pyarrow as pa
 
     sets = model.card.prediction_sets
-    answers = [row if row.verdict == "answered" else WorklistRow(row.name) for row in rows]
+    analyzed = [row if row.verdict == "answered" else WorklistRow(row.name) for row in rows]
+    text, texts, number = pa.string(), pa.list_(pa.string()), pa.float64()
     columns: dict[str, tuple[Any, list[Any]]] = {
-        "file": (pa.string(), [printable(row.name) for row in rows]),
-        "input_sha256": (pa.string(), [row.input_sha256 or None for row in rows]),
-        "verdict": (pa.string(), [row.verdict for row in rows]),
-        "predicted": (pa.string(), [row.predicted for row in answers]),
+        "file": (text, [printable(row.name) for row in rows]),
+        "input_sha256": (text, [row.input_sha256 or None for row in rows]),
+        "verdict": (text, [row.verdict for row in rows]),
+        "predicted": (text, [row.predicted for row in analyzed]),
     }
+    for name in model.card.class_names:
+        columns[name] = number, [row.probabilities.get(name) for row in analyzed]
+    reasons = [row.error or " ".join(row.refusals) for row in rows]
+    chosen = [
+        prediction_set(sets, row.probabilities) if sets and row.probabilities else None
+        for row in analyzed
+    ]
     columns |= {
-        name: (pa.float64(), [row.probabilities.get(name) for row in answers])
-        for name in model.card.class_names
-    }
-    columns |= {
-        "disease": (pa.float64(), [row.disease for row in answers]),
-        "uncertainty": (pa.float64(), [row.uncertainty for row in answers]),
-        "prediction_set": (
-            pa.list_(pa.string()),
-            [
-                prediction_set(sets, row.probabilities) if sets and row.probabilities else None
-                for row in answers
-            ],
-        ),
-        "reason": (
-            pa.string(),
-            [printable(row.error or " ".join(row.refusals)) or None for row in rows],
-        ),
-        "warnings": (
-            pa.list_(pa.string()),
-            [[printable(warning) for warning in row.warnings] for row in rows],
-        ),
+        "disease": (number, [row.disease for row in analyzed]),
+        "uncertainty": (number, [row.uncertainty for row in analyzed]),
+        "prediction_set": (texts, chosen),
+        "reason": (text, [printable(reason) or None for reason in reasons]),
+        "warnings": (texts, [[printable(warning) for warning in row.warnings] for row in rows]),
     }
     about = {
         "model_id": model.card.model_id,
@@ -344,7 +344,11 @@ def _part(out: Path, number: int) -> Path:
 
 
 def _verdicts(out: Path) -> Counter[str]:
-    """Count the verdicts of all rows in a folder. Raises ConfigError for a damaged file."""
+    """Count the rows of a folder by `verdict`.
+
+    Raises:
+        ConfigError: For a damaged file.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -354,6 +358,6 @@ def _verdicts(out: Path) -> Counter[str]:
             found.update(pq.read_table(file, columns=["verdict"])["verdict"].to_pylist())
         except (OSError, pa.ArrowException) as error:
             raise ConfigError(
-                f"{file} is damaged ({error}): delete it and run the same command again"
+                f"{file} is damaged ({error}); delete it and repeat the command"
             ) from error
     return found

@@ -1,4 +1,4 @@
-"""The list of an archive, in any place that fsspec knows: made once, in order, cut into shards, and kept beside their rows."""
+"""The listing of an archive on any filesystem of fsspec: sorted, cut into shards, stored."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 MANIFEST, LISTING = "_manifest.json", "_listing.parquet"
-"""What begins with _ is skipped by those who read a folder of Parquet files."""
+"""Readers of a folder of Parquet files skip names that begin with an underscore."""
 _PACKED = {"zip", "tar", "libarchive"}
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What all rows in a folder have in common."""
+    """What all rows of a folder share."""
 
     covidxr_version: str
     model_id: str
@@ -36,57 +36,73 @@ class Manifest:
     card_sha256: str
     source: str
     shard: int
-    """Files of a shard."""
+    """Files per shard."""
     files: int
     listing_sha256: str
-    """Of names, sizes, and times of change where there are any."""
+    """Hash of names, sizes and, where available, modification times."""
 
 
 def open_archive(source: str) -> tuple[AbstractFileSystem, str]:
-    """Return the filesystem of an address, and the folder in it. Raises ConfigError and ImageError as `score_archive`."""
+    """Return the filesystem of an address, and the folder in it.
+
+    Raises:
+        ConfigError: For an address with a secret, or without its package.
+        ImageError: For a folder that cannot be opened or listed.
+    """
     from fsspec.core import url_to_fs
 
     parts = urlsplit(source)
     if parts.password or (parts.scheme in ("http", "https") and (parts.username or parts.query)):
         raise ConfigError(
-            "the address holds a password or a token, which every row would show: put it into fsspec's configuration instead"
+            "the address contains a password or token, which every row would contain too; move it "
+            "to the configuration of fsspec"
         )
-    # A zip is checked for bombs and links before it is read, which fsspec does not.
-    refused = f"{source} is no folder that can be listed; a zip or a single picture is read without --engine ray"
+    no_folder = f"{source} is not a folder that can be listed; predict a file without --engine ray"
+    # fsspec does not check zips for bombs and links.
     if _PACKED & {part.partition("://")[0] for part in source.split("::")}:
-        raise ImageError(refused)
+        raise ImageError(no_folder)
     try:
         files, root = url_to_fs(source, use_listings_cache=False)
         is_folder = files.isdir(root)
-    except (
-        ImportError,
-        ValueError,
-    ) as error:  # whose sentences say what to install, and which protocols there are
+    # Their messages name the package to install, or the known protocols.
+    except (ImportError, ValueError) as error:
         raise ConfigError(f"cannot open {source}: {error}") from error
-    except Exception as error:  # each filesystem has errors of its own
+    # Each filesystem has its own errors.
+    except Exception as error:
         raise ImageError(f"cannot open {source}: {str(error) or type(error).__name__}") from error
     if not is_folder:
-        raise ImageError(refused)
+        raise ImageError(no_folder)
     return files, root.rstrip("/")
 
 
 def list_archive(
     files: AbstractFileSystem, root: str, source: str, card: ModelCard, out: Path, shard: int
 ) -> Manifest:
-    """Write the list of all files below `root`, of which a row group is a shard, and its manifest into `out`.
+    """Write the listing of all files of an archive, one row group per shard, and its manifest.
 
-    Raises ConfigError, and leaves everything as it was, where `out` holds the rows of another list or model, or something else;
-    ImageError where the archive cannot be listed or has no files.
+    Args:
+        files: Filesystem of the archive.
+        root: Folder in it.
+        source: Address as typed by the user.
+        card: Of the model.
+        out: Folder for the listing and the rows.
+        shard: Files per shard.
+
+    Raises:
+        ConfigError: For a folder with rows of another listing or model, or with other files, which
+            are left unchanged.
+        ImageError: For an archive that cannot be listed or has no files.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if "file" in files.protocol and out.is_relative_to(Path(root).resolve()):
         raise ConfigError(
-            f"{out} lies in the archive, and would become a part of it; choose a folder elsewhere"
+            f"{out} is inside the archive and would become part of it; choose another folder"
         )
     old = read_manifest(out)
-    schema = pa.schema([("file", pa.binary()), ("bytes", pa.int64())])  # a name need not be UTF-8
+    # Binary, since a file name need not be UTF-8.
+    schema = pa.schema([("file", pa.binary()), ("bytes", pa.int64())])
     digest, count, entries = hashlib.sha256(), 0, _walk(files, root)
     new = out / f".{LISTING}.{os.getpid()}.tmp"
     try:
@@ -95,13 +111,13 @@ def list_archive(
             pq.ParquetWriter(new, schema) as writer,
             tqdm(desc="listing", unit=" files", disable=None) as bar,
         ):
-            while some := list(islice(entries, shard)):
-                names = [name.encode("utf-8", "surrogateescape") for name, _, _ in some]
-                for name, (_, size, stamp) in zip(names, some, strict=True):
+            while batch := list(islice(entries, shard)):
+                names = [name.encode("utf-8", "surrogateescape") for name, _, _ in batch]
+                for name, (_, size, stamp) in zip(names, batch, strict=True):
                     digest.update(b"%s\0%s\n" % (name, f"{size}\0{stamp}".encode()))
-                writer.write_table(pa.table([names, [size for _, size, _ in some]], schema))
-                bar.update(len(some))
-                count += len(some)
+                writer.write_table(pa.table([names, [size for _, size, _ in batch]], schema))
+                bar.update(len(batch))
+                count += len(batch)
         if not count:
             raise ImageError(f"{source} holds no files")
         manifest = Manifest(
@@ -119,8 +135,8 @@ def list_archive(
                 name for name, value in asdict(manifest).items() if value != getattr(old, name)
             ]
             raise ConfigError(
-                f"{out} holds the rows of another archive, or of another model (not the same: {', '.join(other)}); choose a new "
-                "folder, or delete this one"
+                f"{out} holds rows of another archive or model (different: {', '.join(other)}); "
+                "choose a new folder, or delete this one"
             )
         os.replace(new, out / LISTING)
         write_text(out / MANIFEST, to_json(manifest))
@@ -132,7 +148,11 @@ def list_archive(
 
 
 def read_manifest(out: Path) -> Manifest | None:
-    """Return a folder's manifest; None for a folder that is new or empty. Raises ConfigError where it holds something else."""
+    """Return the manifest of a folder; None for a new or empty folder.
+
+    Raises:
+        ConfigError: For a folder with other files, or an unreadable manifest.
+    """
     try:
         return from_json(Manifest, (out / MANIFEST).read_text("utf-8"), str(out / MANIFEST))
     except FileNotFoundError:
@@ -146,14 +166,15 @@ def read_manifest(out: Path) -> Manifest | None:
 
 
 def card_sha256(card: ModelCard) -> str:
-    """Return the hash of a card, wherever it was read: what the same weights answer depends on their temperature, too."""
+    """Return the hash of a card: besides the weights, predictions depend on the temperature."""
     return hashlib.sha256(to_json(replace(card, external="")).encode()).hexdigest()
 
 
 def _walk(files: AbstractFileSystem, root: str) -> Iterator[tuple[str, int | None, str]]:
-    """Yield (name below the root, bytes where known, what changes with the file), folder by folder, each in order.
+    """Yield the relative name, size (None if unknown) and version of each file, sorted.
 
-    Memory holds one folder, and the names of the folders to come. Linked folders are not followed: they may lead in circles.
+    Memory holds one folder, and the names of pending ones. Linked folders are not followed, since
+    they may form a cycle.
     """
     folders = [""]
     while folders:
@@ -161,9 +182,8 @@ def _walk(files: AbstractFileSystem, root: str) -> Iterator[tuple[str, int | Non
         inner = []
         for entry in _entries(files, f"{root}/{folder}"):
             name = str(entry["name"]).removeprefix(f"{root}/{folder}").rstrip("/")
-            if (
-                name in ("", ".", "..") or "/" in name
-            ):  # the folder itself, or a link of a web page that leads elsewhere
+            # The folder itself, or a link of a web page to elsewhere.
+            if name in ("", ".", "..") or "/" in name:
                 continue
             if entry["type"] == "directory":
                 inner.append(f"{folder}{name}/")
@@ -173,15 +193,17 @@ def _walk(files: AbstractFileSystem, root: str) -> Iterator[tuple[str, int | Non
 
 
 def _entries(files: AbstractFileSystem, folder: str) -> Iterator[dict[str, Any]]:
-    """Yield what fsspec says of what a folder holds, by name; of links, what they lead to, unless that is a folder."""
+    """Yield the entries of a folder, sorted; links are resolved, and links to folders skipped."""
     try:
         found = files.ls(folder, detail=True)
-    except Exception as error:  # each filesystem has errors of its own
+    # Each filesystem has its own errors.
+    except Exception as error:
         raise ImageError(f"cannot list {folder}: {str(error) or type(error).__name__}") from error
     for entry in sorted(found, key=lambda entry: str(entry["name"])):
         try:
             own = files.info(entry["name"]) if entry.get("islink") else entry
-        except FileNotFoundError:  # it leads nowhere
+        # A broken link.
+        except FileNotFoundError:
             continue
         if not (entry.get("islink") and own["type"] == "directory"):
             yield own

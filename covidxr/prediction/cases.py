@@ -1,4 +1,4 @@
-"""Single pictures: what a model says of them and why."""
+"""Predictions, heat maps and test-time stability of single images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from covidxr.cards import PredictionSets
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.errors import ModelError
 from covidxr.explanation.settings import map_settings
@@ -28,29 +29,36 @@ from covidxr.records import Attribution, GreyImage, Stability
 from covidxr.reports.sentences import prediction_set
 from covidxr.storage import write_bytes, write_text
 
-TURN = 5
-"""Degrees: as far as patients lean, and less than the recipes turn pictures by in training."""
+_ROTATION = 5
+"""Degrees: within patient positioning, and less than the recipes' augmentation."""
 
 
 def stability(model: Classifier, image: GreyImage) -> Stability:
-    """Return what becomes of a model's answer when a picture, (H, W) uint8, is mirrored and turned by 5 degrees to either side.
+    """Predict an image and its horizontal flip, each rotated by -5, 0 and +5 degrees.
 
-    Raises ImageError when the model sees only lungs and none are found.
+    Args:
+        model: The classifier.
+        image: (H, W) uint8.
+
+    Returns:
+        The range of each probability and the predicted class of each of the six versions.
+
+    Raises:
+        ImageError: When the model's input is the lungs and none are found.
     """
-    card = model.card
-    seen = Image.fromarray(model.view(image).pixels)
-    both = (seen, ImageOps.mirror(seen))
+    original = Image.fromarray(model.view(image).pixels)
     versions = [
-        one.rotate(angle, Image.Resampling.BICUBIC) for one in both for angle in (0, -TURN, TURN)
+        version.rotate(angle, Image.Resampling.BICUBIC)
+        for version in (original, ImageOps.mirror(original))
+        for angle in (0, -_ROTATION, _ROTATION)
     ]
-    pixels = np.stack([np.asarray(one) for one in versions])
-    scores = model.scores(pixels)
-    names, called = card.class_names, scores.argmax(axis=1)
+    scores = model.scores(np.stack([np.asarray(version) for version in versions]))
+    names = model.card.class_names
     ranges = {
         name: (float(own.min()), float(own.max()))
         for name, own in zip(names, scores.T, strict=True)
     }
-    return Stability(ranges, tuple(names[k] for k in called))
+    return Stability(ranges, tuple(names[k] for k in scores.argmax(axis=1)))
 
 
 def explain(
@@ -60,30 +68,52 @@ def explain(
     method: str = "",
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Attribution:
-    """Return the map of one class for one picture, (H, W) uint8; the map lies on the picture padded to a square.
+    """Explain the score of one class by a heat map.
 
-    method: one of METHOD_TITLES, in the kind that points best by the model's card; without it, the best of all.
-    watch: told how many steps of how many are done; what it raises, such as Cancelled, ends the work.
-    Raises ImageError when the model sees only lungs and none are found, ConfigError for a method that there is not.
+    Args:
+        model: The classifier.
+        image: (H, W) uint8.
+        target: Name of the class.
+        method: One of METHOD_TITLES, in the configuration with the best localization by the
+            model's card; empty for the best of all methods.
+        watch: Receives the completed and the total number of steps. What it raises, such as
+            Cancelled, stops the work.
+
+    Returns:
+        The heat map on the image padded to a square.
+
+    Raises:
+        ConfigError: For an unknown method.
+        ModelError: For an unknown class.
+        ImageError: When the model's input is the lungs and none are found.
     """
     from covidxr.explanation.attribution import attribute, place_on_square
 
-    if target not in model.card.class_names:
+    names = model.card.class_names
+    if target not in names:
         raise ModelError(
-            f"{model.card.model_id} knows no class {target!r}; it knows {', '.join(model.card.class_names)}"
+            f"{model.card.model_id} has no class {target!r}; choose one of {', '.join(names)}"
         )
     settings = map_settings(model.card, method)
     view = model.view(image)
-    found = attribute(model, view.pixels, model.card.class_names.index(target), settings, watch)
+    found = attribute(model, view.pixels, names.index(target), settings, watch)
     return replace(found, heat=place_on_square(found.heat, view.box))
 
 
 def explain_randomized(
     model: Classifier, image: GreyImage, target: str, method: str = ""
 ) -> list[tuple[str, npt.NDArray[np.float32]]]:
-    """Return the map of one class for one picture as `explain_case` does, and those of the network made random layer by layer.
+    """Explain one class by the trained network and by the network randomized layer by layer.
 
-    Each comes with the layer down to which the network is random, the first with none.
+    Args:
+        model: The classifier.
+        image: (H, W) uint8.
+        target: Name of the class.
+        method: As in `explain`.
+
+    Returns:
+        Heat maps (S, S) as of `explain`, each with the layer through which the network is
+        randomized; the first is that of the trained network, with an empty name.
     """
     from covidxr.explanation.attribution import place_on_square
     from covidxr.explanation.faithfulness import randomised_maps
@@ -97,24 +127,30 @@ def explain_randomized(
 
 
 def padding_sentence(image: GreyImage) -> str | None:
-    """Say how much black was added to make a picture square; None when it is square already."""
+    """Describe the padding of an image, (H, W), to a square; None for a square image."""
     left, top, right, bottom = padding(*image.shape)
     if not any((left, top, right, bottom)):
         return None
     where = "left and right" if left + right else "above and below"
     share = (left + top + right + bottom) / max(image.shape)
-    return f"The picture is not square: black was added {where}, {share * 100:.0f} % of what the model sees; nothing was cropped."
+    return (
+        f"The image is not square: black was added {where} ({share:.0%} of the input). "
+        "Nothing was cropped."
+    )
 
 
 def reading_warnings(radiograph: Radiograph) -> tuple[str, ...]:
-    """Return a picture file's warnings, and that there may be writing in it, looked for more thoroughly than many at once allow."""
+    """Return the warnings of a radiograph, with a search for burned-in text.
+
+    The search is too slow for worklists.
+    """
     if BURNED_IN_TEXT in radiograph.warnings or not has_burned_in_text(radiograph.image):
         return radiograph.warnings
     return (*radiograph.warnings, BURNED_IN_TEXT)
 
 
 def sample_phantom(class_name: str, seed: int = 0) -> GreyImage:
-    """Return a synthetic phantom, (256, 256) uint8, for trying a page without a radiograph."""
+    """Return a synthetic phantom, (256, 256) uint8, for trials without a radiograph."""
     return render_phantom(class_name, np.random.default_rng(seed))[0]
 
 
@@ -124,53 +160,63 @@ def predict_files(
     heat_maps: Path | None = None,
     table: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Predict the pictures in files, folders and zips; a row each: path, probabilities and predicted, or path and error.
+    """Predict the images in files, folders and zips.
 
-    Where the model's card has prediction sets, so has the row: `prediction_set`, the names of its classes.
-    A picture that the model may not judge has its refusals for an error, and the verdict `refused` instead of `unreadable`.
-    heat_maps: folder for a PNG of each picture under the heat map of its predicted class.
-    table: file for the rows as CSV, see `worklist_csv`.
-    Raises ImageError for a source that does not exist or holds no pictures.
+    Args:
+        model: The classifier.
+        sources: Files, folders and zips.
+        heat_maps: Folder for a PNG per image with the heat map of its predicted class.
+        table: File for the rows as CSV, see `worklist_csv`.
+
+    Returns:
+        One row per image, with its `path`, and `probabilities`, `predicted` and, where the card
+        has prediction sets, `prediction_set`. A rejected or unreadable image has a `verdict`
+        (refused or unreadable) and an `error` instead.
+
+    Raises:
+        ImageError: For a source that does not exist or has no images.
     """
     sets = model.card.prediction_sets
     rows: list[dict[str, Any]] = []
     done: list[WorklistRow] = []
     with ExitStack() as stack:
-        pictures = list_pictures(sources, stack)
+        images = list_pictures(sources, stack)
         scored = tqdm(
-            score_pictures(model, pictures), total=len(pictures), desc="predicting", disable=None
+            score_pictures(model, images), total=len(images), desc="predicting", disable=None
         )
-        for picture, row in zip(pictures, scored, strict=True):
+        for image, row in zip(images, scored, strict=True):
             done.append(row)
             log_use(model.card, row.input_sha256, row.verdict, row.predicted)
-            if row.verdict != "answered":
-                rows.append(
-                    {
-                        "path": row.name,
-                        "verdict": row.verdict,
-                        "error": row.error or " ".join(row.refusals),
-                    }
-                )
-                continue
-            rows.append(
-                {"path": row.name, "probabilities": row.probabilities, "predicted": row.predicted}
-            )
-            if sets is not None:
-                rows[-1]["prediction_set"] = prediction_set(sets, row.probabilities)
-            if row.warnings:
-                rows[-1]["warnings"] = list(row.warnings)
-            if heat_maps is not None and row.predicted is not None:
-                # Numbered, since pictures of different folders may share a name.
+            rows.append(_row_json(row, sets))
+            if heat_maps is not None and row.verdict == "answered" and row.predicted:
+                # Numbered, since images of different folders may have the same name.
                 file = heat_maps / f"{len(rows):04d}-{Path(row.name).stem}-{row.predicted}.png"
-                image = read_image(picture.read(), row.name)
-                write_overlay(image, explain(model, image, row.predicted), file)
+                values = read_image(image.read(), row.name)
+                write_overlay(values, explain(model, values, row.predicted), file)
                 rows[-1]["heat_map"] = str(file)
     if table is not None:
         write_text(table, worklist_csv(done, model.card.class_names, sets))
     return rows
 
 
+def _row_json(row: WorklistRow, sets: PredictionSets | None) -> dict[str, Any]:
+    if row.verdict != "answered":
+        error = row.error or " ".join(row.refusals)
+        return {"path": row.name, "verdict": row.verdict, "error": error}
+    found: dict[str, Any] = {
+        "path": row.name,
+        "probabilities": row.probabilities,
+        "predicted": row.predicted,
+    }
+    if sets is not None:
+        found["prediction_set"] = prediction_set(sets, row.probabilities)
+    if row.warnings:
+        found["warnings"] = list(row.warnings)
+    return found
+
+
 def write_overlay(image: GreyImage, attribution: Attribution, file: Path) -> None:
+    """Write an image, (H, W) uint8, with its heat map as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(heat_overlay(image, attribution.heat, opacity=0.6)).save(buffer, format="PNG")
     write_bytes(file, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Stored models: their list, and classifiers assembled from what is stored."""
+"""Stored models: their list, and classifiers assembled from their files."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ def list_models() -> tuple[ModelEntry, ...]:
 def load_classifier(
     model_id: str, root: Path | None = None, with_detector: bool = True
 ) -> Classifier:
-    """Load a stored model: card, schema, hash, network, tensors, in that order.
+    """Load a stored model. Its card, hash, network and tensors are checked.
 
     Args:
         model_id: Name of its folder.
         root: Folder of the models; None for the configured one.
-        with_detector: False loads no OOD detector, which may then be missing or damaged.
+        with_detector: False skips the OOD detector, which may then be missing or damaged.
+
+    Returns:
+        The classifier, ready for use.
 
     Raises:
-        ModelError: Saying why the model cannot be used.
+        ModelError: For a model that is missing or damaged.
     """
     root = root or weights_folder()
     folder = store.model_folder(root, model_id)
@@ -52,7 +55,7 @@ def load_segmenter(root: Path | None = None, sha256: str = "") -> LungSegmenter:
         sha256: Hash that its weights must have; empty for any.
 
     Raises:
-        ModelError: When there is none, or not the one that `sha256` names.
+        ModelError: For a segmenter that is missing, damaged or another one.
     """
     from covidxr.lungs.segmenter import LungSegmenter, build_segmenter
 
@@ -61,27 +64,31 @@ def load_segmenter(root: Path | None = None, sha256: str = "") -> LungSegmenter:
     weights = store.read_weights(root / store.LUNGS, card.weights_sha256)
     if sha256 and card.weights_sha256 != sha256:
         raise ModelError(
-            f"the model was trained on the lungs as found by another {store.LUNGS}; restore that "
-            "one, or train the model again"
+            f"the model was trained with another {store.LUNGS} (sha256 {sha256[:16]}, stored: "
+            f"{card.weights_sha256[:16]}); restore that one, or train the model again"
         )
     return LungSegmenter(card, store.fill_network(build_segmenter(), weights, card))
 
 
 def find_segmenter() -> LungSegmenter | None:
-    """Load the lung segmenter; None where none is stored. Raises ModelError for a damaged one."""
+    """Load the lung segmenter; None if none is stored.
+
+    Raises:
+        ModelError: For a damaged segmenter.
+    """
     return load_segmenter() if (weights_folder() / store.LUNGS).is_dir() else None
 
 
 def segmenter_for(recipe: Recipe) -> LungSegmenter | None:
-    """Load the segmenter that a recipe needs; None where its input is the full image."""
+    """Load the segmenter that a recipe needs; None if its input is the full image."""
     return load_segmenter() if recipe.region == "lungs" else None
 
 
 def verify_models() -> dict[str, str | None]:
-    """Load every model with its predictions, and the lung segmenter where there is one.
+    """Load every model with its predictions, and the lung segmenter if one is stored.
 
     Returns:
-        By model id, what is wrong with it, or None.
+        By model ID, the error, or None.
     """
     found = {entry.model_id: _error_of(entry.model_id) for entry in list_models()}
     if (weights_folder() / store.LUNGS).is_dir():

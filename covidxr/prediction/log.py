@@ -1,4 +1,4 @@
-"""A line for each picture that a model was asked about: when, which file by its hash, which model, and what became of it."""
+"""The usage log: one line of JSON per predicted image."""
 
 from __future__ import annotations
 
@@ -15,53 +15,60 @@ from covidxr.cards import ModelCard
 from covidxr.config import cache_folder, logs_uses
 
 _LOGGER = logging.getLogger(__name__)
-_MOST_BYTES = 10_000_000
-"""About 30,000 lines; then the file becomes the older one, and the older one of before is gone."""
-_PATIENCE = 2.0
-"""Seconds to wait while others write."""
+_MAX_BYTES = 10_000_000
+"""About 30,000 lines. A full file replaces `uses.1.jsonl`."""
+_LOCK_SECONDS = 2.0
 
 
 def log_file() -> Path:
-    """Return where the lines are written: `uses.jsonl` in the cache folder, the older ones in `uses.1.jsonl` beside it."""
+    """Return the file of the log; older lines are in `uses.1.jsonl` in the same folder."""
     return cache_folder() / "log" / "uses.jsonl"
 
 
 def log_use(
     card: ModelCard,
     input_sha256: str,
-    verdict: Literal["answered", "refused", "unreadable"],
+    status: Literal["answered", "refused", "unreadable"],
     predicted: str | None = None,
 ) -> None:
-    """Add a line of JSON: time (UTC), input_sha256, model_id, weights_sha256, verdict and, for an answer, predicted.
+    """Append a line: time (UTC), input hash, model, weights hash, status and predicted class.
 
-    No pixels, no name of a file, nothing of a header. Processes that write at once take turns, so that no line is torn.
-    What keeps it from being written (a full disk, a folder that is read-only) is a warning in the server's log and nothing more.
+    It has no pixels, file names or header values. An error, such as a full disk, is a warning in
+    the server's log only.
+
+    Args:
+        card: Of the model.
+        input_sha256: Hash of the file; empty if it could not be read.
+        status: Whether the image was analyzed, rejected or unreadable.
+        predicted: Class, which is logged for analyzed images only.
     """
     if not logs_uses():
         return
-    said = {
+    entry = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "input_sha256": input_sha256 or None,
         "model_id": card.model_id,
         "weights_sha256": card.weights_sha256,
-        "verdict": verdict,
-        "predicted": predicted if verdict == "answered" else None,
+        "verdict": status,
+        "predicted": predicted if status == "answered" else None,
     }
     try:
-        _append(log_file(), (json.dumps(said) + "\n").encode())
-    except OSError as error:  # among them filelock's Timeout
-        _LOGGER.warning("the log of uses cannot be written: %s", error)
+        _append(log_file(), (json.dumps(entry) + "\n").encode())
+    # Timeout of filelock is an OSError too.
+    except OSError as error:
+        _LOGGER.warning("cannot write the usage log: %s", error)
 
 
-def _append(place: Path, line: bytes) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock", timeout=_PATIENCE):
-        if place.exists() and place.stat().st_size + len(line) > _MOST_BYTES:
-            os.replace(place, place.with_name("uses.1.jsonl"))
+def _append(path: Path, line: bytes) -> None:
+    """Append a line whole or not at all, one process at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
+        if path.exists() and path.stat().st_size + len(line) > _MAX_BYTES:
+            os.replace(path, path.with_name("uses.1.jsonl"))
         with open(
-            place, "ab", buffering=0, opener=lambda path, flags: os.open(path, flags, 0o600)
+            path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)
         ) as file:
             end = file.tell()
-            if file.write(line) != len(line):  # the disk is full
+            if file.write(line) != len(line):
                 file.truncate(end)
-                raise OSError(f"no space left for {place}")
+                raise OSError(f"no space left for {path}")

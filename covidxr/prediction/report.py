@@ -1,4 +1,4 @@
-"""The report of one case: what is known of it put together, and written as PDF."""
+"""The report of one case, assembled and written as PDF and DICOM."""
 
 from __future__ import annotations
 
@@ -37,38 +37,42 @@ def report_case(
     label: str = "",
     created: datetime | None = None,
 ) -> CaseReport:
-    """Return what the report of one case is made of, for `case_report_pdf` or `case_report_dicom` to write.
+    """Assemble the report of one case, for `case_report_pdf` or `case_report_dicom`.
 
-    image: (H, W) uint8.  lungs: None where no segmenter is stored.  input_sha256: of the file that the picture was read from.
-    remarks: sentences that the reader must know, naming no patient.  label: typed in by the user, else the report names no one.
-    created: with its time zone; without it, now.
+    Args:
+        card: Of the model.
+        image: (H, W) uint8.
+        prediction: Of the image.
+        stability: Of the prediction.
+        attribution: Heat map of the predicted class.
+        lungs: Lung mask; None if no segmenter is stored.
+        input_sha256: Hash of the image file.
+        remarks: Sentences for the reader, without patient data.
+        label: Case ID as typed by the user; empty for none.
+        created: Time with its zone; None for now.
     """
-    from covidxr.reports.case_report import (
-        CaseReport,  # here, since fpdf2 takes a third of a second to load
-    )
+    # Imported here: fpdf2 takes a third of a second.
+    from covidxr.reports.case_report import CaseReport
 
     if card.synthetic:
         remarks = (
-            "This model learned from synthetic phantoms: what it says of a real radiograph means nothing.",
+            "This model was trained on synthetic phantoms: its results on real radiographs are "
+            "meaningless.",
             *remarks,
         )
-    facts = (
-        None
-        if lungs is None
-        else map_facts(attribution.heat, resize_mask(lungs, len(attribution.heat)))
-    )
-    network = architecture_title(card.architecture)
-    date = created or datetime.now(UTC)
+    facts = None
+    if lungs is not None:
+        facts = map_facts(attribution.heat, resize_mask(lungs, len(attribution.heat)))
     return CaseReport(
         card,
-        network,
+        architecture_title(card.architecture),
         prediction,
         stability,
         image,
         attribution,
         facts,
         input_sha256,
-        date,
+        created or datetime.now(UTC),
         remarks,
         label,
     )
@@ -83,11 +87,23 @@ def report_file(
     created: datetime | None = None,
     dicom: Path | None = None,
 ) -> dict[str, Any]:
-    """Write the report of a picture file as PDF and return as one JSON object what it says; the file's name is not in the PDF.
+    """Write the report of an image file as PDF, without the name of the file.
 
-    label, created: as in `report_case`.  dicom: folder for the same as DICOM files, see `case_report_dicom`.
-    Raises ImageError for a file that is not there, no picture, or one that no model may judge; ModelError as `load_model` does;
-    ConfigError where DICOM files are asked for and highdicom is not installed.
+    Args:
+        model: The classifier.
+        file: The image.
+        segmenter: For the lungs in the report; None for none.
+        out: The PDF.
+        label: As in `report_case`.
+        created: As in `report_case`.
+        dicom: Folder for the report as DICOM files, see `case_report_dicom`; None for none.
+
+    Returns:
+        The content of the report as one JSON object.
+
+    Raises:
+        ImageError: For a file that is missing, not an image, or rejected by the input check.
+        ConfigError: For DICOM files without highdicom.
     """
     from covidxr.reports.case_report import case_report_pdf
     from covidxr.reports.dicom_report import case_report_dicom
@@ -100,13 +116,12 @@ def report_file(
     except ImageError:
         log_use(model.card, sha256, "unreadable")
         raise
-    if refusals := prediction.refusals:
+    if prediction.refusals:
         log_use(model.card, sha256, "refused")
-        raise ImageError(f"{file.name} is not judged: {' '.join(refusals)}")
+        raise ImageError(f"{file.name} was rejected: {' '.join(prediction.refusals)}")
     log_use(model.card, sha256, "answered", prediction.predicted)
     image = radiograph.image
     versions = stability(model, image)
-    attribution = explain(model, image, prediction.predicted)
     padded = padding_sentence(image)
     remarks = (*reading_warnings(radiograph), *([padded] if padded else []))
     report = report_case(
@@ -114,7 +129,7 @@ def report_file(
         image,
         prediction,
         versions,
-        attribution,
+        explain(model, image, prediction.predicted),
         segmenter.mask(image) if segmenter else None,
         sha256,
         remarks,
@@ -124,8 +139,8 @@ def report_file(
     files = {out: case_report_pdf(report)}
     if dicom is not None:
         files |= {dicom / name: content for name, content in case_report_dicom(report).items()}
-    for place, content in files.items():
-        write_bytes(place, content)
+    for path, content in files.items():
+        write_bytes(path, content)
     return {
         "model_id": model.card.model_id,
         "path": str(file),
@@ -136,5 +151,5 @@ def report_file(
         "stability": asdict(versions),
         "remarks": remarks,
         "out": str(out),
-        "dicom": [str(place) for place in files if place != out],
+        "dicom": [str(path) for path in files if path != out],
     }

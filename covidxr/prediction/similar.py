@@ -1,4 +1,4 @@
-"""Similar cases: the training pictures that a model finds most like another picture."""
+"""Similar cases: nearest training images in the feature space of a model."""
 
 from __future__ import annotations
 
@@ -25,47 +25,45 @@ from covidxr.records import GreyImage
 from covidxr.storage import Arrays, cached_arrays
 
 _VERSION = 1
-"""Raise it when a network is shown other pixels or its features are kept otherwise: older files are then worked out anew."""
-_AT_ONCE = 64
-"""Pictures for which the model's lock is held; others who use the model wait no longer than that."""
+"""Raise it when the network's input or the format of the cached features changes."""
+_BATCH = 64
+"""Images per acquisition of the model's lock, for which other users of the model wait."""
 
 Half = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingFeatures:
-    """A model's training pictures as points of its feature space, ready to be searched."""
+    """The training images of a model in its feature space, with a search index."""
 
     data: SplitData
-    """The dataset, divided as the model's was."""
+    """The dataset, split as for the training of the model."""
     rows: npt.NDArray[np.int64]
-    """(M,) positions of the training pictures in the dataset's samples."""
+    """(M,) positions of the training images in the dataset's samples."""
     neighbors: Neighbors
-    """(M, D) penultimate features, each of length 1."""
+    """Index of the (M, D) penultimate features, each of length 1."""
     usual: float
-    """Median distance of two training pictures drawn at random."""
+    """Median distance of two random training images."""
     thumbnails: Pixels
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarCase:
-    """One training picture that a model finds like another picture."""
+    """A training image that is similar to another image in a model's feature space."""
 
     file: str
     class_name: str
     source: str | None
     distance: float
-    """Euclidean distance of the two pictures' penultimate features, both of length 1: 0 is the same, 1.41 nothing in common."""
+    """Euclidean distance of the unit-length penultimate features, in [0, 2]; 0 is identical."""
     twin: bool
-    """Whether the two pictures are near-duplicates (`covidxr.datasets.duplicates`)."""
+    """Whether the two images are near-duplicates (`covidxr.datasets.duplicates`)."""
 
 
 def features_at(card: ModelCard, dataset: Dataset) -> Path:
-    """Return where the features of a model's training pictures lie, or will lie."""
-    return (
-        cache_folder()
-        / f"{dataset.fingerprint}-{dataset.state}-features-{card.weights_sha256[:16]}-v{_VERSION}.npz"
-    )
+    """Return the cache file for the features of a model's training images."""
+    key = f"{dataset.fingerprint}-{dataset.state}-features-{card.weights_sha256[:16]}-v{_VERSION}"
+    return cache_folder() / f"{key}.npz"
 
 
 def features_of(
@@ -73,10 +71,16 @@ def features_of(
     dataset: Dataset,
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainingFeatures:
-    """Return the penultimate features of a model's training pictures, from the cache if it is whole and current, else anew.
+    """Return the penultimate features of a model's training images, from the cache if possible.
 
-    watch: told how many of how many pictures the network has seen, where it has to see them; what it raises ends it.
-    Raises DatasetError when the dataset is not the one that the model was trained on.
+    Args:
+        model: The classifier.
+        dataset: Its own dataset.
+        watch: Receives the completed and the total number of images while features are computed.
+            What it raises stops the work.
+
+    Raises:
+        DatasetError: For a dataset that the model was not trained on.
     """
     card = model.card
     data = split_as_trained(dataset, card)
@@ -89,7 +93,7 @@ def features_of(
         )
         return {
             "files": np.array(files),
-            "points": _see(model, pixels.array, pixels.rows(files), watch),
+            "points": _unit_features(model, pixels.array, pixels.rows(files), watch),
         }
 
     stored = cached_arrays(
@@ -97,63 +101,67 @@ def features_of(
         make,
         lambda a: a["files"].tolist() == files and a["points"].shape[:1] == (len(files),),
     )
-    points = stored["points"]
-    wide = points.astype(np.float32)  # numpy multiplies half precision far slower
-    pairs = np.random.default_rng(0).integers(0, len(wide), (2, 1000))
-    usual = float(np.median(np.linalg.norm(wide[pairs[0]] - wide[pairs[1]], axis=1)))
-    return TrainingFeatures(
-        data, rows, index_points(wide), usual, decode(data.dataset, THUMBNAIL, skip_unreadable=True)
-    )
+    # numpy is far slower in half precision.
+    points = stored["points"].astype(np.float32)
+    pairs = np.random.default_rng(0).integers(0, len(points), (2, 1000))
+    usual = float(np.median(np.linalg.norm(points[pairs[0]] - points[pairs[1]], axis=1)))
+    thumbnails = decode(data.dataset, THUMBNAIL, skip_unreadable=True)
+    return TrainingFeatures(data, rows, index_points(points), usual, thumbnails)
 
 
 def similar_cases(
-    model: Classifier, known: TrainingFeatures, picture: GreyImage | str, n: int = 6
+    model: Classifier, known: TrainingFeatures, image: GreyImage | str, n: int = 6
 ) -> tuple[SimilarCase, ...]:
-    """Return the n training pictures nearest to a picture in the model's feature space, the nearest first.
+    """Return the training images nearest to an image in the model's feature space, nearest first.
 
-    known: of the same model (`features_of`).  picture: grey values, (H, W), or a file of the dataset, whose own patient and
-    near-duplicates are then left out. Of other pictures neither is known: near-duplicates are marked (`SimilarCase.twin`).
-    Raises ImageError or DatasetError for a file that cannot be read.
+    Args:
+        model: The classifier.
+        known: Features of the same model (`features_of`).
+        image: Gray values, (H, W) uint8, or a file of the dataset. For a file, images of the
+            same patient and near-duplicates are excluded. For gray values the patient is unknown,
+            and near-duplicates are marked (`SimilarCase.twin`).
+        n: Number of images.
+
+    Raises:
+        ImageError: For a file that cannot be read.
+        DatasetError: For a file that is not in the dataset, or missing.
     """
     dataset, split = known.data.dataset, known.data.split
     own: frozenset[int] = frozenset()
-    if isinstance(picture, str):
-        if picture not in split.files:
-            raise DatasetError(f"{picture} is not among the pictures of {dataset.path}")
-        group = split.groups[split.files.index(picture)]
+    if isinstance(image, str):
+        if image not in split.files:
+            raise DatasetError(f"{image} is not an image of {dataset.path}")
+        group = split.groups[split.files.index(image)]
         own = frozenset(np.flatnonzero(split.groups[known.rows] == group).tolist())
-        picture = read_image(dataset.read(picture), picture)
-    point = _see(model, model.view(picture).pixels[None], np.array([0]))[0].astype(np.float32)
+        image = read_image(dataset.read(image), image)
+    pixels = model.view(image).pixels[None]
+    point = _unit_features(model, pixels, np.array([0]))[0].astype(np.float32)
     found = [
         (dataset.samples[known.rows[row]], distance)
         for row, distance in known.neighbors.nearest(point, n, own)
     ]
     small = known.thumbnails.array[known.thumbnails.rows([sample.file for sample, _ in found])]
-    pairs = near_duplicates(np.concatenate([fit_to_square(picture, THUMBNAIL)[None], small]))
-    twins = {second - 1 for first, second in pairs.tolist() if first == 0}
+    pairs = near_duplicates(np.concatenate([fit_to_square(image, THUMBNAIL)[None], small]))
+    duplicates = {second - 1 for first, second in pairs.tolist() if first == 0}
+    names = dataset.class_names
     return tuple(
-        SimilarCase(
-            sample.file, dataset.class_names[sample.label], sample.source, distance, i in twins
-        )
+        SimilarCase(sample.file, names[sample.label], sample.source, distance, i in duplicates)
         for i, (sample, distance) in enumerate(found)
     )
 
 
-def _see(
+def _unit_features(
     model: Classifier,
     pixels: npt.NDArray[np.uint8],
     rows: npt.NDArray[np.int64],
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Half:
-    """Return (len(rows), D) penultimate features of some of the pixels, (N, S, S), each of length 1."""
+    """Return (len(rows), D) penultimate features of pixels (N, S, S), each scaled to length 1."""
     parts = []
-    for start in range(0, len(rows), _AT_ONCE):
-        some = rows[start : start + _AT_ONCE]
-        features = model.features(pixels, some)
-        parts.append(
-            (features / np.linalg.norm(features, axis=1, keepdims=True).clip(min=1e-12)).astype(
-                np.float16
-            )
-        )
-        watch(start + len(some), len(rows))
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
+        features = model.features(pixels, batch)
+        lengths = np.linalg.norm(features, axis=1, keepdims=True).clip(min=1e-12)
+        parts.append((features / lengths).astype(np.float16))
+        watch(start + len(batch), len(rows))
     return np.concatenate(parts)

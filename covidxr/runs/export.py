@@ -1,4 +1,4 @@
-"""Runs for those outside: as a command line, and as TensorBoard event files."""
+"""Exports of runs: as a command line, and as TensorBoard event files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from covidxr.runs.journal import RunConfig, RunFolder
 
 
 def train_arguments(config: RunConfig, run_dir: Path, exclusions: str = "") -> list[str]:
-    """Return what to write after `covidxr` to start a run whose model is made later; the recipe's own values are left out.
+    """Return the arguments of `covidxr` for a run that is published later.
 
-    exclusions: file that lists what `config.excluded` holds.
+    Args:
+        config: Of the run. Values that are those of the recipe are omitted.
+        run_dir: Folder of the run.
+        exclusions: CSV file of the excluded images (`config.excluded`); empty for none.
     """
     base, chosen = named(config.recipe.name), config.recipe
     arguments = ["train", "--data", config.data, "--recipe", chosen.name]
@@ -29,29 +32,35 @@ def train_arguments(config: RunConfig, run_dir: Path, exclusions: str = "") -> l
             for r in (base, chosen)
         )
         option = field.name.replace("_", "-")
-        if before != after:
-            arguments += (
-                [f"--{'' if after else 'no-'}{option}"]
-                if isinstance(after, bool)
-                else [f"--{option}", str(after)]
-            )
+        if before == after:
+            continue
+        if isinstance(after, bool):
+            arguments.append(f"--{option}" if after else f"--no-{option}")
+        else:
+            arguments += [f"--{option}", str(after)]
     if config.init_file or chosen.init != base.init:
         arguments += ["--init", config.init_file or chosen.init]
     arguments += ["--protocol", config.plan.protocol, "--split-seed", str(config.plan.seed)]
     if config.plan.fractions != SplitFractions():
-        arguments += [
-            "--fractions",
-            "/".join(f"{share:g}" for share in astuple(config.plan.fractions)),
-        ]
+        fractions = "/".join(f"{fraction:g}" for fraction in astuple(config.plan.fractions))
+        arguments += ["--fractions", fractions]
     arguments += ["--skip-unreadable"] if config.skip_unreadable else []
     arguments += ["--exclude", exclusions] if exclusions else []
     return [*arguments, "--run-dir", str(run_dir), "--no-store"]
 
 
 def export_tensorboard(runs: Sequence[RunFolder], folder: Path) -> dict[str, int]:
-    """Write each run's curves as TensorBoard event files to a folder of its name; return the number of epochs of each.
+    """Write the learning curves of runs as TensorBoard event files, one folder per run.
 
-    Raises ConfigError when TensorBoard is not installed.
+    Args:
+        runs: The runs.
+        folder: For the folders.
+
+    Returns:
+        The number of epochs by the name of the run.
+
+    Raises:
+        ConfigError: If TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -62,7 +71,8 @@ def export_tensorboard(runs: Sequence[RunFolder], folder: Path) -> dict[str, int
         recipe: dict[str, Any] = asdict(run.config().recipe)
         epochs = run.epochs()
         for old in (folder / run.path.name).glob("events.out.tfevents.*"):
-            old.unlink()  # or the curves would be there twice
+            # TensorBoard would show both curves.
+            old.unlink()
         with SummaryWriter(str(folder / run.path.name)) as writer:
             writer.add_text(
                 "recipe", "\n".join(f"    {key}: {value}" for key, value in recipe.items())

@@ -1,4 +1,4 @@
-"""A run's folder: its configuration, its events as JSON lines, its lock, its state and why it is in it."""
+"""The folder of a run: configuration, events as JSON lines, lock, and status with its reason."""
 
 from __future__ import annotations
 
@@ -14,24 +14,32 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from covidxr.errors import ConfigError, RunError
+from covidxr.formatting import data_size
 from covidxr.records import Recipe, SplitPlan
 from covidxr.storage import from_json, to_json, write_text
 
 Status = Literal[
     "new", "starting", "queued", "running", "finished", "failed", "cancelled", "interrupted"
 ]
-# What a run without a living process is after each of its events; a model is made of a finished run only.
-_AFTER: dict[str, Status] = {"finished": "finished", "storing": "finished", "stored": "finished"}
-_AFTER |= {"failed": "failed", "cancelled": "cancelled"}
+ACTIVE: tuple[Status, ...] = ("starting", "queued", "running")
+"""Statuses of a run with a process."""
+_STATUS_AFTER: dict[str, Status] = {
+    "finished": "finished",
+    "storing": "finished",
+    "stored": "finished",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+"""By the last event of a run without a process. Only finished runs are published."""
 _START_SECONDS = 60
-"""A process that was launched longer ago and holds no lock did not come up."""
+"""A process that holds no lock after this time has not started."""
 _FULL_BYTES = 50_000_000
 _LOG_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What a run was asked to do."""
+    """The configuration of a run."""
 
     recipe: Recipe
     plan: SplitPlan
@@ -40,12 +48,12 @@ class RunConfig:
     init_file: str | None = None
     skip_unreadable: bool = False
     excluded: tuple[tuple[str, str], ...] = ()
-    """Images left out on purpose, each with the reason."""
+    """Excluded images, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What people call a run, and what they noted on it."""
+    """The name and notes that the user gave to a run."""
 
     name: str = ""
     note: str = ""
@@ -60,18 +68,27 @@ class RunFolder:
         self.split = path / "split.csv"
         self.log = path / "log.txt"
         self.cancel = path / "cancel"
-        """While this file exists, the run stops after its next step."""
+        """If this file exists, the run stops after the current step."""
 
     def create(self, config: RunConfig) -> None:
-        """Write the configuration. Raises RunError when the folder already holds a run."""
+        """Write the configuration.
+
+        Raises:
+            RunError: For a folder that holds a run.
+        """
         if (self.path / "config.json").exists():
             raise RunError(
-                f"{self.path} already holds a run; go on with `covidxr resume {self.path}`, or choose another folder"
+                f"{self.path} already holds a run; continue it with `covidxr resume {self.path}`, "
+                "or choose another folder"
             )
         write_text(self.path / "config.json", to_json(config))
 
     def config(self) -> RunConfig:
-        """Read the configuration. Raises RunError when there is none, or it is damaged."""
+        """Read the configuration.
+
+        Raises:
+            RunError: For a configuration that is missing or damaged.
+        """
         try:
             return from_json(
                 RunConfig, (self.path / "config.json").read_text("utf-8"), "config.json"
@@ -82,18 +99,16 @@ class RunFolder:
             raise RunError(f"the run {self.path} cannot be read: {error}") from error
 
     def report(self, event: dict[str, Any]) -> None:
-        """Append one event, flushed, with the time."""
+        """Append an event with the time, and flush."""
         stamped = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **event}
         with (self.path / "events.jsonl").open("a+b") as file:
             file.seek(max(0, file.tell() - 1))
-            broken = file.read(1) not in (
-                b"",
-                b"\n",
-            )  # a crash cut the last line short: the next one must not hang on to it
+            # After a crash in the middle of a line, the event starts a new one.
+            broken = file.read(1) not in (b"", b"\n")
             file.write(b"\n" * broken + json.dumps(stamped, allow_nan=False).encode() + b"\n")
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the events so far; a last line cut short by a crash is left out."""
+        """Return the events; lines cut off by a crash are skipped."""
         try:
             lines = (self.path / "events.jsonl").read_text("utf-8", "replace").splitlines()
         except FileNotFoundError:
@@ -109,25 +124,25 @@ class RunFolder:
         return events
 
     def epochs(self) -> list[dict[str, Any]]:
-        """Return the finished epochs' figures, one an epoch: after a resume the later report of an epoch stands."""
+        """Return the events of completed epochs, for a repeated epoch the last one."""
         by_epoch = {
             event["epoch"]: event for event in self.events() if event.get("event") == "epoch"
         }
         return [by_epoch[epoch] for epoch in sorted(by_epoch)]
 
     def label(self) -> Label:
-        """Return the name and the note; a damaged file counts as none."""
+        """Return the name and note; empty for a missing or damaged file."""
         try:
             return from_json(Label, (self.path / "label.json").read_text("utf-8"), "label.json")
         except (OSError, UnicodeDecodeError, ConfigError):
             return Label()
 
     def write_label(self, label: Label) -> None:
-        """Name the run and note something on it; its folder keeps its own name, which a process may be using."""
+        """Write the name and note. The folder is not renamed, since a process may use it."""
         write_text(self.path / "label.json", to_json(label))
 
     def log_tail(self, lines: int) -> str:
-        """Return the last lines of the log as a terminal would show them: what a progress bar overwrote is gone."""
+        """Return the last lines of the log as in a terminal: progress bars in their last state."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, self.log.stat().st_size - _LOG_BYTES))
@@ -139,35 +154,38 @@ class RunFolder:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Hold the run's lock while working on it. Raises RunError when somebody else does."""
+        """Hold the lock of the run for the block.
+
+        Raises:
+            RunError: When another process holds it.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            # A moment of patience: whoever asks for the status takes the lock for an instant.
+            # Wait a moment: `held` takes the lock for an instant.
             with FileLock(self.path / "lock", timeout=1):
                 yield
         except Timeout:
-            raise RunError(f"the run {self.path} is going on already") from None
+            raise RunError(f"the run {self.path} is already running") from None
 
     def held(self) -> bool:
-        """Whether a living process holds the run; a killed one lets go of its lock at once."""
+        """Whether a process holds the run. A killed process releases its lock at once."""
         if not (self.path / "lock").exists():
             return False
         try:
-            # Whoever else is looking holds the lock for an instant too; a run holds it for good.
+            # Wait a moment: other calls of `held` take the lock for an instant.
             with FileLock(self.path / "lock", timeout=0.1, poll_interval=0.01):
                 return False
         except Timeout:
             return True
 
     def status(self) -> Status:
-        """Return the state of the run: running or queued while its lock is held, else what its last event left it in."""
+        """Return the status: running or queued while the lock is held, else by the last event."""
         return self.state()[0]
 
     def state(self) -> tuple[Status, str, list[dict[str, Any]]]:
-        """Return the state of the run, why it failed, was interrupted or could not become a model, and its events."""
-        held = (
-            self.held()
-        )  # before the events are read: a run that ends in between has written its last one by then
+        """Return the status, why the run or its publication failed (or nothing), and the events."""
+        # Before the events: a run that ends meanwhile has written its last one then.
+        held = self.held()
         events = self.events()
         last: dict[str, Any] = events[-1] if events else {}
         kind = last.get("event", "")
@@ -177,30 +195,25 @@ class RunFolder:
             return "new", "", events
         if kind == "launched" and _age(last) < _START_SECONDS:
             return "starting", "", events
-        status = _AFTER.get(kind, "interrupted")
-        return (
-            status,
-            self._reason(events)
-            if status in ("failed", "interrupted") or kind == "storing"
-            else "",
-            events,
-        )
+        status = _STATUS_AFTER.get(kind, "interrupted")
+        unsuccessful = status in ("failed", "interrupted") or kind == "storing"
+        return status, self._reason(events) if unsuccessful else "", events
 
     def _reason(self, events: Sequence[dict[str, Any]]) -> str:
         if events[-1].get("reason"):
             return str(events[-1]["reason"])
         boots = [event["boot"] for event in events if "boot" in event]
         if boots and boots[-1] != boot_id():
-            return "the machine was restarted while it was going on"
+            return "the machine was restarted during the run"
         if (free := shutil.disk_usage(self.path).free) < _FULL_BYTES:
-            return f"the disk is full: {free / 1e6:.0f} MB are free; make room, then resume"
+            return f"the disk is full ({data_size(free)} free); free some space, then resume"
         if events[-1].get("event") == "launched":
-            return "its process did not come up; the log says more"
-        return "its process ended without a word: it was killed, or the machine ran out of memory"
+            return "the process did not start; see the log"
+        return "the process ended unexpectedly: it was killed, or memory ran out"
 
 
 def boot_id() -> str:
-    """Return what Linux renames at every start of the machine; empty elsewhere."""
+    """Return the ID of the machine's current start; empty outside Linux."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

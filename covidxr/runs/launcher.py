@@ -1,4 +1,4 @@
-"""Runs as processes of their own: they outlive the page, the browser and the server that started them."""
+"""Processes of runs. They outlive the page and the server that started them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 
 import covidxr
 from covidxr.errors import ConfigError, RunError
-from covidxr.runs.journal import RunFolder, boot_id
+from covidxr.runs.journal import ACTIVE, RunFolder, boot_id
 
 _ROOT = Path(covidxr.__file__).resolve().parents[1]
 _started: list[subprocess.Popen[bytes]] = []
-"""Kept until they have ended, so that none stays a zombie."""
+"""Kept until they end: otherwise they would remain as zombies."""
 
 
 def new_run(root: Path, recipe: str) -> RunFolder:
-    """Return a run's folder named after its recipe and the time; nothing is written yet."""
+    """Return a folder for a new run, named by its recipe and the time; it is not created."""
     name = f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
     path, number = root / name, 2
     while path.exists():
@@ -32,32 +32,34 @@ def new_run(root: Path, recipe: str) -> RunFolder:
 
 
 def find_run(root: Path, run_id: str) -> RunFolder:
-    """Return the run of a name. Raises RunError for a name that is no folder right below `root`."""
+    """Return the run with a name.
+
+    Raises:
+        RunError: For a name that is not a folder in `root`.
+    """
     if run_id not in {path.name for path in _folders(root)}:
         raise RunError(f"there is no run {run_id!r} in {root}")
     return RunFolder(root / run_id)
 
 
 def list_runs(root: Path) -> tuple[RunFolder, ...]:
-    """Return the runs below a folder, the newest first."""
+    """Return the runs in a folder, newest first."""
     folders = [
         path
         for path in _folders(root)
         if (path / "config.json").exists() or (path / "events.jsonl").exists()
     ]
-    return tuple(RunFolder(path) for path in sorted(folders, key=_made, reverse=True))
+    return tuple(RunFolder(path) for path in sorted(folders, key=_start, reverse=True))
 
 
 def _folders(root: Path) -> list[Path]:
-    return (
-        [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
-        if root.is_dir()
-        else []
-    )
+    if not root.is_dir():
+        return []
+    return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
-def _made(path: Path) -> tuple[str, str]:
-    """When the run began, by its first event."""
+def _start(path: Path) -> tuple[str, str]:
+    """Return the time of a run's first event, and its name."""
     try:
         with (path / "events.jsonl").open(encoding="utf-8", errors="replace") as file:
             return str(json.loads(file.readline())["time"]), path.name
@@ -66,17 +68,22 @@ def _made(path: Path) -> tuple[str, str]:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Write a command of the package as it would be typed."""
+    """Return a command of the package as typed in a shell."""
     return shlex.join(["python", "-m", "covidxr", *arguments])
 
 
 def start(run: RunFolder, arguments: Sequence[str]) -> None:
-    """Start a command of the package on a run, in a session of its own, its output at the end of the run's log.
+    """Start a command of the package on a run, in its own session, with output in the run's log.
 
-    Raises RunError when the run is going on already, or the process cannot be started.
+    Args:
+        run: The run.
+        arguments: Of `covidxr`.
+
+    Raises:
+        RunError: For a run that is running, or a process that cannot be started.
     """
-    if run.status() in ("starting", "queued", "running"):
-        raise RunError(f"the run {run.path.name} is going on already")
+    if run.status() in ACTIVE:
+        raise RunError(f"the run {run.path.name} is already running; wait for it, or cancel it")
     run.path.mkdir(parents=True, exist_ok=True)
     run.cancel.unlink(missing_ok=True)
     run.report({"event": "launched", "boot": boot_id(), "command": command_line(arguments)})
@@ -96,12 +103,18 @@ def start(run: RunFolder, arguments: Sequence[str]) -> None:
                 )
             )
     except OSError as error:
-        run.report({"event": "failed", "reason": f"its process could not be started: {error}"})
-        raise RunError(f"the run's process could not be started: {error}") from error
+        reason = f"the process could not be started: {error}"
+        run.report({"event": "failed", "reason": reason})
+        raise RunError(reason) from error
 
 
 def ask(arguments: Sequence[str]) -> dict[str, Any]:
-    """Run a command of the package with --json and return its answer. Raises ConfigError with the sentence of its error."""
+    """Run a command of the package with --json and return its result.
+
+    Raises:
+        ConfigError: With the error of the command.
+        RunError: For a command that fails without a result.
+    """
     command = [sys.executable, "-m", "covidxr", *arguments, "--json"]
     done = subprocess.run(
         command,
@@ -112,33 +125,35 @@ def ask(arguments: Sequence[str]) -> dict[str, Any]:
         check=False,
     )
     try:
-        answer: dict[str, Any] = json.loads(done.stdout)
+        result: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        raise RunError(
-            f"`{command_line(arguments)}` broke off: {(done.stderr.strip() or 'no output').splitlines()[-1]}"
-        ) from None
-    if "error" in answer:
-        raise ConfigError(answer["error"])
-    return answer
+        last_line = (done.stderr.strip() or "no output").splitlines()[-1]
+        raise RunError(f"`{command_line(arguments)}` failed: {last_line}") from None
+    if "error" in result:
+        raise ConfigError(result["error"])
+    return result
 
 
 def cancel(run: RunFolder) -> None:
-    """Ask a run to stop; it does so after its next step, and keeps its last checkpoint."""
+    """Request a run to stop. It stops after the current step and keeps its last checkpoint."""
     run.cancel.touch()
 
 
 def delete(run: RunFolder) -> None:
-    """Remove a run's folder; a model made of it stays. Raises RunError while the run is going on."""
+    """Delete the folder of a run. A model published from it is kept.
+
+    Raises:
+        RunError: For a run that is running.
+    """
     if run.status() == "starting":
-        raise RunError(f"the run {run.path.name} is just starting; cancel it first")
+        raise RunError(f"the run {run.path.name} is starting; cancel it first")
     with run.hold():
-        doomed = run.path.with_name(f".{run.path.name}.deleted")
-        os.replace(run.path, doomed)
-    shutil.rmtree(doomed)
+        hidden = run.path.with_name(f".{run.path.name}.deleted")
+        os.replace(run.path, hidden)
+    shutil.rmtree(hidden)
 
 
 def _environment() -> dict[str, str]:
-    """The same, with this package found whatever the working folder."""
-    return os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
-    }
+    """Return the environment, in which this package is found from any working folder."""
+    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}

@@ -1,4 +1,4 @@
-"""Publishing a run as a model: evaluated on test, audited, and stored with its card."""
+"""Publication of a run as a model: evaluated on test, audited, and stored with its card."""
 
 from __future__ import annotations
 
@@ -36,12 +36,16 @@ def publish(folder: Path, model_id: str, root: Path | None = None) -> ModelCard:
         model_id: Name of the model.
         root: Folder of the models; None for the configured one.
 
+    Returns:
+        The card of the model.
+
     Raises:
-        RunError: When the run has no finished epoch.
-        ModelError: When a model of that name exists.
+        RunError: For a run without a completed epoch.
+        ModelError: For the name of an existing model.
     """
     root = root or weights_folder()
-    store.new_model_folder(root, model_id)  # before minutes are spent on it
+    # Rejects a wrong name before minutes are spent.
+    store.new_model_folder(root, model_id)
     run = RunFolder(folder)
     config, fitted = run.config(), best_of_checkpoint(run.checkpoint)
     with run.hold():
@@ -79,17 +83,17 @@ def _publish(
     )
     network = store.restore_network(card, weights)
     predictions = predict_splits(Classifier(card, network, segmenter), data, ("val", "test"))
-    card = _evaluated(card, predictions)
+    card = _with_evaluation(card, predictions)
     model = Classifier(card, network, segmenter)
     checks = audit_shortcuts(model, data, predictions, segmenter or find_segmenter())
-    detector, figures = fit_detector(model, data)
-    card = replace(card, shortcuts=checks, gate=figures)
+    detector, performance = fit_detector(model, data)
+    card = replace(card, shortcuts=checks, gate=performance)
     store.save_model(root, card, weights, predictions, detector)
     return store.read_card(root / model_id)
 
 
-def _evaluated(card: ModelCard, predictions: Predictions) -> ModelCard:
-    """Fit the temperature and choose thresholds on val; write the metrics on test into the card."""
+def _with_evaluation(card: ModelCard, predictions: Predictions) -> ModelCard:
+    """Add the temperature and thresholds, selected on val, and the metrics on test to a card."""
     val = predictions.take("val")
     temperature = fit_temperature(val.y_true, val.y_score)
     points = operating_points(

@@ -1,4 +1,4 @@
-"""The baseline study, reproduced: its recipes trained on a dataset, with its results beside ours."""
+"""Reproduction of the baseline study: its recipes trained on a dataset, and both results."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ def reproduce(
     init_file: Path | None = None,
     epochs: int | None = None,
 ) -> dict[str, Any]:
-    """Train the four recipes of the baseline study, continuing where an earlier call stopped.
+    """Train the four recipes of the baseline study. The same call continues an interrupted one.
 
     Args:
-        data: Of the dataset, as a run names it.
-        folder: Of the runs; the models are stored in its `weights/`.
+        data: Path of the dataset.
+        folder: For the runs; the models are stored in its `weights/`.
         plan: How the dataset is split.
-        init_file: Safetensors file of ImageNet weights.
-        epochs: Of every recipe; None keeps each recipe's own.
+        init_file: Safetensors file of ImageNet weights; None for a download.
+        epochs: Of every recipe; None for each recipe's own.
 
     Returns:
-        One JSON object with the published accuracy of each recipe and ours.
+        One JSON object with the published accuracy of each recipe and the metrics here.
+
+    Raises:
+        RunError: For a run that was cancelled.
     """
     rows: list[dict[str, Any]] = []
     for name, study_accuracy in STUDY_ACCURACY.items():
@@ -44,7 +47,7 @@ def reproduce(
             run = resume(run.path) if run.status() != "new" else train(config, run.path)
             if run.status() != "finished":
                 raise RunError(
-                    f"the run {run.path} was {run.status()}; call reproduce again with the same "
+                    f"the run {run.path} is {run.status()}; repeat the command with the same "
                     "folder to continue"
                 )
             publish(run.path, name, folder / "weights")

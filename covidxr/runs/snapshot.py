@@ -1,4 +1,4 @@
-"""A run as it stands at one moment: what a page or a table shows of it, read once from its folder."""
+"""Snapshots of runs for pages and tables, each read once from the folder of a run."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 from covidxr.cards import EpochFigures
 from covidxr.errors import RunError
 from covidxr.records import Augmentation
-from covidxr.runs.journal import Label, RunConfig, RunFolder, Status
+from covidxr.runs.journal import ACTIVE, Label, RunConfig, RunFolder, Status
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a living run is; `share` of the whole training lies in [0, 1]. What is not known yet is None."""
+    """Progress of an active run; None for values that are not known yet."""
 
     doing: str
     share: float = 0.0
+    """Completed fraction of the training, in [0, 1]."""
     epoch: int | None = None
     images_per_second: float | None = None
     seconds_left: float | None = None
@@ -26,23 +27,24 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A run at one moment. `config` is None where it is not written yet, or damaged: then `reason` says so."""
+    """A run at one moment."""
 
     path: Path
     label: Label
     status: Status
     reason: str
     config: RunConfig | None
+    """None if it is not written yet, or damaged, which is then the `reason`."""
     epochs: tuple[EpochFigures, ...]
     steps: tuple[tuple[float, float], ...]
-    """(epochs done, training loss since the one before), as told every few seconds."""
+    """(completed epochs, training loss since the previous entry), every few seconds."""
     progress: Progress | None
     images_per_second: float | None
     seconds: float
-    """Spent training."""
+    """Training time."""
     started: str
     model_id: str | None
-    """The model that was made of the run."""
+    """The model published from the run."""
 
     @property
     def run_id(self) -> str:
@@ -51,29 +53,29 @@ class Snapshot:
 
     @property
     def name(self) -> str:
-        """What people call the run."""
+        """The name given by the user, else that of the folder."""
         return self.label.name or self.path.name
 
     @property
     def alive(self) -> bool:
-        """Whether a process works on the run, or is about to."""
-        return self.status in ("starting", "queued", "running")
+        """Whether a process works on the run, or is starting to."""
+        return self.status in ACTIVE
 
     @property
     def best(self) -> EpochFigures | None:
-        """The epoch of the highest macro-F1 on validation, the first of equals."""
+        """The epoch with the highest validation macro-F1; the first of equals."""
         return max(self.epochs, key=lambda epoch: epoch.val_macro_f1, default=None)
 
 
 def take(run: RunFolder) -> Snapshot:
-    """Read a run as it stands."""
+    """Read a run."""
     status, reason, events = run.state()
     try:
         config = run.config()
     except RunError as error:
         config, reason = None, reason or ("" if status in ("new", "starting") else str(error))
     by_epoch = {event["epoch"]: event for event in events if event["event"] == "epoch"}
-    told = [event for event in events if event["event"] == "steps"]
+    steps = [event for event in events if event["event"] == "steps"]
     stored = [event["model_id"] for event in events if event["event"] == "stored"]
     last = by_epoch[max(by_epoch)] if by_epoch else {}
     return Snapshot(
@@ -83,10 +85,8 @@ def take(run: RunFolder) -> Snapshot:
         reason=reason,
         config=config,
         epochs=tuple(epoch_figures(by_epoch[epoch]) for epoch in sorted(by_epoch)),
-        steps=_places(told),
-        progress=_progress(events, config, last)
-        if status in ("starting", "queued", "running")
-        else None,
+        steps=_losses(steps),
+        progress=_progress(events, config, last) if status in ACTIVE else None,
         images_per_second=last.get("images_per_second"),
         seconds=last.get("seconds", 0.0),
         started=events[0]["time"] if events else "",
@@ -94,19 +94,19 @@ def take(run: RunFolder) -> Snapshot:
     )
 
 
-def _places(told: Sequence[dict[str, Any]]) -> tuple[tuple[float, float], ...]:
-    """(epochs done, training loss) as told; what a resume trained again takes the place of what was told of it before."""
-    places: list[tuple[float, float]] = []
-    for event in told:
-        place = event["epoch"] - 1 + event["step"] / event["steps"]
-        while places and places[-1][0] >= place:
-            places.pop()
-        places.append((place, event["train_loss"]))
-    return tuple(places)
+def _losses(steps: Sequence[dict[str, Any]]) -> tuple[tuple[float, float], ...]:
+    """Return (completed epochs, training loss); steps repeated by a resume replace earlier ones."""
+    losses: list[tuple[float, float]] = []
+    for event in steps:
+        done = event["epoch"] - 1 + event["step"] / event["steps"]
+        while losses and losses[-1][0] >= done:
+            losses.pop()
+        losses.append((done, event["train_loss"]))
+    return tuple(losses)
 
 
 def epoch_figures(event: dict[str, Any]) -> EpochFigures:
-    """Return the figures of an `epoch` event."""
+    """Return the metrics of an `epoch` event."""
     return EpochFigures(**{field.name: event[field.name] for field in fields(EpochFigures)})
 
 
@@ -120,22 +120,21 @@ def _progress(
     share = done / total
     match last["event"]:
         case "queued":
-            return Progress(f"Waiting until {last['behind'] or 'another run'} has ended", share)
+            return Progress(f"Queued behind {last['behind'] or 'another run'}", share)
         case "decoding":
-            return Progress(
-                f"Decoding the pictures, once: {last['done']:,} of {last['total']:,}", share
-            )
+            done_of_total = f"{last['done']:,} of {last['total']:,}"
+            return Progress(f"Preparing images (first use only): {done_of_total}", share)
         case "dataset":
             return Progress("Loading the network", share)
         case "started":
             return Progress("Reading the dataset", share)
         case "storing":
-            return Progress("Judging the best epoch on test and auditing it for shortcuts", 1.0)
+            return Progress("Evaluating the best epoch on the test set and auditing shortcuts", 1.0)
         case "finished":
-            return Progress("Ending", 1.0)
+            return Progress("Finishing", 1.0)
         case "epoch":
             if config is None or done == total:
-                return Progress("Ending", share)
+                return Progress("Finishing", share)
             left = (total - done) * last_epoch["seconds"] / done
             return Progress(
                 f"Epoch {done + 1} of {total}",
@@ -152,7 +151,7 @@ def _progress(
 def _in_epoch(
     last: dict[str, Any], config: RunConfig | None, last_epoch: dict[str, Any]
 ) -> Progress:
-    """Progress inside an epoch: by the pace of the epochs before, in the first one by that of its own steps."""
+    """Return the progress within an epoch, timed by completed epochs, or by steps in the first."""
     epoch, epochs, speed = last["epoch"], last["epochs"], last["images_per_second"]
     within = last["step"] / last["steps"]
     if last_epoch:
@@ -165,7 +164,7 @@ def _in_epoch(
 
 
 def settings(config: RunConfig) -> dict[str, str]:
-    """Return everything that a run was asked to do, by the words that the form uses."""
+    """Return all settings of a run by their titles in the form."""
     recipe = asdict(config.recipe)
     recipe |= recipe.pop("augmentation")
     titles = {
@@ -181,9 +180,11 @@ def settings(config: RunConfig) -> dict[str, str]:
         "Split seed": plan.seed,
         "Train / val / test": shares,
     }
-    values["Pictures excluded"] = len(config.excluded)
-    unreadable = "left out" if config.skip_unreadable else "end the run"
-    values |= {"File of initial weights": config.init_file or "", "Unreadable pictures": unreadable}
+    values |= {
+        "Excluded images": len(config.excluded),
+        "File of initial weights": config.init_file or "",
+        "Unreadable images": "skipped" if config.skip_unreadable else "stop the run",
+    }
     return {
         name: f"{value:g}" if isinstance(value, float) else str(value)
         for name, value in values.items()
@@ -191,7 +192,7 @@ def settings(config: RunConfig) -> dict[str, str]:
 
 
 def differences(configs: Sequence[RunConfig]) -> dict[str, tuple[str, ...]]:
-    """Return the settings in which runs differ, with the value of each."""
+    """Return the settings in which runs differ, with one value per run."""
     each = [settings(config) for config in configs]
     return {
         name: tuple(own[name] for own in each)

@@ -1,4 +1,4 @@
-"""Runs: training, going on, and the study again."""
+"""Training of runs, from the start or after an interruption."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,39 +20,39 @@ from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.splits import split_data, write_split
 from covidxr.errors import Cancelled, CovidxrError, RunError
 from covidxr.lungs.inputs import input_pixels
-from covidxr.models.checkpoints import Fitted
 from covidxr.models.training import TrainingData, fit
 from covidxr.prediction.loading import segmenter_for
 from covidxr.records import Preprocessing
+from covidxr.runs.device_queue import take_turn
 from covidxr.runs.journal import RunConfig, RunFolder, boot_id
-from covidxr.runs.queue import turn
 
 if TYPE_CHECKING:
     from covidxr.models.checkpoints import Fitted
 
-_TELL_SECONDS = 2.0
+_Report = Callable[[dict[str, Any]], None]
+_REPORT_SECONDS = 2.0
 
 
 class _Interrupted(BaseException):
-    """SIGTERM came; not an Exception, lest a library take it for an error of its own."""
-
-
-def is_main_process() -> bool:
-    """Whether this process speaks for the run: under torchrun only the first writes to disk."""
-    return os.environ.get("RANK", "0") == "0"
+    """SIGTERM. Not an Exception, so that no library handles it as an error of its own."""
 
 
 def train(config: RunConfig, folder: Path, at_once: bool = False) -> RunFolder:
-    """Start a run in a folder and train until it is finished, cancelled or failed. Raises RunError when the folder holds a run.
+    """Start a run and train until it is finished, cancelled or failed.
 
-    Runs of one device train one after another; `at_once` does not wait for its turn. A job that torchrun restarts after it lost
-    a worker goes on from the last checkpoint.
+    A job that torchrun restarts after the loss of a worker continues from the last checkpoint.
+
+    Args:
+        config: Of the run.
+        folder: Of the run.
+        at_once: Do not queue behind other runs of the device.
+
+    Raises:
+        RunError: For a folder that holds a run, and for an interruption.
     """
     run = RunFolder(folder)
-    restarted = (
-        int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-        and (folder / "config.json").exists()
-    )
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    restarted = restarts > 0 and (folder / "config.json").exists()
     with run.hold() if is_main_process() else nullcontext():
         if is_main_process() and not restarted:
             run.create(config)
@@ -61,7 +61,15 @@ def train(config: RunConfig, folder: Path, at_once: bool = False) -> RunFolder:
 
 
 def resume(folder: Path, at_once: bool = False) -> RunFolder:
-    """Go on with a run after its last finished epoch. Raises RunError when it is going on already, or is no run."""
+    """Continue a run after its last completed epoch.
+
+    Args:
+        folder: Of the run.
+        at_once: Do not queue behind other runs of the device.
+
+    Raises:
+        RunError: For a run that is running or does not exist, and for an interruption.
+    """
     run = RunFolder(folder)
     config = run.config()
     with run.hold() if is_main_process() else nullcontext():
@@ -69,62 +77,42 @@ def resume(folder: Path, at_once: bool = False) -> RunFolder:
     return run
 
 
+def is_main_process() -> bool:
+    """Whether this process writes to disk: under torchrun only the first does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _train(run: RunFolder, config: RunConfig, at_once: bool) -> None:
-    report = run.report if is_main_process() else lambda event: None
-    alone = (
-        at_once or "RANK" in os.environ
-    )  # torchrun is told what to use, and its processes cannot wait one by one
-    if is_main_process() and [event["event"] for event in run.events()[-1:]] != ["launched"]:
-        # Left from an earlier time. Whoever launches a process clears it first, and may have asked it to stop by now.
-        run.cancel.unlink(missing_ok=True)
-
-    def wait(behind: str) -> None:
-        if behind:
-            report({"event": "queued", "behind": behind})
-        _heed_cancel(run)
-
+    """Train, and report how the run ended."""
+    report: _Report = run.report if is_main_process() else lambda event: None
+    _clear_old_cancel(run)
     try:
         with _sigterm_interrupts():
             report({"event": "launched", "boot": boot_id()})
-            with nullcontext() if alone else turn(_queue_folder(), run.path.name, wait):
+            with _turn(run, report, at_once):
                 report({"event": "started"})
                 fitted = _fit(run, config, report)
     except (Cancelled, KeyboardInterrupt):
         report({"event": "cancelled"})
     except _Interrupted:
-        report(
-            {
-                "event": "interrupted",
-                "reason": "the system asked its process to end, as it does on a shutdown",
-            }
-        )
+        reason = "the system asked the process to stop, as on a shutdown"
+        report({"event": "interrupted", "reason": reason})
         raise RunError(
-            f"the run {run.path} was asked to end; go on with `covidxr resume {run.path}`"
+            f"the run {run.path} was asked to stop; continue it with `covidxr resume {run.path}`"
         ) from None
     except CovidxrError as error:
         report({"event": "failed", "reason": str(error)})
         raise
     except Exception as error:
-        if _disk_full(error):
-            with suppress(
-                OSError
-            ):  # not even a line may fit: then whoever looks finds the disk full
-                report(
-                    {
-                        "event": "interrupted",
-                        "reason": f"the disk is full ({error}); make room, then resume",
-                    }
-                )
-            raise RunError(
-                f"the disk is full ({error}); make room, then go on with `covidxr resume {run.path}`"
-            ) from error
-        report(
-            {
-                "event": "failed",
-                "reason": f"an error that nobody foresaw, {type(error).__name__}: {error}; the log says more",
-            }
-        )
-        raise
+        if not _is_disk_full(error):
+            reason = f"unexpected error, {type(error).__name__}: {error}; see the log"
+            report({"event": "failed", "reason": reason})
+            raise
+        reason = f"the disk is full ({error}); free some space, then resume"
+        # If this line does not fit either, the reader of the folder finds the disk full.
+        with suppress(OSError):
+            report({"event": "interrupted", "reason": reason})
+        raise RunError(f"{reason} with `covidxr resume {run.path}`") from error
     else:
         report(
             {
@@ -135,15 +123,41 @@ def _train(run: RunFolder, config: RunConfig, at_once: bool) -> None:
         )
 
 
-def _fit(run: RunFolder, config: RunConfig, report: Callable[[dict[str, Any]], None]) -> Fitted:
-    """Read the dataset, divide and decode it, and train."""
-    told = time.monotonic()
+def _clear_old_cancel(run: RunFolder) -> None:
+    """Remove a request to cancel an earlier process."""
+    # The launcher has removed it already, and the request that is there may be a new one.
+    launched = [event["event"] for event in run.events()[-1:]] == ["launched"]
+    if is_main_process() and not launched:
+        run.cancel.unlink(missing_ok=True)
+
+
+def _turn(run: RunFolder, report: _Report, at_once: bool) -> AbstractContextManager[None]:
+    """Wait until earlier runs have left the device's queue."""
+
+    def waiting(behind: str) -> None:
+        if behind:
+            report({"event": "queued", "behind": behind})
+        _raise_if_cancelled(run)
+
+    # The processes of torchrun are given their devices, and cannot queue one by one.
+    if at_once or "RANK" in os.environ:
+        return nullcontext()
+    # Fabric uses the only device, or the one that CUDA_VISIBLE_DEVICES leaves.
+    device = os.environ.get("CUDA_VISIBLE_DEVICES", "").replace("/", "-")
+    return take_turn(
+        cache_folder() / "queue" / f"{platform.node()}-{device}", run.path.name, waiting
+    )
+
+
+def _fit(run: RunFolder, config: RunConfig, report: _Report) -> Fitted:
+    """Open, split and decode the dataset, and train the network."""
+    reported = time.monotonic()
 
     def watch(done: int, total: int) -> None:
-        nonlocal told
-        _heed_cancel(run)
-        if time.monotonic() - told >= _TELL_SECONDS:
-            told = time.monotonic()
+        nonlocal reported
+        _raise_if_cancelled(run)
+        if time.monotonic() - reported >= _REPORT_SECONDS:
+            reported = time.monotonic()
             report({"event": "decoding", "done": done, "total": total})
 
     dataset, segmenter = open_dataset(config.data), segmenter_for(config.recipe)
@@ -153,13 +167,8 @@ def _fit(run: RunFolder, config: RunConfig, report: Callable[[dict[str, Any]], N
         config.recipe.image_size, segmenter_sha256=segmenter.sha256 if segmenter else ""
     )
     pixels = input_pixels(preprocessing, segmenter, dataset, config.skip_unreadable, watch)
-    report(
-        {
-            "event": "dataset",
-            "n": len(dataset.samples),
-            "skipped": [list(entry) for entry in dataset.skipped],
-        }
-    )
+    skipped = [list(entry) for entry in dataset.skipped]
+    report({"event": "dataset", "n": len(dataset.samples), "skipped": skipped})
     if is_main_process():
         write_split(split, dataset.class_names, run.split)
     rows = pixels.rows(split.files)
@@ -181,27 +190,18 @@ def _fit(run: RunFolder, config: RunConfig, report: Callable[[dict[str, Any]], N
     )
 
 
-def _heed_cancel(run: RunFolder) -> None:
+def _raise_if_cancelled(run: RunFolder) -> None:
     if run.cancel.exists():
         raise Cancelled
 
 
-def _queue_folder() -> Path:
-    """One queue a device: what Fabric picks is the machine's only one, or the one that CUDA_VISIBLE_DEVICES leaves it."""
-    return (
-        cache_folder()
-        / "queue"
-        / f"{platform.node()}-{os.environ.get('CUDA_VISIBLE_DEVICES', '').replace('/', '-')}"
-    )
-
-
-def _disk_full(error: Exception) -> bool:
+def _is_disk_full(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
-    """Raise _Interrupted when the system asks the process to end; only the main thread may say so."""
+    """Raise _Interrupted on SIGTERM; only the main thread can."""
 
     def interrupt(*_: object) -> NoReturn:
         raise _Interrupted

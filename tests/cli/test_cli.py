@@ -1,4 +1,4 @@
-"""The command line as scripts see it: real processes where exit codes matter, in-process where they do not."""
+"""The command line: in processes for exit codes, else in this one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from covidxr.cli import app, main
+from covidxr.cli.output import make_table
 from covidxr.errors import ConfigError
 from covidxr.prediction.cases import sample_phantom
 from covidxr.prediction.loading import load_classifier
@@ -55,15 +58,13 @@ def test_phantom_summary_and_split(tmp_path: Path) -> None:
     found = as_json("dataset", "summary", "--data", folder)
     assert (found["n"], found["synthetic"], found["classes"]["COVID"]) == (80, True, 20)
     out = tmp_path / "split.csv"
-    divided = as_json(
-        "dataset", "split", "--data", folder, "--out", out, "--protocol", "stratified"
-    )
-    assert divided["counts"]["train"] == dict.fromkeys(found["classes"], 14)
-    assert divided["fingerprint"] in out.read_text().splitlines()[0]
+    split = as_json("dataset", "split", "--data", folder, "--out", out, "--protocol", "stratified")
+    assert split["counts"]["train"] == dict.fromkeys(found["classes"], 14)
+    assert split["fingerprint"] in out.read_text().splitlines()[0]
 
 
 @pytest.mark.slow
-def test_unreadable_images_are_named_or_listed(tmp_path: Path) -> None:
+def test_unreadable_images_are_an_error_or_skipped(tmp_path: Path) -> None:
     as_json("phantom", tmp_path / "p", "--per-class", 20, "--size", 96)
     (tmp_path / "p/COVID/images/COVID-1.png").write_bytes(b"x" * 50)
     code, out, err = covidxr("dataset", "summary", "--data", tmp_path / "p")
@@ -79,29 +80,29 @@ def test_evaluate_has_the_keys_that_scripts_rely_on() -> None:
     assert {"model_id", "split", "n", "class_names", "confusion_matrix", "per_class"} <= set(result)
     for name in ("accuracy", "macro_f1", "ece", "brier"):
         assert set(result[name]) == {"estimate", "low", "high"}
-    for figures in result["per_class"].values():
-        assert {"sensitivity", "specificity", "ppv", "npv", "f1", "auroc"} <= set(figures)
+    for metrics in result["per_class"].values():
+        assert {"sensitivity", "specificity", "ppv", "npv", "f1", "auroc"} <= set(metrics)
 
 
 def test_compare_of_a_model_and_its_copy(
     phantom_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("phantom-cnn", "twin"):
+    for name in ("phantom-cnn", "copy"):
         shutil.copytree(phantom_model_folder / "phantom-cnn", tmp_path / name)
-    card = tmp_path / "twin" / "card.json"
-    card.write_text(card.read_text().replace('"model_id": "phantom-cnn"', '"model_id": "twin"'))
+    card = tmp_path / "copy" / "card.json"
+    card.write_text(card.read_text().replace('"model_id": "phantom-cnn"', '"model_id": "copy"'))
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path))
-    result = as_json("compare", "phantom-cnn", "twin")
+    result = as_json("compare", "phantom-cnn", "copy")
     (pair,) = result["pairs"]
-    assert (result["models"], result["n"]) == (["phantom-cnn", "twin"], 24)
+    assert (result["models"], result["n"]) == (["phantom-cnn", "copy"], 24)
     assert (pair["a"], pair["b"], pair["mcnemar_p"], pair["p_holm"]) == (
         "phantom-cnn",
-        "twin",
+        "copy",
         1.0,
         1.0,
     )
-    said = RUNNER.invoke(app, ["compare", "phantom-cnn", "twin"], env={"COLUMNS": "200"}).stdout
-    assert "phantom-cnn and twin make the same number of errors (p = 1.000)" in said
+    text = RUNNER.invoke(app, ["compare", "phantom-cnn", "copy"], env={"COLUMNS": "200"}).stdout
+    assert "AUROC, COVID-19: +0.000 (+0.000 to +0.000), p = 1.000" in text
 
 
 def test_predict_models_and_recipes(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_predict_models_and_recipes(tmp_path: Path) -> None:
     ]
 
 
-def test_tables_are_printed_for_people() -> None:
+def test_the_text_output_has_tables() -> None:
     for words, expected in (
         (["evaluate", "phantom-cnn"], "sensitivity"),
         (["models"], "phantom-cnn"),
@@ -166,7 +167,7 @@ def test_tables_are_printed_for_people() -> None:
         (["evaluate"], "model"),
     ],
 )
-def test_the_user_s_mistakes_exit_with_2_and_one_json_object(
+def test_user_errors_exit_with_2_and_one_json_object(
     words: list[str],
     sentence: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -188,24 +189,49 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         main()
 
 
-def test_every_command_has_help_with_an_example() -> None:
-    commands = [
-        ["phantom"],
-        ["dataset", "summary"],
-        ["dataset", "split"],
-        ["train"],
-        ["resume"],
-        ["recipes"],
-        ["reproduce"],
-    ]
-    for words in [*commands, ["models"], ["evaluate"], ["compare"], ["predict"]]:
-        result = RUNNER.invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
-        assert result.exit_code == 0
-        assert "Example: covidxr" in result.stdout, words
+def commands(group: typer.core.TyperGroup, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The words of every command, those of groups too."""
+    found = []
+    for name, command in group.commands.items():
+        if isinstance(command, typer.core.TyperGroup):
+            found += commands(command, (*path, name))
+        else:
+            found.append((*path, name))
+    return found
+
+
+@pytest.mark.parametrize("words", commands(typer.main.get_group(app)), ids=" ".join)
+def test_every_command_has_help_with_an_example(words: tuple[str, ...]) -> None:
+    result = RUNNER.invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert f"Example: covidxr {' '.join(words)}" in result.stdout
+
+
+def test_the_help_shows_the_names_of_extras() -> None:
+    for words, extra in ((["report"], "dicom"), (["dataset", "fetch"], "fetch")):
+        text = RUNNER.invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).stdout
+        assert f'pip install "covidxr[{extra}]"' in text
+
+
+def test_the_help_loads_no_heavy_library() -> None:
+    heavy = "{'torch', 'sklearn', 'monai', 'streamlit', 'pandas', 'plotly'}"
+    code = f"import covidxr.cli, sys; print(sorted({heavy} & set(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_brackets_in_tables_are_text() -> None:
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(make_table("[a]", ["file"], [["[bold]Anna[/] [b].png"]]))
+    assert "[a]" in capture.get()
+    assert "[bold]Anna[/] [b].png" in capture.get()
 
 
 @pytest.mark.slow
-def test_train_stores_a_model_that_resume_does_not_train_again(
+def test_train_publishes_a_model_that_resume_does_not_train_again(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "weights"))
@@ -234,20 +260,17 @@ def test_train_stores_a_model_that_resume_does_not_train_again(
     assert "already holds a run" in json.loads(out)["error"]
 
 
-def test_a_prevalence_that_cannot_be_read_is_refused() -> None:
+def test_an_invalid_prevalence_is_rejected() -> None:
     for text, sentence in (
-        ("COVID", "expected --prevalence CLASS=SHARE"),
+        ("COVID", "expected --prevalence CLASS=FRACTION"),
         ("Flu=0.1", "no class Flu"),
         ("COVID=7", "prevalence"),
     ):
         result = RUNNER.invoke(app, ["evaluate", "phantom-cnn", "--prevalence", text])
         assert isinstance(result.exception, ConfigError)
         assert sentence in str(result.exception)
-    said = RUNNER.invoke(app, ["evaluate", "phantom-cnn", "--prevalence", "COVID=0.02"]).stdout
-    assert (
-        "COVID at a prevalence of 2.0 %: PPV" in said
-        or "COVID at a prevalence of 2.0%: PPV" in said
-    )
+    text = RUNNER.invoke(app, ["evaluate", "phantom-cnn", "--prevalence", "COVID=0.02"]).stdout
+    assert "COVID-19 at a prevalence of 2.0%: PPV" in text
 
 
 @pytest.mark.parametrize(
@@ -255,13 +278,11 @@ def test_a_prevalence_that_cannot_be_read_is_refused() -> None:
     [
         (["--engine", "ray"], "writes into one folder"),
         (["b", "--engine", "ray", "--out", "out"], "takes one folder or address"),
-        (["--engine", "ray", "--out", "out", "--csv", "a.csv"], "leave out --explain and --csv"),
-        (["--engine", "ray", "--out", "out", "--explain", "maps"], "leave out --explain and --csv"),
-        (["--out", "out"], "is where --engine ray writes"),
+        (["--engine", "ray", "--out", "out", "--csv", "a.csv"], "drop --explain and --csv"),
+        (["--engine", "ray", "--out", "out", "--explain", "maps"], "drop --explain and --csv"),
+        (["--out", "out"], "is for --engine ray"),
     ],
 )
-def test_options_of_predict_that_do_not_go_together_are_refused(
-    words: list[str], sentence: str
-) -> None:
+def test_conflicting_options_of_predict_are_rejected(words: list[str], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         RUNNER.invoke(app, ["predict", "phantom-cnn", "a", *words], catch_exceptions=False)

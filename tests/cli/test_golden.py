@@ -1,6 +1,6 @@
-"""The JSON of every command, on phantoms and the shipped models, as it was when it was frozen in golden.json.
+"""The JSON of every command, on phantoms and the shipped models, frozen in golden.json.
 
-`python tests/cli/test_golden.py` writes golden.json anew.
+`python tests/cli/test_golden.py` writes golden.json again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 GOLDEN = Path(__file__).with_name("golden.json")
 MODEL, OTHER = "poster-cnn", "poster-cnn-augmented"
 SHAPE_ONLY = ("train", "runs", "estimate")
-"""Commands whose numbers are the machine's own: only the keys are compared."""
+"""Commands whose numbers depend on the machine: only keys are compared."""
 
 
 def collect(folder: Path) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def collect(folder: Path) -> dict[str, Any]:
 
 
 def differences(new: Any, old: Any, place: str, words: bool, numbers: bool = True) -> list[str]:
-    """Return where two results differ. words: whether sentences count, too."""
+    """Return where two results differ, in sentences too if `words`, in values if `numbers`."""
     if isinstance(old, dict) and isinstance(new, dict):
         missing = [f"{place}.{key} is missing" for key in old if key not in new]
         return missing + [
@@ -106,7 +106,7 @@ def differences(new: Any, old: Any, place: str, words: bool, numbers: bool = Tru
 
 
 @pytest.mark.slow
-def test_the_json_of_every_command_is_what_it_was(
+def test_the_json_of_every_command_is_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""dataset import, dataset fetch and evaluate --external, as scripts see them."""
+"""The commands dataset import, dataset fetch and evaluate --external."""
 
 from __future__ import annotations
 
@@ -36,13 +36,12 @@ def _own_folders(
 
 @pytest.fixture
 def clinic(phantoms: Path, tmp_path: Path) -> Path:
-    """Six pictures of each class under labels of their own."""
-    for theirs, ours in FOLDERS.items():
-        (tmp_path / "clinic" / theirs).mkdir(parents=True)
+    """Six images of each class, with their own labels."""
+    for label, class_name in FOLDERS.items():
+        (tmp_path / "clinic" / label).mkdir(parents=True)
         for n in range(1, 7):
-            shutil.copy(
-                phantoms / ours / "images" / f"{ours}-{n}.png", tmp_path / "clinic" / theirs
-            )
+            file = phantoms / class_name / "images" / f"{class_name}-{n}.png"
+            shutil.copy(file, tmp_path / "clinic" / label)
     return tmp_path / "clinic"
 
 
@@ -52,16 +51,17 @@ def as_json(*words: object) -> dict[str, Any]:
     return json.loads(result.stdout)  # type: ignore[no-any-return]
 
 
-def said(*words: object) -> str:
+def as_text(*words: object) -> str:
+    """Run the command in this process and return its text output."""
     return RUNNER.invoke(
         app, [*map(str, words)], catch_exceptions=False, env={"COLUMNS": "200"}
     ).stdout
 
 
-def refused(
+def error_of(
     words: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> str:
-    """Run the command as a process would be, and return the sentence with which it ends."""
+    """Run the command as in a process and return its error."""
     monkeypatch.setattr(sys, "argv", ["covidxr", *map(str, words), "--json"])
     with pytest.raises(SystemExit) as stop:
         main()
@@ -70,7 +70,7 @@ def refused(
 
 
 def stub_kagglehub(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a module kagglehub on the path that does what `body` says when asked for a dataset."""
+    """Put a module kagglehub on the path that downloads a dataset by `body`."""
     folder.mkdir()
     (folder / "kagglehub.py").write_text(
         f"def dataset_download(handle):\n    print('downloading', handle)\n    {body}\n"
@@ -79,23 +79,23 @@ def stub_kagglehub(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delitem(sys.modules, "kagglehub", raising=False)
 
 
-def test_obvious_labels_are_mapped_and_the_rest_is_told(clinic: Path) -> None:
+def test_unambiguous_labels_are_mapped_and_the_rest_is_excluded(clinic: Path) -> None:
     found = as_json("dataset", "import", clinic, "--name", "clinic")
     assert found["labels"] == {"NORMAL": "Normal", "covid-19": "COVID", "Opacity": "Lung_Opacity"}
     assert (found["n"], found["left_out"], found["copy"]) == (18, {"pneumonia": 6}, None)
     assert found["classes"] == {"Normal": 6, "COVID": 6, "Viral Pneumonia": 0, "Lung_Opacity": 6}
     assert found["fingerprint"] == open_dataset("clinic").fingerprint
-    table = said("dataset", "import", clinic, "--name", "clinic")
-    assert "left out" in table
-    assert "without Viral Pneumonia: fit for an external test, not for training" in table
+    table = as_text("dataset", "import", clinic, "--name", "clinic")
+    assert "excluded" in table
+    assert "no images of Viral pneumonia: for external evaluation only" in table
     summary = as_json("dataset", "summary", "--data", "clinic")
     assert (summary["n"], summary["sources"]["COVID"]) == (18, {"clinic": 6})
 
 
-def test_labels_that_are_given_count_alone_and_a_copy_is_a_database(
+def test_given_labels_are_the_only_ones_and_a_copy_has_the_original_layout(
     clinic: Path, tmp_path: Path
 ) -> None:
-    words = [f"--label={theirs}={ours}" for theirs, ours in FOLDERS.items()]
+    words = [f"--label={label}={class_name}" for label, class_name in FOLDERS.items()]
     found = as_json(
         "dataset", "import", clinic, "--name", "all", *words, "--copy", tmp_path / "copy"
     )
@@ -107,7 +107,7 @@ def test_labels_that_are_given_count_alone_and_a_copy_is_a_database(
     assert (one["n"], sum(one["left_out"].values())) == (6, 18)
 
 
-def test_a_model_is_judged_on_an_import(clinic: Path) -> None:
+def test_a_model_is_evaluated_on_an_import(clinic: Path) -> None:
     as_json("dataset", "import", clinic, "--name", "clinic")
     found = as_json("evaluate", "phantom-cnn", "--external", "clinic", "--prevalence", "COVID=0.02")
     assert (found["external"], found["n"], found["left_out"], found["model_id"]) == (
@@ -117,12 +117,12 @@ def test_a_model_is_judged_on_an_import(clinic: Path) -> None:
         "phantom-cnn",
     )
     assert found["per_class"]["COVID"]["prevalence"] == 0.02
-    table = said("evaluate", "phantom-cnn", "--external", "clinic", "--name", "again")
-    assert "external test again (6 pictures left out), n = 18" in table
-    assert "macro_f1" in table
+    table = as_text("evaluate", "phantom-cnn", "--external", "clinic", "--name", "again")
+    assert "external evaluation again (6 images skipped), n = 18" in table
+    assert "macro-F1" in table
 
 
-def test_a_database_with_spaces_in_its_name_gives_the_test_a_plain_one(
+def test_an_evaluation_of_a_folder_with_spaces_has_a_plain_name(
     phantoms: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "our own clinic"
@@ -132,7 +132,7 @@ def test_a_database_with_spaces_in_its_name_gives_the_test_a_plain_one(
     assert as_json("evaluate", "phantom-cnn", "--external", folder)["external"] == "our-own-clinic"
 
 
-def test_mistakes_are_sentences(
+def test_errors_are_sentences(
     clinic: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -144,11 +144,11 @@ def test_mistakes_are_sentences(
     for words, sentence in (
         (
             ["dataset", "import", vague, "--name", "x"],
-            "it has pneumonia. Say which they are with --label THEIRS=OURS",
+            "it has pneumonia. Map at least one with --label LABEL=CLASS",
         ),
         (
             [*take, "--label", "NORMAL"],
-            "expected --label THEIRS=OURS, such as healthy=Normal, got 'NORMAL'",
+            "expected --label LABEL=CLASS, such as healthy=Normal, got 'NORMAL'",
         ),
         ([*take, "--label", "NORMAL=Flu"], "'NORMAL' is mapped to the unknown class 'Flu'"),
         (
@@ -163,68 +163,60 @@ def test_mistakes_are_sentences(
         (["dataset", "import", tmp_path / "absent", "--name", "x"], "there is no folder or zip"),
         (
             ["evaluate", "phantom-cnn", "--external", clinic, "--data", clinic],
-            "leave out --data and --split",
+            "drop --data and --split",
         ),
         (
             ["evaluate", "phantom-cnn", "--external", clinic, "--split", "val"],
-            "leave out --data and --split",
+            "drop --data and --split",
         ),
-        (["evaluate", "phantom-cnn", "--name", "x"], "name its dataset with --external as well"),
+        (["evaluate", "phantom-cnn", "--name", "x"], "add --external DATASET or drop it"),
         (["evaluate", "phantom-cnn", "--external", "absent"], "there is no folder or zip absent"),
     ):
-        assert sentence in refused(words, monkeypatch, capsys)
+        assert sentence in error_of(words, monkeypatch, capsys)
 
 
-def test_fetch_says_what_to_do_without_kagglehub(
+def test_fetch_without_kagglehub_names_the_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(
-        sys.modules, "kagglehub", None
-    )  # as if it were not installed, even where it is
-    sentence = refused(["dataset", "fetch"], monkeypatch, capsys)
+    # As if it were not installed.
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    sentence = error_of(["dataset", "fetch"], monkeypatch, capsys)
     assert 'kagglehub is not installed: pip install "covidxr[fetch]"' in sentence
     assert "https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database" in sentence
 
 
-def test_fetch_says_what_to_do_without_a_connection(
+def test_fetch_without_a_connection_names_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stub_kagglehub(
         tmp_path / "stub", "raise ConnectionError('Name or service not known')", monkeypatch
     )
-    sentence = refused(["dataset", "fetch"], monkeypatch, capsys)
+    sentence = error_of(["dataset", "fetch"], monkeypatch, capsys)
     assert sentence.startswith(
         "the database could not be downloaded (Name or service not known): check the connection"
     )
-    assert "download the zip by hand at https://www.kaggle.com/datasets/tawsifurrahman" in sentence
+    assert "download the zip from https://www.kaggle.com/datasets/tawsifurrahman" in sentence
 
 
-def test_fetch_checks_what_it_got(
+def test_fetch_checks_the_download(
     phantoms: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     stub_kagglehub(tmp_path / "stub", f"return {str(phantoms)!r}", monkeypatch)
-    sentence = refused(["dataset", "fetch", "--to", tmp_path / "db"], monkeypatch, capsys)
+    sentence = error_of(["dataset", "fetch", "--to", tmp_path / "db"], monkeypatch, capsys)
     assert (
-        f"what was downloaded to {phantoms} is not the whole database: 40 Normal where 10,192 were published"
-        in sentence
+        f"the download in {phantoms} is not the published database: 40 of 10,192 Normal" in sentence
     )
-    assert "40 Lung_Opacity where 6,012 were published" in sentence
+    assert "40 of 6,012 Lung_Opacity images" in sentence
     assert not (tmp_path / "db").exists()
     monkeypatch.setattr("covidxr.datasets.dataset.PUBLISHED_COUNTS", dict.fromkeys(CLASS_NAMES, 40))
-    found = as_json(
-        "dataset", "fetch", "--to", tmp_path / "db"
-    )  # what kagglehub prints is not on stdout
+    # The output of kagglehub is not on stdout.
+    found = as_json("dataset", "fetch", "--to", tmp_path / "db")
     assert found == {"folder": str(tmp_path / "db"), "classes": dict.fromkeys(CLASS_NAMES, 40)}
     assert open_dataset(tmp_path / "db").fingerprint == open_dataset(phantoms).fingerprint
     assert as_json("dataset", "fetch")["folder"] == str(phantoms)
-    assert "already; name a folder" in refused(
+    assert "already exists; choose a new folder" in error_of(
         ["dataset", "fetch", "--to", tmp_path / "db"], monkeypatch, capsys
     )
-
-
-def test_the_new_commands_have_help_with_an_example() -> None:
-    for words in (["dataset", "import"], ["dataset", "fetch"]):
-        assert "Example: covidxr dataset" in said(*words, "--help")

@@ -1,4 +1,4 @@
-"""A model on other data: the same network, the same figures, and nothing that its own test split would lend it."""
+"""External evaluations."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from tests.helpers import evaluate, evaluate_external
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
-OURS = {name: name for name in CLASS_NAMES}
+LABELS = {name: name for name in CLASS_NAMES}
 
 
 @pytest.fixture(autouse=True)
 def weights(
     phantom_models: None, two_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """Two models that a test may add external tests to."""
+    """Two models to which a test may add external evaluations."""
     root = shutil.copytree(two_models, tmp_path / "weights")
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(root))
     return root
@@ -47,7 +47,7 @@ def weights(
 
 @pytest.fixture
 def rows(phantoms: Path) -> list[dict[str, str]]:
-    """The rows of a table of the model's own test pictures."""
+    """CSV rows of the model's own test images."""
     part = stored_predictions("phantom-cnn")[1].take("test")
     with (phantoms / "sources.csv").open(newline="") as file:
         known = {row["file"]: row for row in csv.DictReader(file)}
@@ -61,14 +61,14 @@ def rows(phantoms: Path) -> list[dict[str, str]]:
     ]
 
 
-def take_in(
+def import_rows(
     folder: Path,
     phantoms: Path,
     rows: list[dict[str, str]],
     name: str = "clinic",
-    labels: dict[str, str] = OURS,
+    labels: dict[str, str] = LABELS,
 ) -> str:
-    """Copy the pictures of some rows, write the table beside them and import it; return the name of the import."""
+    """Import copies of the images of some rows by a CSV file; return the name of the import."""
     for row in rows:
         (folder / row["file"]).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(phantoms / row["file"], folder / row["file"])
@@ -90,10 +90,10 @@ def numbers(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def test_copies_of_the_test_pictures_give_the_test_figures(
+def test_copies_of_the_test_images_have_the_metrics_of_the_test_split(
     phantoms: Path, tmp_path: Path, rows: list[dict[str, str]]
 ) -> None:
-    result = evaluate_external("phantom-cnn", take_in(tmp_path / "data", phantoms, rows))
+    result = evaluate_external("phantom-cnn", import_rows(tmp_path / "data", phantoms, rows))
     own = evaluate("phantom-cnn")
     assert (result.pop("external"), result.pop("left_out"), result.pop("shortcuts")) == (
         "clinic",
@@ -103,24 +103,24 @@ def test_copies_of_the_test_pictures_give_the_test_figures(
     assert own.pop("shortcuts") != []
     expected, found = dict(numbers(own)), dict(numbers(result))
     assert found.keys() == expected.keys()
-    for path, value in expected.items():  # every figure, and every interval
+    for path, value in expected.items():
         assert found[path] == (
             pytest.approx(value, abs=1e-4) if isinstance(value, float) else value
         ), path
     card, predictions = stored_predictions("phantom-cnn", "clinic")
     own_card, stored = stored_predictions("phantom-cnn")
     part = stored.take("test")
-    place = [predictions.samples.index(sample) for sample in part.samples]
-    assert np.allclose(predictions.y_score[place], part.y_score, atol=1e-5)
-    assert predictions.y_true[place].tolist() == part.y_true.tolist()
+    rows_of_part = [predictions.samples.index(sample) for sample in part.samples]
+    assert np.allclose(predictions.y_score[rows_of_part], part.y_score, atol=1e-5)
+    assert predictions.y_true[rows_of_part].tolist() == part.y_true.tolist()
     assert card.metrics.keys() == own_card.metrics.keys()
     assert card.metrics["accuracy"] == own_card.metrics["accuracy"]
 
 
-def test_the_card_is_the_model_s_but_for_what_the_dataset_says(
+def test_the_card_is_that_of_the_model_except_for_the_dataset(
     phantoms: Path, tmp_path: Path, rows: list[dict[str, str]]
 ) -> None:
-    data = take_in(tmp_path / "data", phantoms, rows)
+    data = import_rows(tmp_path / "data", phantoms, rows)
     assert external_tests("phantom-cnn") == ()
     evaluate_external("phantom-cnn", data, "b")
     evaluate_external("phantom-cnn", data)
@@ -148,7 +148,7 @@ def test_the_card_is_the_model_s_but_for_what_the_dataset_says(
     assert set(own.__slots__) - same <= changed
     with pytest.raises(ConfigError, match="no predictions for the split 'val'"):
         predictions.take("val")
-    # A card that says it is external is not stored as such.
+    # A stored card is never marked as external.
     store.save_model(
         tmp_path / "else",
         card,
@@ -158,11 +158,13 @@ def test_the_card_is_the_model_s_but_for_what_the_dataset_says(
     assert store.read_card(tmp_path / "else" / "phantom-cnn").external == ""
 
 
-def test_two_classes_have_figures_and_the_others_none(
+def test_only_classes_of_the_dataset_have_metrics(
     phantoms: Path, tmp_path: Path, rows: list[dict[str, str]]
 ) -> None:
     rows = [row for row in rows if row["label"] in ("Normal", "COVID")]
-    data = take_in(tmp_path / "data", phantoms, rows, labels={"Normal": "Normal", "COVID": "COVID"})
+    data = import_rows(
+        tmp_path / "data", phantoms, rows, labels={"Normal": "Normal", "COVID": "COVID"}
+    )
     result = evaluate_external("phantom-cnn", data)
     json.dumps(result, allow_nan=False)
     assert result["n"] == 12
@@ -184,7 +186,7 @@ def test_two_classes_have_figures_and_the_others_none(
         for point in rules.values():
             assert point is None or (point.sensitivity is None) == (name not in ("Normal", "COVID"))
     # One class alone still has an accuracy.
-    normal = take_in(
+    normal = import_rows(
         tmp_path / "one", phantoms, rows[:6], "one", {rows[0]["label"]: rows[0]["label"]}
     )
     alone = evaluate_external("phantom-cnn", normal)
@@ -192,40 +194,40 @@ def test_two_classes_have_figures_and_the_others_none(
     json.dumps(alone, allow_nan=False)
 
 
-def test_models_are_compared_on_an_external_test(
+def test_models_are_compared_on_an_external_evaluation(
     phantoms: Path, tmp_path: Path, rows: list[dict[str, str]]
 ) -> None:
     rows = [row for row in rows if row["label"] in ("Normal", "COVID")]
-    data = take_in(tmp_path / "data", phantoms, rows, labels={"Normal": "Normal", "COVID": "COVID"})
+    data = import_rows(
+        tmp_path / "data", phantoms, rows, labels={"Normal": "Normal", "COVID": "COVID"}
+    )
     evaluate_external("phantom-cnn", data)
     with pytest.raises(
         ModelError,
-        match="twin has no external test clinic, it has none; make it with `covidxr evaluate twin",
+        match=r"has no external evaluation clinic \(it has: none\); create it with `covidxr",
     ):
         compare_stored(["phantom-cnn", "twin"], external="clinic")
     evaluate_external("twin", data)
     found = compare_stored(["phantom-cnn", "twin"], external="clinic")
     (pair,) = found.pairs
-    assert (found.n, pair.both_right + pair.both_wrong, pair.mcnemar_p) == (
-        12,
-        12,
-        1.0,
-    )  # the twin has the same weights
+    # Both have the same weights.
+    assert (found.n, pair.both_right + pair.both_wrong, pair.mcnemar_p) == (12, 12, 1.0)
     assert set(pair.auroc) == {"Normal", "COVID"}
     card, predictions = stored_predictions("phantom-cnn", "clinic")
-    tempered = replace(
+    calibrated = replace(
         predictions, y_score=apply_temperature(predictions.y_score, card.temperature)
     )
-    assert pair.both_right == int((tempered.y_pred == tempered.y_true).sum())
+    assert pair.both_right == int((calibrated.y_pred == calibrated.y_true).sum())
 
 
-def test_the_table_s_own_test_is_judged_and_what_is_not_is_counted(
+def test_a_predefined_test_split_is_evaluated_and_the_rest_is_counted(
     phantoms: Path, tmp_path: Path, rows: list[dict[str, str]]
 ) -> None:
     for n, row in enumerate(rows):
         row["split"] = "test" if n % 2 else "train"
-    rows[1]["label"] = "tuberculosis"  # left out; another cannot be read, and 12 are of train
-    data = take_in(tmp_path / "data", phantoms, rows)
+    # One has an unmapped label, one cannot be read, and 12 are of train.
+    rows[1]["label"] = "tuberculosis"
+    data = import_rows(tmp_path / "data", phantoms, rows)
     (tmp_path / "data" / rows[3]["file"]).write_bytes(b"damaged" * 9)
     result = evaluate_external("phantom-cnn", data)
     assert (result["n"], result["left_out"]) == (10, 14)
@@ -234,33 +236,33 @@ def test_the_table_s_own_test_is_judged_and_what_is_not_is_counted(
         row["file"] for n, row in enumerate(rows) if n % 2 and n > 3
     }
     test, _ = external.read_external(weights_folder() / "phantom-cnn", "clinic")
-    assert (test.labels, test.left_out, sum(test.class_counts.values())) == (OURS, 14, 10)
+    assert (test.labels, test.left_out, sum(test.class_counts.values())) == (LABELS, 14, 10)
     for row in rows:
         row["split"] = "train"
-    with pytest.raises(DatasetError, match="none of its pictures is of the split test"):
-        evaluate_external("phantom-cnn", take_in(tmp_path / "data", phantoms, rows))
+    with pytest.raises(DatasetError, match="its test split is empty"):
+        evaluate_external("phantom-cnn", import_rows(tmp_path / "data", phantoms, rows))
 
 
-def test_the_training_data_and_wrong_names_are_refused(
+def test_the_training_data_and_invalid_names_are_rejected(
     phantoms: Path, rows: list[dict[str, str]], tmp_path: Path
 ) -> None:
-    write_import(ImportPlan("disguise", str(phantoms), OURS))
+    write_import(ImportPlan("disguise", str(phantoms), LABELS))
     for data in (phantoms, "disguise"):
         with pytest.raises(DatasetError, match="is the dataset that phantom-cnn was trained on"):
             evaluate_external("phantom-cnn", data)
-    data = take_in(tmp_path / "data", phantoms, rows)
+    data = import_rows(tmp_path / "data", phantoms, rows)
     for name in ("../x", "a b", ".hidden"):
-        with pytest.raises(ModelError, match="is no name for an external test"):
+        with pytest.raises(ModelError, match="an external evaluation cannot be named"):
             evaluate_external("phantom-cnn", data, name)
-        with pytest.raises(ModelError, match="is no name for an external test"):
+        with pytest.raises(ModelError, match="an external evaluation cannot be named"):
             stored_predictions("phantom-cnn", name)
     assert not (weights_folder() / "phantom-cnn" / "external").exists()
 
 
-def test_a_damaged_test_is_refused(
+def test_a_damaged_evaluation_is_rejected(
     phantoms: Path, rows: list[dict[str, str]], tmp_path: Path, weights: Path
 ) -> None:
-    evaluate_external("phantom-cnn", take_in(tmp_path / "data", phantoms, rows))
+    evaluate_external("phantom-cnn", import_rows(tmp_path / "data", phantoms, rows))
     folder = weights / "phantom-cnn" / "external"
     description, table = folder / "clinic.json", folder / "clinic.csv"
     whole, lines = description.read_text(), table.read_text()
@@ -268,19 +270,19 @@ def test_a_damaged_test_is_refused(
         "sample,split,y_true,Normal,COVID,Viral Pneumonia,Lung_Opacity"
     )
     for file, text, sentence in (
-        (description, "{", "the external test clinic of phantom-cnn cannot be read"),
+        (description, "{", "the external evaluation clinic of phantom-cnn cannot be read"),
         (description, whole.replace('"left_out": 0', '"left_out": "none"'), "left_out must be int"),
         (
             description,
             whole.replace('"name": "clinic"', '"name": "other"'),
-            "is not what its predictions say",
+            "does not match its predictions",
         ),
-        (table, "\n".join(lines.splitlines()[:-1]) + "\n", "is not what its predictions say"),
-        (table, lines.replace(",test,", ",val,"), "is not what its predictions say"),
+        (table, "\n".join(lines.splitlines()[:-1]) + "\n", "does not match its predictions"),
+        (table, lines.replace(",test,", ",val,"), "does not match its predictions"),
         (
             table,
             lines.replace(",test,", ",test,Flu,", 1),
-            "the predictions of the external test clinic of .* cannot be read",
+            "the predictions of the external evaluation clinic of .* cannot be read",
         ),
     ):
         file.write_text(text)

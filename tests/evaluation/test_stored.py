@@ -1,4 +1,4 @@
-"""Figures from stored predictions are those of the network."""
+"""Metrics of stored predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.helpers import evaluate
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
 
-def test_stored_predictions_and_a_fresh_look_give_the_same_figures(phantoms: Path) -> None:
+def test_stored_and_repeated_predictions_have_the_same_metrics(phantoms: Path) -> None:
     stored = evaluate("phantom-cnn")
     fresh = evaluate("phantom-cnn", phantoms)
     card = load_classifier("phantom-cnn").card
@@ -32,7 +32,7 @@ def test_stored_predictions_and_a_fresh_look_give_the_same_figures(phantoms: Pat
     assert stored["n"] == sum(map(sum, stored["confusion_matrix"])) == 24
 
 
-def test_a_dataset_that_may_hold_training_images_is_refused(tmp_path: Path) -> None:
+def test_another_dataset_is_rejected(tmp_path: Path) -> None:
     from covidxr.datasets.phantoms import write_phantoms
 
     other = write_phantoms(tmp_path / "other", per_class=20, size=128, seed=9)
@@ -40,7 +40,7 @@ def test_a_dataset_that_may_hold_training_images_is_refused(tmp_path: Path) -> N
         evaluate("phantom-cnn", other)
 
 
-def test_an_evaluation_holds_all_that_the_page_shows() -> None:
+def test_an_evaluation_has_all_metrics_of_the_page() -> None:
     card, predictions = stored_predictions("phantom-cnn")
     found = evaluate_stored(card, predictions)
     raw = evaluate_stored(replace(card, temperature=1.0), predictions)
@@ -49,7 +49,7 @@ def test_an_evaluation_holds_all_that_the_page_shows() -> None:
         "brier": raw.figures.brier,
         "ece": raw.figures.ece,
     }
-    assert {name: figures.n for name, figures in found.sources.items()} == {"phantom": 24}
+    assert {name: metrics.n for name, metrics in found.sources.items()} == {"phantom": 24}
     assert found.sources["phantom"].accuracy == found.figures.accuracy
     part = predictions.take("test")
     score = apply_temperature(part.y_score, card.temperature)
@@ -65,9 +65,7 @@ def test_an_evaluation_holds_all_that_the_page_shows() -> None:
     assert result["shortcuts"] == [asdict(check) for check in card.shortcuts]
 
 
-def test_only_the_dataset_that_a_model_was_judged_on_is_taken(
-    phantoms: Path, tmp_path: Path
-) -> None:
+def test_only_the_dataset_of_the_model_is_accepted(phantoms: Path, tmp_path: Path) -> None:
     from covidxr.datasets.phantoms import write_phantoms
 
     card, _ = stored_predictions("phantom-cnn")
@@ -77,7 +75,7 @@ def test_only_the_dataset_that_a_model_was_judged_on_is_taken(
         check_dataset(other, card)
 
 
-def test_a_comparison_is_of_the_aurocs_that_the_evaluation_shows(
+def test_a_comparison_has_the_aurocs_of_the_evaluations(
     two_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(two_models))
@@ -94,21 +92,22 @@ def test_a_comparison_is_of_the_aurocs_that_the_evaluation_shows(
         card.write_text(text, "utf-8")
     assert shown[1].temperature == 9.0
     for name, area in pair.auroc.items():
-        expected = [figures.per_class[name].auroc for figures in shown]
+        expected = [evaluation.per_class[name].auroc for evaluation in shown]
         assert [area.auroc_a, area.auroc_b] == pytest.approx([x.estimate for x in expected if x])
 
 
-def test_a_prevalence_reaches_the_figures() -> None:
+def test_a_prevalence_determines_the_ppv() -> None:
     part = stored_predictions("phantom-cnn")[1].take("test")
-    name = part.class_names[part.y_pred[0]]  # one that is called at all
+    # One that is predicted at least once.
+    name = part.class_names[part.y_pred[0]]
     found = evaluate("phantom-cnn", prevalence={name: 0.02})["per_class"][name]
     sensitivity, specificity = (found[key]["estimate"] for key in ("sensitivity", "specificity"))
-    called = sensitivity * 0.02 + (1 - specificity) * 0.98
+    positive = sensitivity * 0.02 + (1 - specificity) * 0.98
     assert found["prevalence"] == 0.02
-    assert found["ppv_at_prevalence"]["estimate"] == pytest.approx(sensitivity * 0.02 / called)
+    assert found["ppv_at_prevalence"]["estimate"] == pytest.approx(sensitivity * 0.02 / positive)
 
 
-def test_groups_are_told_only_where_the_split_keeps_them_together(phantoms: Path) -> None:
+def test_predictions_have_groups_only_with_a_grouped_split(phantoms: Path) -> None:
     from covidxr.records import SplitPlan
 
     model = load_classifier("phantom-cnn")

@@ -1,4 +1,4 @@
-"""An archive scored by Ray: what a shard's file holds, and that no kill loses or doubles a row."""
+"""Archives predicted by Ray: the content of shards, and one row per image despite kills."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from covidxr.config import weights_folder
 from covidxr.errors import ConfigError, CovidxrError, ImageError, ModelError
 from covidxr.models import store
 from covidxr.prediction import archive
-from covidxr.prediction.archive import _Scorer, _Worker, score_archive
+from covidxr.prediction.archive import _Predictor, _Worker, score_archive
 from covidxr.prediction.archive_listing import list_archive
 from covidxr.prediction.cases import sample_phantom
 from covidxr.prediction.loading import load_classifier
@@ -47,8 +47,8 @@ pytestmark = pytest.mark.usefixtures("phantom_models")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUMBERS = (*CLASS_NAMES, "disease", "uncertainty")
-ALIKE = 1e-6
-"""How far the probabilities may lie apart: batches are cut by what has been read in time, and sums over them round otherwise."""
+TOLERANCE = 1e-6
+"""Of probabilities: rounding depends on the composition of batches."""
 
 
 def png(seed: int, edge: int = 256) -> bytes:
@@ -61,15 +61,15 @@ def png(seed: int, edge: int = 256) -> bytes:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """A folder of everything: 20 pictures, an unnamed DICOM file, a lateral view, a damaged file, a zip, and what is no picture."""
+    """A folder of 20 images, DICOM files without suffix, a damaged file, a zip and other files."""
     folder = tmp_path / "mixed"
     (folder / "deep" / "er").mkdir(parents=True)
     for seed in range(20):
         (folder / ("deep/er" if seed % 2 else ".") / f"{seed}.png").write_bytes(png(seed))
-    grey = np.asarray(Image.open(io.BytesIO(png(1))).convert("L"))
-    (folder / "deep" / "IM0001").write_bytes(dicom(grey, 8, ViewPosition="PA"))
-    (folder / "deep" / "IM0002").write_bytes(dicom(grey, 8, ViewPosition="LL"))
-    (folder / "bad.png").write_bytes(b"no picture")
+    gray = np.asarray(Image.open(io.BytesIO(png(1))).convert("L"))
+    (folder / "deep" / "IM0001").write_bytes(dicom(gray, 8, ViewPosition="PA"))
+    (folder / "deep" / "IM0002").write_bytes(dicom(gray, 8, ViewPosition="LL"))
+    (folder / "bad.png").write_bytes(b"no image")
     with zipfile.ZipFile(folder / "inner.zip", "w") as packed:
         packed.writestr("a.png", png(1))
     for name in ("readme.txt", ".hidden.png", "deep/DICOMDIR"):
@@ -78,17 +78,17 @@ def mixed(tmp_path: Path) -> Path:
     return folder
 
 
-def scorer(
+def predictor(
     folder: Path, out: Path, files: AbstractFileSystem | None = None, shard: int = 7
-) -> _Scorer:
-    """What a worker is given, after the listing."""
+) -> _Predictor:
+    """Write the listing and return what a worker is given."""
     files = files or LocalFileSystem()
     model = load_classifier("phantom-cnn")
     list_archive(files, str(folder), str(folder), model.card, out, shard)
-    return _Scorer("phantom-cnn", weights_folder(), files, str(folder), str(folder), out)
+    return _Predictor("phantom-cnn", weights_folder(), files, str(folder), str(folder), out)
 
 
-def write_all(own: _Scorer) -> pd.DataFrame:
+def write_all(own: _Predictor) -> pd.DataFrame:
     for number in range(pq.ParquetFile(own.out / "_listing.parquet").num_row_groups):
         own.write(number)
     return pd.read_parquet(own.out)
@@ -103,7 +103,7 @@ def assert_same(
     expected: dict[str, WorklistRow],
     rename: Callable[[str], str] = lambda name: name,
 ) -> None:
-    """Every picture has one row, and it says what the plain command says."""
+    """Assert one row per image, with the result of the plain command."""
     assert sorted(map(rename, rows["file"])) == sorted(expected)
     for row in rows.to_dict("records"):
         own = expected[rename(row["file"])]
@@ -111,7 +111,7 @@ def assert_same(
         if own.verdict == "answered":
             assert row["predicted"] == own.predicted
             numbers = [*own.probabilities.values(), own.disease, own.uncertainty]
-            assert [row[name] for name in NUMBERS] == pytest.approx(numbers, abs=ALIKE)
+            assert [row[name] for name in NUMBERS] == pytest.approx(numbers, abs=TOLERANCE)
         else:
             assert rename(row["reason"]) == (own.error or " ".join(own.refusals))
             assert pd.isna([row[name] for name in ("predicted", *NUMBERS)]).all()
@@ -121,10 +121,10 @@ def count(rows: Iterable[WorklistRow]) -> dict[str, int]:
     return {"answered": 0, "refused": 0, "unreadable": 0} | Counter(row.verdict for row in rows)
 
 
-def test_the_files_of_all_shards_hold_what_the_plain_command_says(
+def test_the_rows_of_all_shards_equal_those_of_the_plain_command(
     mixed: Path, tmp_path: Path
 ) -> None:
-    rows = write_all(scorer(mixed, tmp_path / "out"))
+    rows = write_all(predictor(mixed, tmp_path / "out"))
     assert_same(rows, plain(mixed))
     verdicts = {
         Path(name).name: verdict
@@ -135,9 +135,15 @@ def test_the_files_of_all_shards_hold_what_the_plain_command_says(
         "answered", "refused", "unreadable", "unreadable",
     ]  # fmt: skip
     schema = pq.read_schema(tmp_path / "out" / "part-000000.parquet")
-    assert [str(schema.field(name).type) for name in ("file", "COVID", "uncertainty", "prediction_set", "reason", "warnings")] == [
-        "string", "double", "double", "list<element: string>", "string", "list<element: string>",
-    ]  # fmt: skip
+    types = {
+        "file": "string",
+        "COVID": "double",
+        "uncertainty": "double",
+        "prediction_set": "list<element: string>",
+        "reason": "string",
+        "warnings": "list<element: string>",
+    }
+    assert {name: str(schema.field(name).type) for name in types} == types
     sets = store.read_card(weights_folder() / "phantom-cnn").prediction_sets
     assert sets is not None
     for i, verdict in enumerate(rows["verdict"]):
@@ -152,7 +158,7 @@ def test_the_files_of_all_shards_hold_what_the_plain_command_says(
     assert schema.metadata[b"covidxr.model_id"] == b"phantom-cnn"
 
 
-def test_the_listing_is_every_file_in_order_a_row_group_a_shard(tmp_path: Path) -> None:
+def test_the_listing_is_sorted_and_has_a_row_group_per_shard(tmp_path: Path) -> None:
     folder = tmp_path / "tree"
     for name in (
         "b.png",
@@ -170,7 +176,7 @@ def test_the_listing_is_every_file_in_order_a_row_group_a_shard(tmp_path: Path) 
     (folder / "link.png").symlink_to(folder / "c/1.png")
     Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")).write_bytes(png(3))
     out = tmp_path / "out"
-    own = scorer(folder, out, shard=3)
+    own = predictor(folder, out, shard=3)
     listing = pq.ParquetFile(out / "_listing.parquet")
     assert [listing.metadata.row_group(i).num_rows for i in range(listing.num_row_groups)] == [
         3,
@@ -195,65 +201,69 @@ def test_the_listing_is_every_file_in_order_a_row_group_a_shard(tmp_path: Path) 
     assert rows.set_index("file")["verdict"].to_dict()[f"{folder}/caf\\udce9.png"] == "answered"
 
 
-def test_a_folder_takes_no_rows_of_another_archive_or_model(
+def test_a_folder_has_the_rows_of_one_archive_and_model(
     mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    own = scorer(mixed, out)
+    own = predictor(mixed, out)
     first = (out / "_listing.parquet").read_bytes()
-    scorer(mixed, out)  # nothing has changed
+    # Nothing has changed.
+    predictor(mixed, out)
     (mixed / "0.png").write_bytes(png(99))
     with pytest.raises(
         ConfigError, match=r"another archive.*listing_sha256\); choose a new folder"
     ):
-        scorer(mixed, out)
+        predictor(mixed, out)
     assert (out / "_listing.parquet").read_bytes() == first
     assert not list(out.glob(".*.tmp"))
-    with pytest.raises(ConfigError, match="not the same: shard,"):
-        scorer(mixed, out, shard=8)
+    with pytest.raises(ConfigError, match="different: shard,"):
+        predictor(mixed, out, shard=8)
     (out / "_manifest.json").write_text(
         (out / "_manifest.json").read_text().replace('"card_sha256": "', '"card_sha256": "0')
     )
-    (answer,) = _Worker(own)({"shard": [0]})["error"]
-    assert "another phantom-cnn" in answer
+    (error,) = _Worker(own)({"shard": [0]})["error"]
+    assert "another phantom-cnn" in error
     (out / "_manifest.json").write_text("{")
     with pytest.raises(ConfigError, match="is not valid JSON"):
-        scorer(mixed, out)
+        predictor(mixed, out)
     (out / "_manifest.json").unlink()
-    scorer(mixed, out)  # as when it was killed before the manifest was written
+    # As after a kill before the manifest was written.
+    predictor(mixed, out)
     with pytest.raises(ConfigError, match="holds other files"):
-        scorer(mixed, tmp_path)
-    with pytest.raises(ConfigError, match="lies in the archive"):
-        scorer(mixed, mixed / "rows")
-    (out / "part-000000.parquet").write_bytes(b"PAR1 and no more")
+        predictor(mixed, tmp_path)
+    with pytest.raises(ConfigError, match="is inside the archive"):
+        predictor(mixed, mixed / "rows")
+    (out / "part-000000.parquet").write_bytes(b"PAR1 and nothing else")
     monkeypatch.setattr(archive, "SHARD", 7)
     with pytest.raises(ConfigError, match=r"part-000000\.parquet is damaged"):
         score_archive("phantom-cnn", str(mixed), out)
 
 
-def test_a_written_shard_is_left_alone_and_what_a_worker_lacks_is_told(
+def test_a_written_shard_is_kept_and_errors_of_a_worker_are_returned(
     mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = scorer(mixed, tmp_path / "out")
-    (tmp_path / "out" / "part-000000.parquet").write_bytes(b"there")
+    own = predictor(mixed, tmp_path / "out")
+    (tmp_path / "out" / "part-000000.parquet").write_bytes(b"written")
     assert own.write(0) == 7
-    assert (tmp_path / "out" / "part-000000.parquet").read_bytes() == b"there"
+    assert (tmp_path / "out" / "part-000000.parquet").read_bytes() == b"written"
 
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(archive, "write_bytes", full)
-    answer = _Worker(own)({"shard": [1]})
-    assert answer["files"] == [0]
-    assert "No space left" in answer["error"][0]
+    result = _Worker(own)({"shard": [1]})
+    assert result["files"] == [0]
+    assert "No space left" in result["error"][0]
     shutil.copytree(own.weights / "phantom-cnn", tmp_path / "weights" / "phantom-cnn")
     (tmp_path / "weights" / "phantom-cnn" / "model.safetensors").write_bytes(b"damaged")
     (sentence,) = _Worker(replace(own, weights=tmp_path / "weights"))({"shard": [1]})["error"]
-    assert sentence.startswith("the weights of phantom-cnn do not match its card")
+    with pytest.raises(ModelError) as caught:
+        load_classifier("phantom-cnn", tmp_path / "weights")
+    assert sentence == str(caught.value)
 
 
 class _Flaky(LocalFileSystem):  # type: ignore[misc]
-    """Each file is read at the third attempt; one never, and one is larger than it may be."""
+    """Each file is read at the third attempt, two never, and one is too large."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -272,25 +282,28 @@ class _Flaky(LocalFileSystem):  # type: ignore[misc]
     def open(self, path: str, *words: Any, **options: Any) -> Any:
         self.attempts[path] = self.attempts.get(path, 0) + 1
         if self.attempts[path] < 3 or path.endswith(("/0.png", "/IM0")):
-            raise ValueError("the line was cut")
+            raise ValueError("connection lost")
         return super().open(path, *words, **options)
 
 
-def test_what_cannot_be_fetched_is_tried_again_then_a_row_with_its_reason(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_fetched_is_retried_then_a_row_with_the_reason(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "in").mkdir()
     for seed in range(5):
         (tmp_path / "in" / f"{seed}.png").write_bytes(png(seed))
-    (tmp_path / "in" / "IM0").write_bytes(png(5))  # which nobody can tell from what is no picture
+    # Without suffix and unreadable: it may be an image.
+    (tmp_path / "in" / "IM0").write_bytes(png(5))
     files = _Flaky()
-    rows = write_all(scorer(tmp_path / "in", tmp_path / "out", files)).set_index("file")
+    rows = write_all(predictor(tmp_path / "in", tmp_path / "out", files)).set_index("file")
     reasons = {
         Path(name).name: row["reason"]
         for name, row in rows.iterrows()
         if row["verdict"] == "unreadable"
     }
     assert reasons == {
-        "0.png": "cannot read 0.png: the line was cut",
-        "IM0": "cannot read IM0: the line was cut",
+        "0.png": "cannot read 0.png: connection lost",
+        "IM0": "cannot read IM0: connection lost",
         "2.png": "2.png has 1,000,000,000 bytes, more than the limit of 200,000,000",
     }
     attempts = {Path(path).name: count for path, count in files.attempts.items()}
@@ -300,20 +313,16 @@ def test_what_cannot_be_fetched_is_tried_again_then_a_row_with_its_reason(tmp_pa
 @pytest.mark.parametrize(
     ("source", "kind", "sentence"),
     [
-        ("absent", ImageError, "absent is no folder that can be listed"),
-        (
-            "zip://*::scans.zip",
-            ImageError,
-            "a zip or a single picture is read without --engine ray",
-        ),
+        ("absent", ImageError, "absent is not a folder that can be listed"),
+        ("zip://*::scans.zip", ImageError, "predict a file without --engine ray"),
         ("s4://bucket/scans", ConfigError, "cannot open s4://bucket/scans: Protocol not known"),
         ("oci://bucket/scans", ConfigError, "(?i)install"),
-        ("ftp://me:secret@host/scans", ConfigError, "holds a password"),
-        ("https://secret@host/scans", ConfigError, "a password or a token"),
-        ("https://host/scans?X-Amz-Signature=secret", ConfigError, "a password or a token"),
+        ("ftp://me:secret@host/scans", ConfigError, "contains a password"),
+        ("https://secret@host/scans", ConfigError, "a password or token"),
+        ("https://host/scans?X-Amz-Signature=secret", ConfigError, "a password or token"),
     ],
 )
-def test_sources_that_are_no_archive_are_refused(
+def test_invalid_sources_are_rejected(
     source: str, kind: type[CovidxrError], sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(kind, match=sentence) as caught:
@@ -322,7 +331,7 @@ def test_sources_that_are_no_archive_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_empty_archives_absent_models_and_absent_ray_are_told(
+def test_empty_archives_missing_models_and_missing_ray_are_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -337,7 +346,7 @@ def test_empty_archives_absent_models_and_absent_ray_are_told(
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A Ray of two workers, for all tests that need one."""
+    """A Ray cluster of two workers."""
     import ray
 
     with pytest.MonkeyPatch.context() as patch:
@@ -366,7 +375,7 @@ def served(mixed: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_two_workers_say_of_a_web_server_what_the_plain_command_says_of_its_folder(
+def test_two_workers_predict_a_web_server_as_the_plain_command_its_folder(
     mixed: Path, served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive, "SHARD", 5)
@@ -375,20 +384,21 @@ def test_two_workers_say_of_a_web_server_what_the_plain_command_says_of_its_fold
         app, ["predict", "phantom-cnn", served, "--engine", "ray", "--out", str(out), "--json"]
     )
     expected = plain(mixed)
-    told = {"engine": "ray", "model_id": "phantom-cnn", "files": 24, "skipped": 0, "out": str(out)}
-    assert json.loads(result.stdout) == told | count(expected.values())
+    start = {"engine": "ray", "model_id": "phantom-cnn", "files": 24, "skipped": 0, "out": str(out)}
+    assert json.loads(result.stdout) == start | count(expected.values())
     assert len(list(out.glob("part-*"))) == 6
     assert_same(pd.read_parquet(out), expected, lambda text: text.replace(served, str(mixed)))
 
 
 def workers(parent: int) -> list[int]:
-    """The processes below another in which Ray scores."""
+    """Return the Ray workers among the descendants of a process."""
     found: dict[int, tuple[int, bytes]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             own = int(folder.joinpath("stat").read_text().rpartition(")")[2].split()[1])
             found[int(folder.name)] = own, folder.joinpath("cmdline").read_bytes()
-        except OSError:  # it has ended
+        # It has ended.
+        except OSError:
             continue
 
     def below(pid: int) -> bool:
@@ -411,16 +421,16 @@ def until(true: Callable[[], Any], seconds: float = 180) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers by /proc")
 @pytest.mark.usefixtures("cluster")
-def test_killed_as_a_whole_then_a_worker_killed_every_picture_still_has_one_row(
+def test_after_a_kill_of_all_and_of_one_worker_each_image_has_one_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, out, shards = tmp_path / "archive", tmp_path / "out", 40
     folder.mkdir()
-    (tmp_path / "kinds").mkdir()
+    (tmp_path / "originals").mkdir()
     for i in range(5):
-        (tmp_path / "kinds" / f"{i}.png").write_bytes(png(i, edge=1000))
+        (tmp_path / "originals" / f"{i}.png").write_bytes(png(i, edge=1000))
     for i in range(4 * shards):
-        os.link(tmp_path / "kinds" / f"{i % 5}.png", folder / f"{i:03d}.png")
+        os.link(tmp_path / "originals" / f"{i % 5}.png", folder / f"{i:03d}.png")
 
     def parts() -> list[Path]:
         return sorted(out.glob("part-*.parquet"))
@@ -431,7 +441,8 @@ def test_killed_as_a_whole_then_a_worker_killed_every_picture_still_has_one_row(
     driver = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
-        env=os.environ | {"RAY_ADDRESS": "local"},  # not the one of these tests
+        # Not the cluster of these tests.
+        env=os.environ | {"RAY_ADDRESS": "local"},
         start_new_session=True,
         stderr=subprocess.DEVNULL,
     )
@@ -456,10 +467,12 @@ def test_killed_as_a_whole_then_a_worker_killed_every_picture_still_has_one_row(
     assert (counts.files, counts.skipped) == (4 * shards, 4 * len(before))
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert not list(out.glob(".*.tmp"))
-    assert capsys.readouterr().out == ""  # whatever Ray says of killed workers
-    alone = plain(tmp_path / "kinds")  # the others are links to these
+    # Messages of Ray about killed workers are not on stdout.
+    assert capsys.readouterr().out == ""
+    # The archive consists of links to these.
+    alone = plain(tmp_path / "originals")
     expected = {
-        str(file): alone[str(tmp_path / "kinds" / f"{int(file.stem) % 5}.png")]
+        str(file): alone[str(tmp_path / "originals" / f"{int(file.stem) % 5}.png")]
         for file in folder.iterdir()
     }
     assert_same(pd.read_parquet(out), expected)

@@ -1,4 +1,4 @@
-"""Many readers at once: all share one model, and each must get what one alone would."""
+"""Concurrent sessions that share one model."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ SESSIONS, SECONDS = 8, 10
 METHODS = ("gradcam", "hirescam", "integrated-gradients")
 
 
-def answers(model: Classifier, image: GreyImage, method: str) -> tuple[object, ...]:
+def results(model: Classifier, image: GreyImage, method: str) -> tuple[object, ...]:
     case = model.predict(image)
-    steady = stability(model, image)
+    versions = stability(model, image)
     heat = explain(model, image, case.predicted, method).heat
-    return dict(case.probabilities), case.refusals, steady, heat.tobytes()
+    return dict(case.probabilities), case.refusals, versions, heat.tobytes()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model_id", ["phantom-cnn", "lungs-cnn"])
-def test_eight_sessions_at_once_get_what_each_would_alone(
+def test_concurrent_sessions_have_the_results_of_single_ones(
     model_id: str, lungs_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))
     model = load_classifier(model_id)
     noise = np.random.default_rng(0).integers(0, 256, (80, 90), dtype=np.uint8)
     images = [sample_phantom(name, seed) for seed in range(2) for name in CLASS_NAMES] + [noise]
-    asked = [(image, method) for image in images for method in METHODS]
-    alone = [answers(model, *question) for question in asked]
+    cases = [(image, method) for image in images for method in METHODS]
+    alone = [results(model, *case) for case in cases]
     deadline = time.monotonic() + SECONDS
 
     def session(number: int) -> int:
         done = 0
         while time.monotonic() < deadline:
-            i = (number * 7 + done) % len(asked)
-            assert answers(model, *asked[i]) == alone[i]
+            i = (number * 7 + done) % len(cases)
+            assert results(model, *cases[i]) == alone[i]
             done += 1
         return done
 

@@ -1,3 +1,5 @@
+"""Similar cases."""
+
 from __future__ import annotations
 
 import os
@@ -21,7 +23,6 @@ pytestmark = pytest.mark.usefixtures("phantom_models")
 
 @pytest.fixture(scope="module")
 def model(phantom_model_folder: Path) -> Classifier:
-
     return load_classifier("phantom-cnn", phantom_model_folder)
 
 
@@ -31,7 +32,7 @@ def known(model: Classifier, phantoms: Path) -> TrainingFeatures:
 
 
 def by_hand(model: Classifier, image: GreyImage) -> np.ndarray:
-    """What enters the last layer of the study's network, of length 1, in plain torch and without the product's hooks."""
+    """Return the unit-length input of the small CNN's last layer, in plain torch without hooks."""
     import torch
     from torch.nn import functional as F
 
@@ -46,7 +47,7 @@ def by_hand(model: Classifier, image: GreyImage) -> np.ndarray:
     return point / np.linalg.norm(point)
 
 
-def test_cases_are_the_nearest_of_a_plain_search_and_never_of_the_picture_s_own_group(
+def test_cases_are_those_of_a_plain_search_without_the_group_of_the_image(
     model: Classifier, known: TrainingFeatures, phantoms: Path
 ) -> None:
     split, dataset = known.data.split, known.data.dataset
@@ -54,7 +55,7 @@ def test_cases_are_the_nearest_of_a_plain_search_and_never_of_the_picture_s_own_
     points = {file: by_hand(model, image) for file, image in images.items()}
     trained = [file for file, name in zip(split.files, split.names, strict=True) if name == "train"]
     groups = dict(zip(split.files, split.groups.tolist(), strict=True))
-    # A patient with several pictures in training, and a picture of the test split.
+    # A patient with several training images, and a test image.
     sizes = np.bincount(split.groups[known.rows])
     several = next(file for file in trained if sizes[groups[file]] > 2)
     for file in (several, split.files[split.rows("test")[0]]):
@@ -76,7 +77,7 @@ def test_cases_are_the_nearest_of_a_plain_search_and_never_of_the_picture_s_own_
             assert not case.twin
 
 
-def test_a_new_picture_that_is_a_training_picture_is_shown_and_marked(
+def test_an_uploaded_training_image_is_listed_as_a_near_duplicate(
     model: Classifier, known: TrainingFeatures, phantoms: Path
 ) -> None:
     file = known.data.split.files[known.rows[0]]
@@ -89,47 +90,48 @@ def test_a_new_picture_that_is_a_training_picture_is_shown_and_marked(
     assert 0 < known.usual < 2**0.5
 
 
-def test_features_are_worked_out_once_and_anew_when_their_file_is_damaged_or_of_other_pictures(
+def test_features_are_cached_and_recomputed_for_a_damaged_or_wrong_file(
     model: Classifier, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path))
     dataset = open_dataset(phantoms)
-    seen: list[tuple[int, int]] = []
-    first = features_of(model, dataset, lambda done, total: seen.append((done, total)))
+    steps: list[tuple[int, int]] = []
+    first = features_of(model, dataset, lambda done, total: steps.append((done, total)))
     n = len(first.rows)
-    assert seen == [(64, n), (n, n)]
-    place = features_at(model.card, dataset)
-    with np.load(place, allow_pickle=False) as stored:
+    assert steps == [(64, n), (n, n)]
+    file = features_at(model.card, dataset)
+    with np.load(file, allow_pickle=False) as stored:
         assert (stored["points"].dtype, stored["points"].shape) == (np.float16, (n, 50))
-    again = features_of(model, dataset, lambda *_: pytest.fail("nothing is to be done"))
+    again = features_of(model, dataset, lambda *_: pytest.fail("the features are cached"))
     assert np.array_equal(again.neighbors.points, first.neighbors.points)
 
-    whole = place.read_bytes()
-    with np.load(place) as stored:
+    whole = file.read_bytes()
+    with np.load(file) as stored:
         wrong = {"files": stored["files"][::-1], "points": stored["points"]}
-    for spoil in (
-        lambda: place.write_bytes(whole[: len(whole) // 2]),
-        lambda: np.savez(place, **wrong),
+    for damage in (
+        lambda: file.write_bytes(whole[: len(whole) // 2]),
+        lambda: np.savez(file, **wrong),
     ):
-        spoil()
-        seen.clear()
-        mended = features_of(model, dataset, lambda done, total: seen.append((done, total)))
-        assert seen[-1] == (n, n)
-        assert np.array_equal(mended.neighbors.points, first.neighbors.points)
+        damage()
+        steps.clear()
+        repeated = features_of(model, dataset, lambda done, total: steps.append((done, total)))
+        assert steps[-1] == (n, n)
+        assert np.array_equal(repeated.neighbors.points, first.neighbors.points)
 
 
-def test_features_are_named_after_weights_and_files(
+def test_the_cache_file_depends_on_weights_and_files(
     model: Classifier, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = open_dataset(phantoms)
     own = features_at(model.card, dataset)
     assert features_at(replace(model.card, weights_sha256="0" * 64), dataset) != own
     data = shutil.copytree(phantoms, tmp_path / "data")
-    os.utime(data / dataset.samples[0].file, (1, 1))  # written again
+    # As if it were written again.
+    os.utime(data / dataset.samples[0].file, (1, 1))
     assert features_at(model.card, open_dataset(data)) != own
 
 
-def test_what_is_cancelled_leaves_nothing_behind(
+def test_cancelling_writes_no_file_and_releases_the_lock(
     model: Classifier, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path))
@@ -144,7 +146,7 @@ def test_what_is_cancelled_leaves_nothing_behind(
     assert not model.lock.locked()
 
 
-def test_other_pictures_and_other_divisions_are_refused(
+def test_other_images_and_other_splits_are_rejected(
     model: Classifier, known: TrainingFeatures, phantoms: Path, tmp_path: Path
 ) -> None:
     data = shutil.copytree(phantoms, tmp_path / "data")
@@ -152,9 +154,7 @@ def test_other_pictures_and_other_divisions_are_refused(
     with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was trained on"):
         features_of(model, open_dataset(data))
     other = Classifier(replace(model.card, split_fingerprint="0" * 16), model.network)
-    with pytest.raises(
-        DatasetError, match="is divided otherwise than when phantom-cnn was trained on it"
-    ):
+    with pytest.raises(DatasetError, match="is not split as when phantom-cnn was trained on it"):
         features_of(other, open_dataset(phantoms))
-    with pytest.raises(DatasetError, match=r"elsewhere\.png is not among the pictures"):
+    with pytest.raises(DatasetError, match=r"elsewhere\.png is not an image of"):
         similar_cases(model, known, "elsewhere.png")

@@ -1,4 +1,4 @@
-"""Many pictures at once."""
+"""Worklists."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def png(seed: int) -> bytes:
     return content.getvalue()
 
 
-def test_a_batched_score_is_that_of_the_picture_alone() -> None:
+def test_an_image_in_a_batch_has_the_prediction_of_the_image_alone() -> None:
     uploads = [(f"{i}.png", png(i)) for i in range(11)]
     rows = list(score_worklist(load_classifier("phantom-cnn"), uploads))
     assert [row.name for row in rows] == [name for name, _ in uploads]
@@ -44,15 +44,14 @@ def test_a_batched_score_is_that_of_the_picture_alone() -> None:
         assert dict(row.probabilities) == pytest.approx(dict(alone.probabilities), abs=1e-5)
 
 
-def test_one_bad_file_is_a_row_and_a_refused_one_keeps_its_numbers_to_itself(
+def test_unreadable_and_rejected_files_are_rows_without_values(
     tmp_path: Path,
 ) -> None:
-    picture = np.asarray(Image.open(io.BytesIO(png(1))).convert("L"))
-    (tmp_path / "IM0001").write_bytes(
-        dicom(picture, 8, ViewPosition="PA")
-    )  # no suffix, as on a hospital's disc
-    (tmp_path / "IM0002").write_bytes(dicom(picture, 8, ViewPosition="LL"))
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+    image = np.asarray(Image.open(io.BytesIO(png(1))).convert("L"))
+    # Without suffix, as on a hospital's disc.
+    (tmp_path / "IM0001").write_bytes(dicom(image, 8, ViewPosition="PA"))
+    (tmp_path / "IM0002").write_bytes(dicom(image, 8, ViewPosition="LL"))
+    (tmp_path / "bad.png").write_bytes(b"no image")
     (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
     (tmp_path / "readme.txt").write_bytes(b"not listed")
     with zipfile.ZipFile(tmp_path / "inner.zip", "w") as archive:
@@ -62,22 +61,25 @@ def test_one_bad_file_is_a_row_and_a_refused_one_keeps_its_numbers_to_itself(
         for row in score_worklist(load_classifier("phantom-cnn"), [tmp_path])
     }
     assert {name: row.verdict for name, row in rows.items()} == {
-        "IM0001": "answered", "IM0002": "refused", "bad.png": "unreadable", "inner.zip": "unreadable",
-    }  # fmt: skip
-    assert "view position LL" in rows["IM0002"].refusals[0]
-    assert "not a PNG" in rows["bad.png"].error
-    _, answered, refused, *_ = worklist_csv(rows.values(), ("COVID",)).splitlines()
-    assert f"{rows['IM0001'].probabilities['COVID']:.6f}" in answered
-    assert "IM0002,refused,,,,," in refused
-    told = {
+        "IM0001": "answered",
+        "IM0002": "refused",
+        "bad.png": "unreadable",
+        "inner.zip": "unreadable",
+    }
+    assert "LL" in rows["IM0002"].refusals[0]
+    assert rows["bad.png"].error.startswith("cannot read")
+    _, analyzed, rejected, *_ = worklist_csv(rows.values(), ("COVID",)).splitlines()
+    assert f"{rows['IM0001'].probabilities['COVID']:.6f}" in analyzed
+    assert "IM0002,refused,,,,," in rejected
+    printed = {
         Path(row["path"]).name: row
         for row in predict_files(load_classifier("phantom-cnn"), [tmp_path])
     }
-    assert "view position LL" in told["IM0002"]["error"]
-    assert "probabilities" not in told["IM0002"]
+    assert printed["IM0002"]["error"] == " ".join(rows["IM0002"].refusals)
+    assert "probabilities" not in printed["IM0002"]
 
 
-def test_uploaded_zips_are_opened_and_bad_ones_refused() -> None:
+def test_uploaded_zips_are_opened_and_damaged_ones_rejected() -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("deep/a.png", png(2))
@@ -89,58 +91,54 @@ def test_uploaded_zips_are_opened_and_bad_ones_refused() -> None:
         list(score_worklist(load_classifier("phantom-cnn"), [Path("absent")]))
 
 
-def test_progress_is_told_and_a_cancelled_worklist_ends() -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported_and_a_cancelled_worklist_ends() -> None:
+    steps: list[tuple[int, int]] = []
     uploads = [(str(i), png(0)) for i in range(30)]
     rows = list(
         score_worklist(
             load_classifier("phantom-cnn"),
             uploads,
-            lambda *n: told.append(n),
-            lambda: len(told) == 3,
+            lambda *n: steps.append(n),
+            lambda: len(steps) == 3,
         )
     )
-    assert (len(rows), told) == (3, [(1, 30), (2, 30), (3, 30)])
+    assert (len(rows), steps) == (3, [(1, 30), (2, 30), (3, 30)])
 
 
-def test_sorting_and_uncertainty_worked_out_by_hand() -> None:
-    sure, torn = (
-        WorklistRow("sure", {"Normal": 0.0, "COVID": 1.0}),
-        WorklistRow("torn", {"Normal": 0.5, "COVID": 0.5}),
-    )
-    well = WorklistRow("well", {"Normal": 0.9, "COVID": 0.1})
-    bad, refused = (
-        WorklistRow("bad", error="no"),
-        WorklistRow("refused", {"Normal": 0.0, "COVID": 1.0}, refusals=("no",)),
-    )
-    assert [row.disease for row in (sure, torn, bad)] == [1.0, 0.5, None]
-    assert (sure.uncertainty, torn.uncertainty) == (0.0, pytest.approx(1.0))
-    assert well.uncertainty == pytest.approx(-(0.9 * math.log2(0.9) + 0.1 * math.log2(0.1)))
-    rows = [bad, well, refused, torn, sure]
+def test_sorting_and_uncertainty_by_hand() -> None:
+    certain = WorklistRow("certain", {"Normal": 0.0, "COVID": 1.0})
+    unclear = WorklistRow("unclear", {"Normal": 0.5, "COVID": 0.5})
+    healthy = WorklistRow("healthy", {"Normal": 0.9, "COVID": 0.1})
+    unreadable = WorklistRow("unreadable", error="no")
+    rejected = WorklistRow("rejected", {"Normal": 0.0, "COVID": 1.0}, refusals=("no",))
+    assert [row.disease for row in (certain, unclear, unreadable)] == [1.0, 0.5, None]
+    assert (certain.uncertainty, unclear.uncertainty) == (0.0, pytest.approx(1.0))
+    assert healthy.uncertainty == pytest.approx(-(0.9 * math.log2(0.9) + 0.1 * math.log2(0.1)))
+    rows = [unreadable, healthy, rejected, unclear, certain]
     assert [row.name for row in sort_worklist(rows, "disease")] == [
-        "sure",
-        "torn",
-        "well",
-        "bad",
-        "refused",
+        "certain",
+        "unclear",
+        "healthy",
+        "unreadable",
+        "rejected",
     ]
     assert [row.name for row in sort_worklist(rows, "uncertainty")] == [
-        "torn",
-        "well",
-        "sure",
-        "bad",
-        "refused",
+        "unclear",
+        "healthy",
+        "certain",
+        "unreadable",
+        "rejected",
     ]
 
 
-def test_the_table_holds_prediction_sets_worked_out_by_hand_and_no_formula() -> None:
+def test_the_csv_has_prediction_sets_and_no_formulas() -> None:
     figures = SetFigures(
         9, Interval(0.9, 0.8, 1.0), Interval(1.0, 1.0, 1.0), Interval(0.0, 0.0, 0.1)
     )
     sets = PredictionSets(0.9, {"Normal": 0.6, "COVID": 0.2}, figures, {})
     rows = [
         WorklistRow("=cmd|' /C calc'!A0.png", {"Normal": 0.7, "COVID": 0.3}),
-        WorklistRow("-torn.png", {"Normal": 0.81, "COVID": 0.19}),
+        WorklistRow("-unclear.png", {"Normal": 0.81, "COVID": 0.19}),
         WorklistRow("none.png", {"Normal": 0.5, "COVID": 0.1}),
         WorklistRow("@side.png", {"Normal": 0.7, "COVID": 0.3}, refusals=("+lateral",)),
         WorklistRow("bad.png", error="=bad"),
@@ -148,7 +146,7 @@ def test_the_table_holds_prediction_sets_worked_out_by_hand_and_no_formula() -> 
     table = list(csv.DictReader(io.StringIO(worklist_csv(rows, ("Normal", "COVID"), sets))))
     assert [row["file"] for row in table] == [
         "'=cmd|' /C calc'!A0.png",
-        "'-torn.png",
+        "'-unclear.png",
         "none.png",
         "'@side.png",
         "bad.png",
@@ -160,22 +158,23 @@ def test_the_table_holds_prediction_sets_worked_out_by_hand_and_no_formula() -> 
 
 
 @pytest.mark.slow
-def test_a_thousand_pictures_stream_through_without_growing_memory() -> None:
+def test_a_thousand_images_need_constant_memory() -> None:
     model, content = load_classifier("phantom-cnn"), png(0)
-    pictures = [worklist.Picture(str(i), lambda: content) for i in range(1000)]
+    images = [worklist.Picture(str(i), lambda: content) for i in range(1000)]
     peaks = []
     tracemalloc.start()
-    for i, _ in enumerate(worklist.score_pictures(model, pictures)):
-        if i in (400, 999):  # the highest of the first part, then of the rest
+    for i, _ in enumerate(worklist.score_pictures(model, images)):
+        # The peaks of the first part and of the rest.
+        if i in (400, 999):
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.reset_peak()
     tracemalloc.stop()
-    # All of them decoded would be 16 MB more in the end; a batch of them is measured in some 20.
+    # All images decoded would take 16 MB more; a batch takes about 20 MB.
     assert max(peaks) < 30e6
     assert peaks[1] < peaks[0] + 3e6
 
 
-def test_a_name_that_is_no_unicode_is_a_row_like_others(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_unicode_is_a_row(tmp_path: Path) -> None:
     content = io.BytesIO()
     Image.fromarray(sample_phantom("COVID")).save(content, "PNG")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).write_bytes(content.getvalue())

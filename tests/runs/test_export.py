@@ -1,4 +1,4 @@
-"""Runs for TensorBoard, and what a training would cost."""
+"""Exports to TensorBoard, and estimates of cost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def planted(folder: Path, epochs: int) -> RunFolder:
     run.create(RunConfig(recipe("poster-cnn"), SplitPlan(), "/data"))
     run.report({"event": "started"})
     for epoch in range(1, epochs + 1):
-        figures = {key: 0.1 * i + 0.01 * epoch for i, key in enumerate(MEASURES.values())}
+        metrics = {key: 0.1 * i + 0.01 * epoch for i, key in enumerate(MEASURES.values())}
         time = f"2026-01-01T00:{epoch:02d}:00+00:00"
         run.report(
             {
@@ -41,7 +41,7 @@ def planted(folder: Path, epochs: int) -> RunFolder:
                 "time": time,
                 "epoch": epoch,
                 "epochs": 9,
-                **figures,
+                **metrics,
                 "best_epoch": 1,
                 "seconds": 60.0 * epoch,
             }
@@ -55,12 +55,13 @@ def read_back(folder: Path) -> Any:
     return EventAccumulator(str(folder)).Reload()
 
 
-def test_tensorboard_reads_the_journal_s_figures(tmp_path: Path) -> None:
+def test_tensorboard_reads_the_metrics_of_the_run(tmp_path: Path) -> None:
     runs = [
         planted(tmp_path / "runs" / name, epochs)
         for name, epochs in (("first", 4), ("second", 2), ("without", 0))
     ]
-    runs[0].report({**runs[0].epochs()[-1], "val_loss": 0.77})  # trained again after a resume
+    # Repeated by a resume.
+    runs[0].report({**runs[0].epochs()[-1], "val_loss": 0.77})
     assert export_tensorboard(runs, tmp_path / "board") == {"first": 4, "second": 2, "without": 0}
     assert sorted(path.name for path in (tmp_path / "board").iterdir()) == [
         "first",
@@ -85,8 +86,7 @@ def test_tensorboard_reads_the_journal_s_figures(tmp_path: Path) -> None:
     )
 
 
-def test_runs_exported_again_are_not_doubled(tmp_path: Path) -> None:
-    """As one does who looks at a run every hour."""
+def test_repeated_exports_do_not_duplicate_epochs(tmp_path: Path) -> None:
     run = planted(tmp_path / "run", 2)
     export_tensorboard([run], tmp_path / "board")
     planted_later = {**run.epochs()[-1], "epoch": 3}
@@ -100,7 +100,7 @@ def test_runs_exported_again_are_not_doubled(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_estimate_of_a_fresh_dataset_counts_decoding_and_one_of_a_decoded_does_not(
+def test_an_estimate_includes_decoding_unless_the_images_are_cached(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path / "cache"))
@@ -131,25 +131,27 @@ def test_an_estimate_of_a_fresh_dataset_counts_decoding_and_one_of_a_decoded_doe
     assert (decoded.decode_seconds, decoded.cache_bytes) == (0, 0)
     assert decoded.run_bytes == pytest.approx(3 * run.checkpoint.stat().st_size, rel=0.05)
     other_size = estimate(replace(config, recipe=chosen.override(image_size=100)), tmp_path)
-    assert other_size.cache_bytes == 160 * 100 * 100  # the thumbnails are there
+    # The thumbnails are cached.
+    assert other_size.cache_bytes == 160 * 100 * 100
     assert other_size.decode_seconds > 0
 
 
 @pytest.mark.slow
-def test_a_real_epoch_takes_about_as_long_as_estimated(phantoms: Path, tmp_path: Path) -> None:
+def test_an_epoch_takes_about_the_estimated_time(phantoms: Path, tmp_path: Path) -> None:
     config = RunConfig(
         recipe("poster-cnn").override(epochs=6, batch_size=16, rotation_degrees=5.0),
         SplitPlan(),
         str(phantoms),
     )
-    estimate(config, tmp_path)  # the first in a process also loads what the next ones have
+    # The first in a process loads libraries too.
+    estimate(config, tmp_path)
     expected = estimate(config, tmp_path).seconds_an_epoch
     run = train(config, tmp_path / "run", at_once=True)
     assert expected / 5 < run.epochs()[-1]["seconds"] / 6 < expected * 5
 
 
 @pytest.mark.slow
-def test_what_would_end_a_run_at_once_ends_its_estimate_too(phantoms: Path, tmp_path: Path) -> None:
+def test_a_configuration_that_a_run_rejects_has_no_estimate(phantoms: Path, tmp_path: Path) -> None:
     config = RunConfig(recipe("poster-cnn").override(batch_size=128), SplitPlan(), str(phantoms))
     with pytest.raises(
         ConfigError, match=r"batch_size \(128\) must be <= the number of training images \(112\)"

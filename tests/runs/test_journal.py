@@ -1,3 +1,5 @@
+"""Folders of runs."""
+
 from __future__ import annotations
 
 import subprocess
@@ -20,15 +22,15 @@ from covidxr.runs.journal import Label, RunConfig, RunFolder, boot_id
 CONFIG = RunConfig(recipe("poster-cnn"), SplitPlan(), "/data")
 
 
-def test_a_configuration_comes_back_and_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_configuration_is_read_back_and_never_overwritten(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.create(CONFIG)
     assert run.config() == CONFIG
-    with pytest.raises(RunError, match="already holds a run; go on with `covidxr resume"):
+    with pytest.raises(RunError, match="already holds a run; continue it with `covidxr resume"):
         run.create(CONFIG)
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is not a run: it has no config.json"):
         RunFolder(tmp_path).config()
     (tmp_path / "config.json").write_text('{"recipe": 3}')
@@ -36,7 +38,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         RunFolder(tmp_path).config()
 
 
-def test_events_survive_a_line_cut_short(tmp_path: Path) -> None:
+def test_events_are_read_despite_a_truncated_line(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.report({"event": "started"})
     for epoch, loss in ((1, 0.9), (2, 0.8), (2, 0.7)):
@@ -54,7 +56,7 @@ def test_the_status_follows_events_and_lock(tmp_path: Path) -> None:
     with run.hold():
         run.report({"event": "started"})
         assert run.status() == "running"
-        with pytest.raises(RunError, match="is going on already"), run.hold():
+        with pytest.raises(RunError, match="is already running"), run.hold():
             pass
     assert run.status() == "interrupted"
     for event in ("cancelled", "failed", "finished"):
@@ -62,7 +64,7 @@ def test_the_status_follows_events_and_lock(tmp_path: Path) -> None:
         assert run.status() == event
 
 
-def test_a_killed_run_is_interrupted_although_its_pid_still_answers(tmp_path: Path) -> None:
+def test_a_killed_run_is_interrupted_although_its_pid_still_exists(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
@@ -82,16 +84,15 @@ with run.hold():
     run = RunFolder(tmp_path)
     assert run.status() == "running"
     child.kill()
-    with FileLock(
-        tmp_path / "lock", timeout=10
-    ):  # the kernel frees the lock; the child is not waited for yet
+    # The kernel releases the lock although the child is a zombie.
+    with FileLock(tmp_path / "lock", timeout=10):
         pass
     assert run.status() == "interrupted"
     child.wait()
     child.stdout.close()
 
 
-def test_an_event_line_cut_short_does_not_swallow_the_next_one(tmp_path: Path) -> None:
+def test_an_event_after_a_truncated_line_starts_a_new_one(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.report({"event": "started"})
     with (tmp_path / "events.jsonl").open("a") as file:
@@ -102,7 +103,7 @@ def test_an_event_line_cut_short_does_not_swallow_the_next_one(tmp_path: Path) -
     assert (tmp_path / "events.jsonl").read_text().count("\n") == 4
 
 
-def test_lines_that_are_no_events_are_skipped(tmp_path: Path) -> None:
+def test_lines_that_are_not_events_are_skipped(tmp_path: Path) -> None:
     now = "2026-01-01T00:00:00+00:00"
     lines = [
         "3",
@@ -124,7 +125,7 @@ def test_lines_that_are_no_events_are_skipped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [b'{"name": "a', b'{"name": 3}', b"[]", b"\xff\xfe\x00", b"", None]
 )
-def test_a_label_comes_back_and_a_damaged_one_counts_as_none(
+def test_a_label_is_read_back_and_a_damaged_one_is_empty(
     tmp_path: Path, damage: bytes | None
 ) -> None:
     run = RunFolder(tmp_path)
@@ -139,11 +140,12 @@ def test_a_label_comes_back_and_a_damaged_one_counts_as_none(
     assert run.label() == Label()
 
 
-def test_the_log_s_tail_shows_only_what_a_progress_bar_left_behind(tmp_path: Path) -> None:
+def test_the_log_tail_shows_the_last_state_of_progress_bars(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     assert run.log_tail(5) == ""
     run.log.write_bytes(
-        b"$ python -m covidxr train\r\n\repoch 1:  10%\repoch 1: 100%\na warning\n\repoch 2:  10%\repoch 2:  40%\r"
+        b"$ python -m covidxr train\r\n\repoch 1:  10%\repoch 1: 100%\n"
+        b"a warning\n\repoch 2:  10%\repoch 2:  40%\r"
     )
     assert run.log_tail(9) == "$ python -m covidxr train\nepoch 1: 100%\na warning\nepoch 2:  40%"
     run.log.write_bytes(
@@ -154,13 +156,13 @@ def test_the_log_s_tail_shows_only_what_a_progress_bar_left_behind(tmp_path: Pat
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n\n\n"])
-def test_the_log_s_tail_has_the_lines_asked_for_however_it_ends(tmp_path: Path, end: str) -> None:
+def test_the_log_tail_has_the_requested_lines_with_any_ending(tmp_path: Path, end: str) -> None:
     run = RunFolder(tmp_path)
     run.log.write_text("one\ntwo\nthree\nfour" + end)
     assert run.log_tail(2) == "three\nfour"
 
 
-def test_a_launched_run_is_starting_for_a_minute_and_then_did_not_come_up(tmp_path: Path) -> None:
+def test_a_launched_run_is_starting_for_a_minute_and_then_interrupted(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.report({"event": "launched", "boot": boot_id()})
     assert run.state()[:2] == ("starting", "")
@@ -168,10 +170,10 @@ def test_a_launched_run_is_starting_for_a_minute_and_then_did_not_come_up(tmp_pa
     run.report({"event": "launched", "boot": boot_id(), "time": long_ago})
     status, reason = run.state()[:2]
     assert status == "interrupted"
-    assert "its process did not come up" in reason
+    assert "the process did not start" in reason
 
 
-def test_a_run_that_holds_its_lock_is_queued_until_it_says_otherwise(tmp_path: Path) -> None:
+def test_a_run_with_its_lock_is_queued_until_it_starts(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     with run.hold():
         assert run.status() == "running"
@@ -194,7 +196,7 @@ def test_a_finished_run_stays_finished_when_storing_it_fails(tmp_path: Path) -> 
     assert run.state()[:2] == ("finished", "")
 
 
-def test_the_reason_of_an_end_is_what_is_known_of_it(
+def test_the_reason_of_an_end_is_the_most_specific_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ended(name: str, *events: dict[str, str]) -> tuple[str, str]:
@@ -207,11 +209,11 @@ def test_the_reason_of_an_end_is_what_is_known_of_it(
     launched = {"event": "launched", "boot": boot_id()}
     before = {"event": "launched", "boot": "another-start-of-the-machine"}
     started = {"event": "started"}
-    killed = "its process ended without a word: it was killed, or the machine ran out of memory"
+    killed = "the process ended unexpectedly: it was killed, or memory ran out"
     assert ended("killed", launched, started) == ("interrupted", killed)
     assert ended("restarted", before, started) == (
         "interrupted",
-        "the machine was restarted while it was going on",
+        "the machine was restarted during the run",
     )
     assert ended("killed-after-a-restart", before, started, launched, started) == (
         "interrupted",
@@ -231,27 +233,27 @@ def test_the_reason_of_an_end_is_what_is_known_of_it(
     )
     status, reason = ended("full", launched, started)
     assert status == "interrupted"
-    assert reason == "the disk is full: 3 MB are free; make room, then resume"
+    assert reason == "the disk is full (3.0 MB free); free some space, then resume"
     assert (
         ended("full-and-restarted", before, started)[1]
-        == "the machine was restarted while it was going on"
+        == "the machine was restarted during the run"
     )
 
 
-def test_whoever_looks_at_a_run_does_not_make_it_look_alive_to_others(tmp_path: Path) -> None:
-    """A page in two tabs, or a page and `covidxr runs`: a look takes the lock for an instant."""
+def test_concurrent_status_checks_do_not_make_a_run_look_active(tmp_path: Path) -> None:
+    """A status check takes the lock for an instant, as with a page in two tabs."""
     run = RunFolder(tmp_path)
     with run.hold():
         run.report({"event": "finished"})
     seen: set[str] = set()
     end = time.monotonic() + 1
 
-    def look() -> None:
+    def check() -> None:
         while time.monotonic() < end:
             seen.add(run.status())
             time.sleep(0.001)
 
-    threads = [threading.Thread(target=look) for _ in range(4)]
+    threads = [threading.Thread(target=check) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -259,7 +261,7 @@ def test_whoever_looks_at_a_run_does_not_make_it_look_alive_to_others(tmp_path: 
     assert seen == {"finished"}
 
 
-def test_a_run_that_ends_while_it_is_looked_at_is_not_called_interrupted(tmp_path: Path) -> None:
+def test_a_run_that_ends_during_a_status_check_is_not_interrupted(tmp_path: Path) -> None:
     class Ending(RunFolder):
         """Finishes just after its events were read for the first time."""
 

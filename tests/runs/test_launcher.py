@@ -1,3 +1,5 @@
+"""Processes of runs."""
+
 from __future__ import annotations
 
 import json
@@ -24,11 +26,11 @@ CONFIG = RunConfig(recipe("poster-cnn"), SplitPlan(), "/data")
 def until(true: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, "it did not come about"
+        assert time.monotonic() < end, "timeout"
         time.sleep(0.05)
 
 
-def test_a_new_run_never_takes_the_folder_of_another(tmp_path: Path) -> None:
+def test_a_new_run_has_a_new_folder(tmp_path: Path) -> None:
     paths = []
     for _ in range(4):
         run = launcher.new_run(tmp_path, "poster-cnn")
@@ -39,7 +41,7 @@ def test_a_new_run_never_takes_the_folder_of_another(tmp_path: Path) -> None:
     assert all(path.parent == tmp_path and path.name.startswith("poster-cnn-2") for path in paths)
 
 
-def test_a_run_is_found_by_the_name_of_its_folder_and_by_nothing_else(tmp_path: Path) -> None:
+def test_a_run_is_found_by_the_name_of_its_folder_only(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     RunFolder(root / "a").create(CONFIG)
     RunFolder(root / "a" / "b").create(CONFIG)
@@ -63,7 +65,7 @@ def test_a_run_is_found_by_the_name_of_its_folder_and_by_nothing_else(tmp_path: 
         launcher.find_run(tmp_path / "nowhere", "a")
 
 
-def test_runs_are_listed_the_newest_first_and_nothing_that_is_no_run(tmp_path: Path) -> None:
+def test_only_runs_are_listed_newest_first(tmp_path: Path) -> None:
     assert launcher.list_runs(tmp_path / "nowhere") == ()
     for name, day in (("a-middle", 2), ("b-newest", 3), ("c-oldest", 1)):
         run = RunFolder(tmp_path / name)
@@ -84,10 +86,11 @@ def test_runs_are_listed_the_newest_first_and_nothing_that_is_no_run(tmp_path: P
     assert names == ["b-newest", "a-middle", "c-oldest", "only-events", "torn", "only-a-config"]
 
 
-def test_a_command_is_started_and_logged_once_at_a_time(
+def test_a_command_is_started_and_logged_one_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # the package is found from anywhere
+    # The package is found from any working folder.
+    monkeypatch.chdir(tmp_path)
     run = RunFolder(tmp_path / "my run")
     run.path.mkdir()
     run.log.write_text("an earlier line\n")
@@ -100,7 +103,9 @@ def test_a_command_is_started_and_logged_once_at_a_time(
         boot_id(),
         "python -m covidxr recipes --json",
     )
-    with pytest.raises(RunError, match="the run my run is going on already"):
+    with pytest.raises(
+        RunError, match="the run my run is already running; wait for it, or cancel it"
+    ):
         launcher.start(run, ["recipes"])
     until(lambda: run.log.read_text().count("\n") == 3)
     earlier, command, output = run.log.read_text().splitlines()
@@ -108,18 +113,18 @@ def test_a_command_is_started_and_logged_once_at_a_time(
     assert json.loads(output)["recipes"][0]["name"] == "poster-cnn"
 
 
-def test_nothing_is_started_on_a_run_whose_lock_is_held(tmp_path: Path) -> None:
+def test_no_command_is_started_on_a_locked_run(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     with run.hold():
         run.report({"event": "started"})
         for event in ("queued", "started"):
             run.report({"event": event})
-            with pytest.raises(RunError, match="is going on already"):
+            with pytest.raises(RunError, match="is already running"):
                 launcher.start(run, ["recipes"])
     assert not run.log.exists()
 
 
-def test_a_command_answers_with_json_or_with_the_sentence_of_its_error(
+def test_a_command_returns_its_json_or_raises_its_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -129,20 +134,20 @@ def test_a_command_answers_with_json_or_with_the_sentence_of_its_error(
     (tmp_path / "typer.py").write_text("raise RuntimeError('out of order')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(
-        RunError, match=r"^`python -m covidxr recipes` broke off: RuntimeError: out of order$"
+        RunError, match=r"^`python -m covidxr recipes` failed: RuntimeError: out of order$"
     ):
         launcher.ask(["recipes"])
 
 
-def test_a_run_is_deleted_whole_but_not_while_it_is_going_on(tmp_path: Path) -> None:
+def test_a_run_is_deleted_completely_but_not_while_it_is_running(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.create(CONFIG)
     run.report({"event": "launched", "boot": boot_id()})
-    with pytest.raises(RunError, match="the run run is just starting; cancel it first"):
+    with pytest.raises(RunError, match="the run run is starting; cancel it first"):
         launcher.delete(run)
     with run.hold():
         run.report({"event": "started"})
-        with pytest.raises(RunError, match="is going on already"):
+        with pytest.raises(RunError, match="is already running"):
             launcher.delete(run)
     assert run.config() == CONFIG
     launcher.delete(run)
@@ -151,7 +156,7 @@ def test_a_run_is_deleted_whole_but_not_while_it_is_going_on(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_started_run_outlives_the_process_that_started_it(phantoms: Path, tmp_path: Path) -> None:
-    """The parent dies with its whole process group, as a server does whose terminal is closed."""
+    """The parent's process group is killed, as that of a server when its terminal is closed."""
     run = RunFolder(tmp_path / "run")
     arguments = [
         "train",

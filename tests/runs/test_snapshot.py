@@ -1,3 +1,5 @@
+"""Snapshots of runs."""
+
 from __future__ import annotations
 
 from contextlib import ExitStack
@@ -19,7 +21,7 @@ CONFIG = RunConfig(recipe("poster-cnn").override(epochs=4, batch_size=20), Split
 
 
 def epoch(number: int, seconds: float, macro_f1: float = 0.5) -> dict[str, Any]:
-    figures = {
+    metrics = {
         "train_loss": 1.0 / number,
         "train_accuracy": 0.4,
         "val_loss": 1.5,
@@ -30,7 +32,7 @@ def epoch(number: int, seconds: float, macro_f1: float = 0.5) -> dict[str, Any]:
         "event": "epoch",
         "epoch": number,
         "epochs": 4,
-        **figures,
+        **metrics,
         "images_per_second": 10.0 * number,
         "seconds": seconds,
     }
@@ -51,7 +53,7 @@ def planted(folder: Path, *events: dict[str, Any]) -> RunFolder:
     return run
 
 
-def test_a_run_is_seen_whole_with_what_its_resumption_trained_again(tmp_path: Path) -> None:
+def test_a_snapshot_has_the_epochs_as_trained_last(tmp_path: Path) -> None:
     run = planted(
         tmp_path / "run",
         {"event": "launched", "time": "2026-01-01T00:00:00+00:00"},
@@ -101,8 +103,8 @@ def test_a_run_is_seen_whole_with_what_its_resumption_trained_again(tmp_path: Pa
     assert taken.config == CONFIG
 
 
-def test_steps_that_a_resumption_takes_again_stand_once(tmp_path: Path) -> None:
-    """They are drawn as one line, which must not run backwards."""
+def test_steps_repeated_by_a_resume_are_present_once(tmp_path: Path) -> None:
+    """They are plotted as one line, which must not run backwards."""
     before = [
         steps(1, 1),
         steps(1, 9),
@@ -118,9 +120,11 @@ def test_steps_that_a_resumption_takes_again_stand_once(tmp_path: Path) -> None:
         steps(2, 4, loss=0.8),
         steps(2, 6, loss=0.75),
     ]
-    places = [place for place, _ in snapshot.take(planted(tmp_path, *before, *after)).steps]
-    assert places == sorted(set(places))
-    assert places[-1] == 1.6
+    positions = [
+        position for position, _ in snapshot.take(planted(tmp_path, *before, *after)).steps
+    ]
+    assert positions == sorted(set(positions))
+    assert positions[-1] == 1.6
 
 
 STARTED = {"event": "started"}
@@ -128,11 +132,11 @@ PHASES: dict[str, tuple[list[dict[str, Any]], Progress]] = {
     "launched": ([{"event": "launched"}], Progress("Starting", 0.0)),
     "queued": (
         [{"event": "queued", "behind": "the other"}],
-        Progress("Waiting until the other has ended", 0.0),
+        Progress("Queued behind the other", 0.0),
     ),
-    "queued behind nobody known": (
+    "queued behind an unknown run": (
         [{"event": "queued", "behind": ""}],
-        Progress("Waiting until another run has ended", 0.0),
+        Progress("Queued behind another run", 0.0),
     ),
     "started": ([STARTED], Progress("Reading the dataset", 0.0)),
     "resumed": (
@@ -141,41 +145,41 @@ PHASES: dict[str, tuple[list[dict[str, Any]], Progress]] = {
     ),
     "decoding": (
         [STARTED, {"event": "decoding", "done": 1200, "total": 21165}],
-        Progress("Decoding the pictures, once: 1,200 of 21,165", 0.0),
+        Progress("Preparing images (first use only): 1,200 of 21,165", 0.0),
     ),
     "dataset": (
         [STARTED, {"event": "dataset", "n": 160, "skipped": []}],
         Progress("Loading the network", 0.0),
     ),
-    # 10 steps of 20 pictures at 100 a second: 2 s an epoch, of which half of this one and three are left.
+    # 10 steps of 20 images at 100 images/s: 2 s per epoch; 3.5 epochs remain.
     "first epoch": (
         [STARTED, steps(1, 5)],
         Progress("Epoch 1 of 4, step 5 of 10", 0.125, 1, 100.0, 7.0),
     ),
-    # 3 s were spent on one epoch, and three are left.
+    # One epoch took 3 s; three remain.
     "after an epoch": (
         [STARTED, steps(1, 5), epoch(1, 3.0)],
         Progress("Epoch 2 of 4", 0.25, 2, 10.0, 9.0),
     ),
-    # 8 s were spent on two epochs: the pace of whole epochs counts, which validation is part of; 1.75 of them are left.
+    # Two epochs took 8 s, validation included; 1.8 epochs remain.
     "third epoch": (
         [epoch(1, 3.0), epoch(2, 8.0), steps(3, 5, 50.0), steps(3, 2, 60.0)],
         Progress("Epoch 3 of 4, step 2 of 10", 2.2 / 4, 3, 60.0, 1.8 * 4.0),
     ),
     "last epoch": (
         [epoch(1, 3.0), epoch(2, 6.0), epoch(3, 9.0), epoch(4, 12.0)],
-        Progress("Ending", 1.0),
+        Progress("Finishing", 1.0),
     ),
-    "finished": ([epoch(1, 3.0), {"event": "finished"}], Progress("Ending", 1.0)),
+    "finished": ([epoch(1, 3.0), {"event": "finished"}], Progress("Finishing", 1.0)),
     "storing": (
         [epoch(4, 12.0), {"event": "finished"}, {"event": "storing"}],
-        Progress("Judging the best epoch on test and auditing it for shortcuts", 1.0),
+        Progress("Evaluating the best epoch on the test set and auditing shortcuts", 1.0),
     ),
 }
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_the_progress_of_each_phase_is_what_one_works_out_by_hand(
+def test_the_progress_of_each_phase_equals_that_computed_by_hand(
     tmp_path: Path, phase: str
 ) -> None:
     events, expected = PHASES[phase]
@@ -195,8 +199,8 @@ def test_the_progress_of_each_phase_is_what_one_works_out_by_hand(
     assert snapshot.take(run).progress == (Progress("Starting") if phase == "launched" else None)
 
 
-def test_a_run_that_has_said_nothing_yet_is_starting(tmp_path: Path) -> None:
-    """Between taking the lock and the first event, a list of the runs may well look at it."""
+def test_a_run_without_events_is_starting(tmp_path: Path) -> None:
+    """A list of runs may read it between the lock and the first event."""
     run = planted(tmp_path)
     assert (snapshot.take(run).status, snapshot.take(run).progress) == ("new", None)
     with run.hold():
@@ -218,7 +222,7 @@ def test_a_run_that_has_said_nothing_yet_is_starting(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("alive", [False, True])
-def test_a_damaged_configuration_is_a_reason_and_no_error(
+def test_a_damaged_configuration_is_a_reason_not_an_error(
     tmp_path: Path, damage: bytes | None, alive: bool
 ) -> None:
     run = planted(tmp_path, STARTED, epoch(1, 3.0))
@@ -240,7 +244,7 @@ def test_a_damaged_configuration_is_a_reason_and_no_error(
     assert (taken.progress is not None) == alive
 
 
-def test_two_runs_differ_in_what_was_set_otherwise_and_in_nothing_else(tmp_path: Path) -> None:
+def test_two_runs_differ_in_the_changed_settings_only(tmp_path: Path) -> None:
     assert snapshot.differences([CONFIG, CONFIG]) == {}
     changed = CONFIG.recipe.override(
         epochs=7, learning_rate=3e-5, horizontal_flip=True, rotation_degrees=10.0, seed=2
@@ -261,7 +265,7 @@ def test_two_runs_differ_in_what_was_set_otherwise_and_in_nothing_else(tmp_path:
         "Split": ("grouped", "stratified"),
         "Split seed": ("0", "5"),
         "File of initial weights": ("", "/weights"),
-        "Unreadable pictures": ("end the run", "left out"),
+        "Unreadable images": ("stop the run", "skipped"),
     }
     resnet = snapshot.differences(
         [CONFIG, replace(CONFIG, recipe=recipe("covidxr-resnet18"), data="/elsewhere")]

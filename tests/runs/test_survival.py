@@ -1,6 +1,6 @@
-"""Runs that are killed, cancelled, asked to end, out of disk or in a queue: each ends as if nothing had happened.
+"""Runs that are killed, cancelled, terminated, out of disk space or queued end as undisturbed ones.
 
-Every run here is a process of its own, as people start it; what it left behind is resumed in this one.
+Every run is a process of its own, as users start it, and is resumed in this process.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from covidxr.runs.train import resume
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("phantom_models")]
 REPOSITORY = Path(__file__).resolve().parents[2]
 EPOCHS = 20
-KILLED = "its process ended without a word: it was killed, or the machine ran out of memory"
+KILLED = "the process ended unexpectedly: it was killed, or memory ran out"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Here and in every process: on a busy machine two threads that wait for one another at every step take ten times as long."""
+    """One thread per process: on a busy machine two threads take ten times as long."""
     before = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -49,7 +49,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def config(phantoms: Path) -> RunConfig:
-    """A few seconds of training in which everything matters that a run must take up again."""
+    """A few seconds of training with all the state that a resume must restore."""
     chosen = recipe("poster-cnn").override(
         epochs=EPOCHS,
         patience=EPOCHS,
@@ -72,11 +72,11 @@ def config(phantoms: Path) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def whole(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, float]:
-    """A run that nothing befell, and the seconds from its first word to its last; its pictures are decoded in that time too."""
+    """An undisturbed run, and its seconds from the first event to the last, decoding included."""
     root = tmp_path_factory.mktemp("whole")
     run = RunFolder(root / "run")
     process = begin(config, run, root / "cache")
-    until(lambda: "started" in told(run))
+    until(lambda: "started" in kinds(run))
     began = time.monotonic()
     assert process.wait(120) == 0, output(run)
     assert len(run.epochs()) == EPOCHS
@@ -84,7 +84,7 @@ def whole(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 def begin(config: RunConfig, run: RunFolder, cache: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start `covidxr train` on a run that waits for no other."""
+    """Start `covidxr train` without a queue."""
     command = [sys.executable, "-m", "covidxr", *train_arguments(config, run.path), "--at-once"]
     environment = os.environ | ({"COVIDXR_CACHE": str(cache)} if cache else {})
     with run.path.with_suffix(".log").open("wb") as log:
@@ -101,21 +101,21 @@ def output(run: RunFolder) -> str:
     return run.path.with_suffix(".log").read_text("utf-8", "replace")[-2000:]
 
 
-def told(run: RunFolder) -> list[str]:
+def kinds(run: RunFolder) -> list[str]:
     return [event["event"] for event in run.events()]
 
 
 def until(true: Callable[[], Any], seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, "it did not come about"
+        assert time.monotonic() < end, "timeout"
         time.sleep(0.02)
 
 
 def assert_equal(run: RunFolder, other: RunFolder) -> None:
-    """The same curve, the same model and the same state of the training, to the last bit."""
+    """Assert the same curve, model and training state, bit for bit."""
     assert run.status() == other.status() == "finished"
-    # Who is killed between the checkpoint and the report of an epoch has no figures of it.
+    # An epoch whose run was killed between the checkpoint and the report has no metrics.
     curve, expected = snapshot.take(run).epochs, snapshot.take(other).epochs
     assert set(curve) <= set(expected)
     assert len(curve) >= EPOCHS - 1
@@ -147,15 +147,15 @@ def assert_same(one: Any, other: Any, where: str) -> None:
         assert one == other, where
 
 
-def test_ten_runs_killed_at_random_moments_end_as_one_that_was_not(
+def test_ten_runs_killed_at_random_end_as_an_undisturbed_one(
     config: RunConfig,
     whole: tuple[RunFolder, float],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each with a cache of its own, so that some die while they decode; two at a time."""
+    """Each has its own cache, so that some are killed while decoding; two run at a time."""
     chance = random.Random(0)
-    # Three before the first epoch is done, the others spread over the run; of the last epochs nothing would be left to train.
+    # Three before the first epoch is completed, the others spread over the run but its end.
     phases_wanted = [
         0,
         0,
@@ -171,15 +171,16 @@ def test_ten_runs_killed_at_random_moments_end_as_one_that_was_not(
         process = begin(config, run, tmp_path / f"cache-{number}")
         until(
             lambda: (
-                ("started" in told(run) and len(run.epochs()) >= phase)
+                ("started" in kinds(run) and len(run.epochs()) >= phase)
                 or process.poll() is not None
             )
         )
         time.sleep(rest * whole[1] / EPOCHS)
         process.kill()
         process.wait()
-        assert "started" in told(run), output(run)
-        if run.status() == "finished":  # the machine was quicker this time
+        assert "started" in kinds(run), output(run)
+        # Faster than expected.
+        if run.status() == "finished":
             return killed(number + 10, (phase // 2, rest))
         return run
 
@@ -195,12 +196,12 @@ def test_ten_runs_killed_at_random_moments_end_as_one_that_was_not(
         before = len(run.epochs())
         resume(run.path, at_once=True)
         again = [event["epoch"] for event in run.events() if event["event"] == "epoch"][before:]
-        # No finished epoch is trained twice, but for one that was told and not yet written when the kill came.
+        # No epoch is trained twice, except for one that was reported but not yet written.
         assert min(again, default=EPOCHS) >= before
         assert_equal(run, whole[0])
 
 
-def test_a_run_told_to_stop_is_cancelled_and_goes_on_later(
+def test_a_cancelled_run_can_be_resumed(
     config: RunConfig, whole: tuple[RunFolder, float], tmp_path: Path
 ) -> None:
     run = RunFolder(tmp_path / "run")
@@ -210,21 +211,22 @@ def test_a_run_told_to_stop_is_cancelled_and_goes_on_later(
     assert process.wait(20) == 0
     assert run.state()[:2] == ("cancelled", "")
     assert 1 <= len(run.epochs()) < EPOCHS
-    run.cancel.touch()  # what stopped it once does not stop it again
+    # An old request does not cancel the resumed run.
+    run.cancel.touch()
     resume(run.path, at_once=True)
     assert_equal(run, whole[0])
 
 
-def test_runs_train_one_after_another_and_a_waiting_one_is_cancelled_at_once(
+def test_runs_train_in_turn_and_a_queued_one_is_cancelled_at_once(
     config: RunConfig, tmp_path: Path
 ) -> None:
     first, second, third = (RunFolder(tmp_path / name) for name in ("first", "second", "third"))
     short = replace(config, recipe=config.recipe.override(epochs=2))
     processes = [launched(config, first)]
-    until(lambda: "started" in told(first))
+    until(lambda: "started" in kinds(first))
     for run in (second, third):
         processes.append(launched(short, run))
-        until(lambda run=run: "queued" in told(run))
+        until(lambda run=run: "queued" in kinds(run))
     assert [run.status() for run in (first, second, third)] == ["running", "queued", "queued"]
     assert [
         event["behind"]
@@ -234,36 +236,34 @@ def test_runs_train_one_after_another_and_a_waiting_one_is_cancelled_at_once(
     ] == ["first"] * 2
     progress = snapshot.take(second).progress
     assert progress is not None
-    assert progress.doing == "Waiting until first has ended"
+    assert progress.doing == "Queued behind first"
     launcher.cancel(third)
     until(lambda: third.status() == "cancelled", 10)
-    assert "started" not in told(third)
+    assert "started" not in kinds(third)
     assert (first.status(), second.status()) == ("running", "queued")
-    until(lambda: "started" in told(second))
-    assert told(first)[-1] == "finished", first.log_tail(20)
+    until(lambda: "started" in kinds(second))
+    assert kinds(first)[-1] == "finished", first.log_tail(20)
     assert [process.wait(60) for process in processes] == [0, 0, 0]
     assert [run.status() for run in (first, second, third)] == ["finished", "finished", "cancelled"]
     ended = next(event["time"] for event in first.events() if event["event"] == "finished")
     assert ended <= next(event["time"] for event in second.events() if event["event"] == "started")
 
 
-def test_a_run_that_is_cancelled_while_it_starts_never_trains(
-    config: RunConfig, tmp_path: Path
-) -> None:
-    """It takes its process seconds to come up, in which people may well change their mind."""
+def test_a_run_cancelled_while_starting_never_trains(config: RunConfig, tmp_path: Path) -> None:
+    """A process takes seconds to start, in which users may change their mind."""
     run = RunFolder(tmp_path / "run")
     process = launched(config, run)
     assert run.status() == "starting"
     launcher.cancel(run)
     try:
         until(lambda: process.poll() is not None or run.epochs())
-        assert (told(run)[-1], run.epochs()) == ("cancelled", [])
+        assert (kinds(run)[-1], run.epochs()) == ("cancelled", [])
     finally:
         launcher.cancel(run)
         process.wait(60)
 
 
-def test_a_run_asked_to_end_by_the_system_says_so_and_goes_on_later(
+def test_a_terminated_run_reports_it_and_can_be_resumed(
     config: RunConfig, whole: tuple[RunFolder, float], tmp_path: Path
 ) -> None:
     run = RunFolder(tmp_path / "run")
@@ -271,46 +271,41 @@ def test_a_run_asked_to_end_by_the_system_says_so_and_goes_on_later(
     until(run.epochs)
     process.terminate()
     assert process.wait(30) == 2, output(run)
-    assert f"was asked to end; go on with `covidxr resume {run.path}`" in output(run)
+    assert f"was asked to stop; continue it with `covidxr resume {run.path}`" in output(run)
     assert run.state()[:2] == (
         "interrupted",
-        "the system asked its process to end, as it does on a shutdown",
+        "the system asked the process to stop, as on a shutdown",
     )
     resume(run.path, at_once=True)
     assert_equal(run, whole[0])
 
 
-def test_a_run_whose_disk_is_full_goes_on_when_there_is_room(
+def test_a_run_with_a_full_disk_can_be_resumed_with_free_space(
     config: RunConfig, whole: tuple[RunFolder, float], tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounting = [
-        "mount",
-        "-t",
-        "tmpfs",
-        "-o",
-        "size=300k",
-        "tmpfs",
-        str(disk),
-    ]  # one checkpoint fits, a second does not
+    # One checkpoint fits, a second does not.
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
     if (
         os.name != "posix"
         or os.geteuid() != 0
         or subprocess.run(mounting, capture_output=True, check=False).returncode
     ):
-        pytest.skip("a small disk cannot be mounted here")
+        pytest.skip("needs root, to mount a small disk")
     try:
         run = RunFolder(disk / "run")
         process = begin(config, run)
         assert process.wait(120) == 2, output(run)
         assert "the disk is full" in output(run)
         status, reason = run.state()[:2]
-        assert (status, told(run)[-1]) == ("interrupted", "interrupted")
+        assert (status, kinds(run)[-1]) == ("interrupted", "interrupted")
         assert reason.startswith("the disk is full (")
-        assert reason.endswith("make room, then resume")
-        assert len(run.epochs()) == 2  # the second was told, not kept: it is trained again
-        assert [path.name for path in run.path.glob(".*")] == []  # what did not fit is gone
+        assert reason.endswith("free some space, then resume")
+        # The second was reported but not stored: it is trained again.
+        assert len(run.epochs()) == 2
+        # No temporary file remains.
+        assert [path.name for path in run.path.glob(".*")] == []
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
         resume(run.path, at_once=True)
         assert_equal(run, whole[0])
@@ -362,19 +357,19 @@ CHANGED_RECIPES: st.SearchStrategy[Recipe] = st.builds(
     with_file=st.booleans(),
     skip_unreadable=st.booleans(),
 )
-def test_the_arguments_of_a_run_mean_its_configuration(
+def test_the_arguments_of_a_run_give_its_configuration(
     tmp_path: Path, chosen: Recipe, protocol: Any, seed: int, with_file: bool, skip_unreadable: bool
 ) -> None:
     weights = tmp_path / "initial weights"
     weights.touch()
     init_file = str(weights) if with_file and chosen.init == "imagenet" else None
-    asked = RunConfig(
+    expected = RunConfig(
         chosen, SplitPlan(protocol, seed), str(tmp_path / "the data"), init_file, skip_unreadable
     )
-    understood: list[tuple[RunConfig, Path, bool]] = []
+    received: list[tuple[RunConfig, Path, bool]] = []
 
     def train(config: RunConfig, folder: Path, at_once: bool) -> RunFolder:
-        understood.append((config, folder, at_once))
+        received.append((config, folder, at_once))
         return RunFolder(folder)
 
     from covidxr.cli import app
@@ -382,8 +377,10 @@ def test_the_arguments_of_a_run_mean_its_configuration(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("covidxr.runs.train.train", train)
         patch.setattr(
-            "covidxr.models.store.new_model_folder",
-            lambda *_: pytest.fail("no model is to be made"),
+            "covidxr.cli.training.new_model_folder",
+            lambda *_: pytest.fail("--no-store publishes no model"),
         )
-        CliRunner().invoke(app, train_arguments(asked, tmp_path / "a run"), catch_exceptions=False)
-    assert understood == [(asked, tmp_path / "a run", False)]
+        CliRunner().invoke(
+            app, train_arguments(expected, tmp_path / "a run"), catch_exceptions=False
+        )
+    assert received == [(expected, tmp_path / "a run", False)]

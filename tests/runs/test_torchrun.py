@@ -1,4 +1,4 @@
-"""One model trained by two processes under torchrun, which talk through gloo, and what becomes of it when one of them dies."""
+"""Training by two processes under torchrun with gloo, also when one of them is killed."""
 
 from __future__ import annotations
 
@@ -67,8 +67,9 @@ def begin(
         *RECIPE,
     ]
     command += ["--run-dir", str(run.path), "--at-once", *options]
-    # Without a GPU to be seen the processes talk through gloo; two of them with two threads each would fight for the cores.
-    # A restarted worker must not find the addresses of those before it in the store (https://github.com/pytorch/pytorch/issues/135712).
+    # Without a visible GPU the processes use gloo. One thread each, since there are two cores.
+    # A restarted worker must not find old addresses in the store:
+    # https://github.com/pytorch/pytorch/issues/135712
     own = {
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
@@ -84,18 +85,19 @@ def output(run: RunFolder) -> str:
     return run.path.with_suffix(".log").read_text("utf-8", "replace")[-3000:]
 
 
-def told(run: RunFolder) -> list[str]:
+def kinds(run: RunFolder) -> list[str]:
     return [event["event"] for event in run.events()]
 
 
 def worker(run: RunFolder, rank: int) -> int:
-    """The process of a rank that trains a run."""
+    """Return the process of a rank."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
             variables = (process / "environ").read_bytes().split(b"\0")
-        except OSError:  # it has ended, or is somebody else's
+        # It has ended, or belongs to another user.
+        except OSError:
             continue
         if str(run.path).encode() in words and f"LOCAL_RANK={rank}".encode() in variables:
             found.append(int(process.name))
@@ -103,10 +105,10 @@ def worker(run: RunFolder, rank: int) -> int:
     return pid
 
 
-def test_two_processes_train_what_one_does_and_store_it_once(
+def test_two_processes_train_the_model_of_one_and_store_it_once(
     phantoms: Path, tmp_path: Path
 ) -> None:
-    """In float32, where two halves of a batch add up to the whole but for rounding; bfloat16 rounds far more coarsely."""
+    """In float32: there the halves of a batch add up to the whole, up to small rounding errors."""
     one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
     weights = tmp_path / "weights"
     float32 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "COVIDXR_WEIGHTS": str(weights)}
@@ -123,7 +125,7 @@ def test_two_processes_train_what_one_does_and_store_it_once(
         assert together.val_loss == pytest.approx(alone.val_loss, rel=1e-6)
     assert [path.name for path in weights.iterdir()] == ["two"]
     assert (weights / "two" / "model.safetensors").exists()
-    events = [event for event in told(two) if event != "steps"]
+    events = [event for event in kinds(two) if event != "steps"]
     assert events == [
         "launched",
         "started",
@@ -137,7 +139,7 @@ def test_two_processes_train_what_one_does_and_store_it_once(
 
 @pytest.fixture(scope="module")
 def whole(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run of two processes that nothing befell."""
+    """An undisturbed run of two processes."""
     run = RunFolder(tmp_path_factory.mktemp("whole") / "run")
     assert (
         begin(phantoms, run, "--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--no-store").wait(
@@ -149,7 +151,7 @@ def whole(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_job_that_loses_a_worker_goes_on_from_the_last_checkpoint(
+def test_a_job_that_loses_a_worker_continues_from_the_last_checkpoint(
     rank: int, phantoms: Path, whole: RunFolder, tmp_path: Path
 ) -> None:
     run = RunFolder(tmp_path / "run")
@@ -162,14 +164,16 @@ def test_a_job_that_loses_a_worker_goes_on_from_the_last_checkpoint(
         assert job.wait(300) == 0, output(run)
     finally:
         if job.poll() is None:
-            job.terminate()  # torchrun takes its workers along
+            # torchrun stops its workers too.
+            job.terminate()
             job.wait(60)
     assert run.status() == "finished"
-    kinds = told(run)
-    assert (kinds.count("started"), kinds.count("finished")) == (2, 1)
-    again = kinds.index("started", kinds.index("started") + 1)
+    found = kinds(run)
+    assert (found.count("started"), found.count("finished")) == (2, 1)
+    again = found.index("started", found.index("started") + 1)
     epochs = [event["epoch"] for event in run.events()[again:] if event["event"] == "epoch"]
-    assert 3 <= epochs[0] <= EPOCHS  # the third was told, and perhaps not yet written
+    # The third was reported, and perhaps not yet written.
+    assert 3 <= epochs[0] <= EPOCHS
     assert epochs == list(range(epochs[0], EPOCHS + 1))
     assert snapshot.take(run).epochs[-1] == snapshot.take(whole).epochs[-1]
     for mine, theirs in (

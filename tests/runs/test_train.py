@@ -1,4 +1,4 @@
-"""From a run to a model, and the study again."""
+"""Runs, their publication as models, and the reproduction of the baseline study."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from covidxr.runs.train import train
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
 
-def test_a_run_becomes_a_model_with_all_that_a_card_must_hold(phantoms: Path) -> None:
+def test_a_published_run_has_a_complete_card(phantoms: Path) -> None:
     (entry,) = list_models()
     card = entry.card
     assert card is not None
@@ -39,10 +39,10 @@ def test_a_run_becomes_a_model_with_all_that_a_card_must_hold(phantoms: Path) ->
 
 
 @pytest.mark.slow
-def test_the_audit_finds_phantoms_of_one_source_and_a_source_that_gives_the_class_away(
+def test_the_audit_checks_within_one_source_and_between_sources(
     phantoms: Path, tmp_path: Path
 ) -> None:
-    """Phantoms come from one place; here half of the Normal ones, which were made brighter, come from another."""
+    """Half of the Normal phantoms are brightened and attributed to another source."""
     import shutil
 
     from PIL import Image
@@ -56,8 +56,8 @@ def test_the_audit_finds_phantoms_of_one_source_and_a_source_that_gives_the_clas
         file, _, patient = row.partition(",phantom,")
         if file.startswith("Normal") and int(patient.rpartition("-")[2]) % 2:
             rows[i] = f"{file},elsewhere,{patient}"
-            picture = Image.open(data / file)
-            picture.point([min(255, 90 + v) for v in range(256)]).save(data / file)
+            image = Image.open(data / file)
+            image.point([min(255, 90 + v) for v in range(256)]).save(data / file)
     (data / "sources.csv").write_text("\n".join(rows) + "\n")
     chosen = recipe("poster-cnn").override(epochs=2, batch_size=16, learning_rate=0.03)
     train(
@@ -73,19 +73,17 @@ def test_the_audit_finds_phantoms_of_one_source_and_a_source_that_gives_the_clas
     assert checks["border"].n == checks["intensity"].n == sum(card.class_counts["test"].values())
     assert checks["source-from-features"].subject == "elsewhere vs phantom within Normal"
     without = next(check for check in own.shortcuts if check.kind == "source-from-features")
-    assert (without.figures, without.reason) == ({}, "no class comes from more than one source")
+    assert (without.figures, without.reason) == ({}, "no class has more than one source")
 
 
-def test_a_run_is_stored_once_and_only_when_it_has_an_epoch(
-    phantom_run: Path, tmp_path: Path
-) -> None:
+def test_only_a_run_is_published_and_only_once_by_a_name(phantom_run: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is a model phantom-cnn already"):
         publish(phantom_run, "phantom-cnn")
     with pytest.raises(RunError, match="is not a run"):
         publish(tmp_path, "x")
 
 
-def test_a_failed_run_says_why_in_its_journal(tmp_path: Path) -> None:
+def test_a_failed_run_reports_the_reason(tmp_path: Path) -> None:
     from covidxr.models.recipes import recipe
     from covidxr.runs.journal import RunConfig
 
@@ -98,7 +96,7 @@ def test_a_failed_run_says_why_in_its_journal(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_reproduce_goes_on_where_it_stopped_and_shows_both_columns(
+def test_a_reproduction_continues_and_has_both_accuracies(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from safetensors.torch import save_file
@@ -112,7 +110,7 @@ def test_reproduce_goes_on_where_it_stopped_and_shows_both_columns(
     assert result["n"] == 24
     assert result["class_counts"] == dict.fromkeys(result["class_counts"], 40)
     monkeypatch.setattr(
-        "covidxr.runs.train.train", lambda *_: pytest.fail("everything is there already")
+        "covidxr.runs.reproduce.train", lambda *_: pytest.fail("all models exist already")
     )
     assert (
         reproduce(

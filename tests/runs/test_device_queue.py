@@ -1,3 +1,5 @@
+"""Queues of devices."""
+
 from __future__ import annotations
 
 import subprocess
@@ -8,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from covidxr.runs.queue import turn
+from covidxr.runs.device_queue import take_turn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# The alarm ends a process that would wait for ever, and with it the test that reads its output.
+# The alarm ends a process that would wait forever, and so the test that reads from it.
 CHILD = """
 import signal, sys, time
 from pathlib import Path
-from covidxr.runs.queue import turn
+from covidxr.runs.device_queue import take_turn
 
 signal.alarm(60)
 folder, name, book = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
@@ -24,7 +26,11 @@ def note(word):
     with book.open("a") as file:
         file.write(f"{word} {name}\\n")
 
-with turn(folder, name, lambda behind: print("behind", behind, flush=True) if behind else None):
+def waiting(behind):
+    if behind:
+        print("behind", behind, flush=True)
+
+with take_turn(folder, name, waiting):
     note("in")
     print("in", flush=True)
     sys.stdin.readline()
@@ -34,7 +40,7 @@ with turn(folder, name, lambda behind: print("behind", behind, flush=True) if be
 
 
 class Child:
-    """A process that waits for its turn, and keeps it until it is let go."""
+    """A process that waits for its turn and keeps it until it is released."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -43,7 +49,7 @@ class Child:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -55,7 +61,7 @@ class Child:
 
 @contextmanager
 def waiting_in(folder: Path, *names: str) -> Iterator[list[Child]]:
-    """Processes that come one after another, each when the one before has its place."""
+    """Start processes one after another, each when the previous one is in the queue."""
     children = []
     with ExitStack() as ends:
         for name in names:
@@ -78,14 +84,15 @@ def waiting_in(folder: Path, *names: str) -> Iterator[list[Child]]:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != "gate")
+    return sorted(path.name for path in folder.iterdir() if path.name != "lock")
 
 
-def test_first_come_is_first_served_and_nobody_else_meanwhile(tmp_path: Path) -> None:
+def test_turns_are_taken_one_at_a_time_in_order_of_arrival(tmp_path: Path) -> None:
     with waiting_in(tmp_path, "zoe", "mia", "ada") as children:
         assert len(list((tmp_path / "queue").glob("*.ticket"))) == 3
-        for child in reversed(children):  # whoever is told last to leave still leaves in turn
-            child.let_go()
+        # They leave in turn, in whichever order they are released.
+        for child in reversed(children):
+            child.release()
         assert [child.process.wait(30) for child in children] == [0, 0, 0]
         assert [child.says() for child in children] == ["", "in", "in"]
     expected = [f"{word} {name}" for name in ("zoe", "mia", "ada") for word in ("in", "out")]
@@ -93,47 +100,47 @@ def test_first_come_is_first_served_and_nobody_else_meanwhile(tmp_path: Path) ->
     assert files(tmp_path / "queue") == []
 
 
-def test_the_tickets_of_killed_processes_are_thrown_away(tmp_path: Path) -> None:
+def test_tickets_of_killed_processes_are_removed(tmp_path: Path) -> None:
     with waiting_in(tmp_path, "holder", "waiter", "last") as (holder, waiter, last):
         waiter.kill()
         holder.kill()
         assert len(list((tmp_path / "queue").glob("*.ticket"))) == 3
         assert last.says() == "in"
-        last.let_go()
+        last.release()
         assert last.process.wait(30) == 0
     assert (tmp_path / "book").read_text().splitlines() == ["in holder", "in last", "out last"]
     assert files(tmp_path / "queue") == []
 
 
-def test_who_waits_is_told_once_for_whom_and_raising_gives_up_the_place(tmp_path: Path) -> None:
-    told: list[str] = []
+def test_the_first_run_is_named_once_and_raising_gives_up_the_place(tmp_path: Path) -> None:
+    received: list[str] = []
 
     def waiting(behind: str) -> None:
-        told.append(behind)
-        if len(told) == 3:
+        received.append(behind)
+        if len(received) == 3:
             raise KeyboardInterrupt
 
-    with turn(tmp_path, "first", pytest.fail):
+    with take_turn(tmp_path, "first", pytest.fail):
         before = files(tmp_path)
-        with pytest.raises(KeyboardInterrupt), turn(tmp_path, "second", waiting):
+        with pytest.raises(KeyboardInterrupt), take_turn(tmp_path, "second", waiting):
             pytest.fail("it was not its turn")
         assert files(tmp_path) == before
         assert len(before) == 2
-    assert told == ["first", "", ""]
-    with turn(tmp_path, "third", pytest.fail):  # nobody is before it any more
+    assert received == ["first", "", ""]
+    with take_turn(tmp_path, "third", pytest.fail):
         pass
     assert files(tmp_path) == []
 
 
-def test_an_error_in_the_block_ends_the_turn_too(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="broken"), turn(tmp_path, "first", pytest.fail):
+def test_an_error_in_the_block_ends_the_turn(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="broken"), take_turn(tmp_path, "first", pytest.fail):
         raise ValueError("broken")
     assert files(tmp_path) == []
 
 
-def test_queues_of_different_folders_do_not_wait_for_one_another(tmp_path: Path) -> None:
+def test_queues_in_different_folders_are_independent(tmp_path: Path) -> None:
     with (
-        turn(tmp_path / "one", "first", pytest.fail),
-        turn(tmp_path / "other", "second", pytest.fail),
+        take_turn(tmp_path / "one", "first", pytest.fail),
+        take_turn(tmp_path / "other", "second", pytest.fail),
     ):
         assert len(files(tmp_path / "one")) == len(files(tmp_path / "other")) == 2
