@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from covidxr.cards import METHOD_TITLES
 from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.splits import split_data
-from covidxr.explanation.localization import best_localisation
+from covidxr.explanation.localization import best_localization
 from covidxr.explanation.settings import map_settings
 from covidxr.images.reading import read_image
 from covidxr.models import store
@@ -129,7 +129,7 @@ def test_the_measured_bars() -> None:
     assert accuracy["covidxr-resnet18"] >= 0.968
     best = store.read_card(ROOT / "covidxr-resnet18")
     assert best.metrics["macro_f1"].estimate >= 0.945
-    pointing = best_localisation(best)
+    pointing = best_localization(best)
     assert pointing is not None
     assert pointing.test.gain.low > 0  # its heat maps beat a fixed spot
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.evaluation import protocols
-from covidxr.explanation.localization import best_localisation
+from covidxr.explanation.localization import best_localization
 from covidxr.formatting import decimal, percent
 from covidxr.models import store
 from covidxr.models.recipes import RECIPES, STUDY_ACCURACY
@@ -195,7 +195,7 @@ def heat_maps() -> str:
     """Where the heat maps point, beside the fixed-point baseline."""
     rows = []
     for model_id, card in cards():
-        best = best_localisation(card)
+        best = best_localization(card)
         assert best is not None
         assert best.settings is not None
         fixed = next(one for one in card.localisation if one.rival == "constant")

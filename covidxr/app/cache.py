@@ -20,7 +20,7 @@ from covidxr.config import weights_folder
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.splits import SplitData
 from covidxr.errors import ImageError, ModelError
-from covidxr.explanation.settings import map_settings
+from covidxr.explanation.settings import LAYER_METHODS, map_settings
 from covidxr.figures import MODEL_COLOURS
 from covidxr.images.radiograph import Radiograph
 from covidxr.images.reading import read_radiograph
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 DECODED = 8
 """Decoded images that are kept; one of 12 megapixels and 16 bits takes 36 MB."""
-_QUICK_METHODS = ("gradcam", "hirescam")
-"""Methods of a single forward pass; the others need dozens."""
 _SLOW_MAPS = 16
 
 
@@ -166,7 +164,7 @@ def explain(card: ModelCard, case: Case, target: str, method: str = "") -> Attri
         ModelError: For a model that cannot be loaded.
     """
     settings = map_settings(card, method)
-    if settings.method in _QUICK_METHODS:
+    if settings.method in LAYER_METHODS:
         return _explain(card.model_id, card.weights_sha256, case.sha256, target, settings, case)
     # Streamlit would replay the progress bar with each hit of a cache of its own.
     kept: dict[Any, Attribution] = st.session_state.setdefault("slow maps", {})

@@ -130,7 +130,7 @@ def cascade(
 
     An attribution that hardly changes does not depend on the trained weights.
     """
-    (_, before), *rest = randomised_maps(model, pixels, targets, settings, seed)
+    (_, before), *rest = randomized_attributions(model, pixels, targets, settings, seed)
     steps = []
     for name, after in rest:
         pairs = zip(before, after, strict=True)
@@ -139,7 +139,7 @@ def cascade(
     return tuple(steps)
 
 
-def randomised_maps(
+def randomized_attributions(
     model: Classifier, pixels: Pixels, targets: Labels, settings: MapSettings, seed: int = 0
 ) -> list[tuple[str, Maps]]:
     """Return attributions of a network whose layers are randomized one by one, head to stem.

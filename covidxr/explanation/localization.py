@@ -19,7 +19,7 @@ Masks = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class MapFacts:
+class HeatMapLocation:
     """Location of one attribution in the lungs. Right and left are the patient's."""
 
     in_lungs: float
@@ -81,7 +81,7 @@ def pointing(
     return Pointing(len(hits), share, mean_interval(shares_inside(maps, masks), groups), gain)
 
 
-def best_localisation(card: ModelCard, method: str = "") -> Localisation | None:
+def best_localization(card: ModelCard, method: str = "") -> Localisation | None:
     """Return the evaluated configuration with the largest gain over the fixed point on val.
 
     Ties are resolved by the share of attribution inside the boxes. Without a method, the best of
@@ -102,7 +102,7 @@ def best_localisation(card: ModelCard, method: str = "") -> Localisation | None:
     ]
     best = max(own, key=lambda one: (one.val.gain.estimate, one.val.inside.estimate), default=None)
     if not method and best and best.val.gain.low <= 0:
-        return best_localisation(card, "gradcam") or best
+        return best_localization(card, "gradcam") or best
     return best
 
 
@@ -116,7 +116,9 @@ def smoothed_noise(n: int, size: int, seed: int = 0) -> npt.NDArray[np.float32]:
     return np.asarray(noise / noise.max(axis=(1, 2), keepdims=True), dtype=np.float32)
 
 
-def map_facts(heat: npt.NDArray[np.floating], lungs: npt.NDArray[np.bool_]) -> MapFacts:
+def locate_heat_map(
+    heat: npt.NDArray[np.floating], lungs: npt.NDArray[np.bool_]
+) -> HeatMapLocation:
     """Locate an attribution (S, S) in the lungs (S, S).
 
     The lungs are split at the center of their bounding box, and each side into three zones of
@@ -125,7 +127,7 @@ def map_facts(heat: npt.NDArray[np.floating], lungs: npt.NDArray[np.bool_]) -> M
     positive = np.maximum(heat, 0).astype(np.float64) * lungs
     in_lungs = float(shares_inside(heat[None], lungs[None])[0])
     if not positive.any():
-        return MapFacts(in_lungs, float(lungs.mean()), "", 0.0)
+        return HeatMapLocation(in_lungs, float(lungs.mean()), "", 0.0)
     columns = np.flatnonzero(lungs.any(axis=0))
     middle = (columns[0] + columns[-1] + 1) // 2
     masses: dict[str, float] = {}
@@ -137,4 +139,6 @@ def map_facts(heat: npt.NDArray[np.floating], lungs: npt.NDArray[np.bool_]) -> M
         for band, start, end in zip(("upper", "middle", "lower"), bands, bands[1:], strict=False):
             masses[f"{side} {band}"] = float(positive[own][start:end].sum())
     zone = max(masses, key=lambda name: masses[name])
-    return MapFacts(in_lungs, float(lungs.mean()), zone, masses[zone] / float(positive.sum()))
+    return HeatMapLocation(
+        in_lungs, float(lungs.mean()), zone, masses[zone] / float(positive.sum())
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
 from covidxr.errors import ConfigError
-from covidxr.explanation.localization import best_localisation
+from covidxr.explanation.localization import best_localization
 from covidxr.models.architectures import architecture
 
 LAYER_METHODS = ("gradcam", "hirescam")
@@ -60,7 +60,7 @@ def map_settings(card: ModelCard, method: str = "") -> MapSettings:
     Raises:
         ConfigError: For an unknown method.
     """
-    best = best_localisation(card, method)
+    best = best_localization(card, method)
     if best and best.settings:
         return best.settings
     return default_settings(card.architecture, method or "gradcam")

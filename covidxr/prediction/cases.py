@@ -116,10 +116,12 @@ def explain_randomized(
         randomized; the first is that of the trained network, with an empty name.
     """
     from covidxr.explanation.attribution import place_on_square
-    from covidxr.explanation.faithfulness import randomised_maps
+    from covidxr.explanation.faithfulness import randomized_attributions
 
     view, targets = model.view(image), np.array([model.card.class_names.index(target)])
-    found = randomised_maps(model, view.pixels[None], targets, map_settings(model.card, method))
+    found = randomized_attributions(
+        model, view.pixels[None], targets, map_settings(model.card, method)
+    )
     return [
         (name, place_on_square(maps[0] / max(float(np.abs(maps[0]).max()), 1e-12), view.box))
         for name, maps in found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from covidxr.cards import ModelCard
 from covidxr.errors import ImageError
-from covidxr.explanation.localization import map_facts
+from covidxr.explanation.localization import locate_heat_map
 from covidxr.images.reading import read_file, read_radiograph
 from covidxr.lungs.masks import LungMask, resize_mask
 from covidxr.models.architectures import architecture_title
@@ -62,7 +62,7 @@ def report_case(
         )
     facts = None
     if lungs is not None:
-        facts = map_facts(attribution.heat, resize_mask(lungs, len(attribution.heat)))
+        facts = locate_heat_map(attribution.heat, resize_mask(lungs, len(attribution.heat)))
     return CaseReport(
         card,
         architecture_title(card.architecture),

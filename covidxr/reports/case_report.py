@@ -17,7 +17,7 @@ from PIL import Image
 
 import covidxr
 from covidxr.cards import ModelCard
-from covidxr.explanation.localization import MapFacts
+from covidxr.explanation.localization import HeatMapLocation
 from covidxr.figures import CLASS_COLOURS, OTHER_CLASS, fit_screen, heat_overlay
 from covidxr.formatting import percent, whole_percent
 from covidxr.records import (
@@ -62,7 +62,7 @@ class CaseReport:
     stability: Stability
     image: GreyImage
     attribution: Attribution
-    facts: MapFacts | None
+    facts: HeatMapLocation | None
     """Heat map and lungs; None without a lung segmenter."""
     input_sha256: str
     created: datetime

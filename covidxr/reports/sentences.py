@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from covidxr.cards import METHOD_TITLES, GateFigures, ModelCard, PredictionSets
-from covidxr.explanation.localization import MapFacts, best_localisation
+from covidxr.explanation.localization import HeatMapLocation, best_localization
 from covidxr.formatting import decimal, percent, whole_percent
 from covidxr.records import Attribution, CasePrediction, Stability, display_name
 
@@ -89,7 +89,7 @@ def stability_sentence(stability: Stability) -> str:
     )
 
 
-def map_sentence(facts: MapFacts) -> str:
+def map_sentence(facts: HeatMapLocation) -> str:
     """Say how much of a heat map is within the lungs, and in which zone most of that is."""
     if not facts.lungs:
         return "No lungs detected: the heat map cannot be assigned to a lung zone."
@@ -126,7 +126,7 @@ def trust_sentences(card: ModelCard, method: str = "") -> tuple[str, ...]:
     Returns:
         The hit rate and what follows from it, or one sentence if it was not measured.
     """
-    best = best_localisation(card, method)
+    best = best_localization(card, method)
     if best is None or best.settings is None:
         return ("The localization performance of this model's heat maps has not been measured.",)
     hits, gain = best.test.hits, best.test.gain

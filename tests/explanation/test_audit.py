@@ -18,7 +18,7 @@ from covidxr.datasets.boxes import BOXES_FILE
 from covidxr.datasets.opening import open_dataset
 from covidxr.errors import Cancelled, ConfigError, DatasetError
 from covidxr.explanation import audit as room
-from covidxr.explanation.localization import best_localisation
+from covidxr.explanation.localization import best_localization
 from covidxr.explanation.settings import map_settings
 from covidxr.images.radiograph import fit_to_square
 from covidxr.models import store
@@ -95,7 +95,7 @@ def test_localization_is_measured_on_held_out_correctly_classified_images(
     maps = {one.settings: one.both.inside.estimate for one in card.localisation if one.settings}
     # The cached raw attributions are not smoothed.
     assert len(set(maps.values())) == 3
-    best = best_localisation(card)
+    best = best_localization(card)
     assert best is not None
     assert map_settings(card) == best.settings
 

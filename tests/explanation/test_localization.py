@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from covidxr.cards import Localisation, MapSettings, Pointing
 from covidxr.errors import ConfigError
 from covidxr.explanation.localization import (
-    best_localisation,
-    map_facts,
+    best_localization,
+    locate_heat_map,
     pointing,
     pointing_hits,
     shares_inside,
@@ -117,7 +117,7 @@ def test_noise_is_smooth_varied_and_reproducible() -> None:
 def test_the_patient_s_right_is_the_image_s_left(row: int, column: int, zone: str) -> None:
     lungs = np.zeros((32, 32), dtype=bool)
     lungs[1:31, 2:12] = lungs[1:31, 20:30] = True
-    facts = map_facts(spot(row, column, 32) + 0.5 * spot(0, 0, 32), lungs)
+    facts = locate_heat_map(spot(row, column, 32) + 0.5 * spot(0, 0, 32), lungs)
     assert (facts.zone, facts.in_zone) == (zone, 1.0)
     assert facts.in_lungs == pytest.approx(2 / 3)
     assert facts.lungs == pytest.approx(600 / 1024)
@@ -126,14 +126,14 @@ def test_the_patient_s_right_is_the_image_s_left(row: int, column: int, zone: st
 def test_an_attribution_outside_the_lungs_has_no_zone() -> None:
     lungs = np.zeros((8, 8), dtype=bool)
     lungs[2:6, 2:6] = True
-    assert map_facts(spot(0, 0), lungs).zone == ""
-    assert map_facts(spot(0, 0), np.zeros((8, 8), dtype=bool)).lungs == 0
+    assert locate_heat_map(spot(0, 0), lungs).zone == ""
+    assert locate_heat_map(spot(0, 0), np.zeros((8, 8), dtype=bool)).lungs == 0
 
 
 def test_a_single_lung_has_zones() -> None:
     lungs = np.zeros((30, 30), dtype=bool)
     lungs[:, 4:5] = True
-    assert map_facts(spot(29, 4, 30), lungs).zone.endswith("lower")
+    assert locate_heat_map(spot(29, 4, 30), lungs).zone.endswith("lower")
 
 
 def measured(method: str, gain: float, inside: float, **more: float) -> Localisation:
@@ -151,7 +151,7 @@ def measured(method: str, gain: float, inside: float, **more: float) -> Localisa
 
 def test_the_best_is_chosen_on_val_alone_then_by_its_share(phantom_model_folder: Path) -> None:
     card = read_card(phantom_model_folder / "phantom-cnn")
-    assert best_localisation(card) is None
+    assert best_localization(card) is None
     baseline = replace(measured("gradcam", 5, 1), settings=None, rival="constant")
     configurations = (
         baseline,
@@ -162,10 +162,10 @@ def test_the_best_is_chosen_on_val_alone_then_by_its_share(phantom_model_folder:
         replace(measured("integrated-gradients", 0.0, 0.0), test=baseline.val),
     )
     card = replace(card, localisation=configurations)
-    assert best_localisation(card) == configurations[3]
-    assert best_localisation(card, "gradcam") == configurations[1]
-    assert best_localisation(card, "occlusion") == configurations[4]
-    assert best_localisation(card, "gradient-shap") is None
+    assert best_localization(card) == configurations[3]
+    assert best_localization(card, "gradcam") == configurations[1]
+    assert best_localization(card, "occlusion") == configurations[4]
+    assert best_localization(card, "gradient-shap") is None
 
 
 def test_grad_cam_is_the_default_where_none_is_better_than_a_fixed_point(
@@ -173,8 +173,8 @@ def test_grad_cam_is_the_default_where_none_is_better_than_a_fixed_point(
 ) -> None:
     card = read_card(phantom_model_folder / "phantom-cnn")
     cam, hires = measured("gradcam", -0.2, 0.9), measured("hirescam", 0.1, 0.3)
-    assert best_localisation(replace(card, localisation=(cam, hires))) == cam
-    assert best_localisation(replace(card, localisation=(cam, hires)), "hirescam") == hires
+    assert best_localization(replace(card, localisation=(cam, hires))) == cam
+    assert best_localization(replace(card, localisation=(cam, hires)), "hirescam") == hires
     assert (
-        best_localisation(replace(card, localisation=(cam, measured("hirescam", 0.2, 0.3)))) != cam
+        best_localization(replace(card, localisation=(cam, measured("hirescam", 0.2, 0.3)))) != cam
     )

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
-from covidxr.explanation.localization import MapFacts
+from covidxr.explanation.localization import HeatMapLocation
 from covidxr.formatting import percent
 from covidxr.models.store import read_card
 from covidxr.records import RESEARCH_ONLY, Attribution, CasePrediction, Stability, display_name
@@ -42,7 +42,7 @@ def case(model_id: str = "covidxr-resnet18", shape: tuple[int, int] = (96, 96)) 
         Stability({name: (p * 0.9, p) for name, p in PROBABILITIES.items()}, ("COVID",) * 6),
         np.full(shape, 90, dtype=np.uint8),
         Attribution("gradcam", "COVID", heat, (7, 7)),
-        MapFacts(0.72, 0.31, "right lower", 0.6),
+        HeatMapLocation(0.72, 0.31, "right lower", 0.6),
         SHA256,
         datetime(2026, 11, 23, 9, 30, tzinfo=UTC),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from covidxr.cards import Localisation, MapSettings, ModelCard, Pointing
-from covidxr.explanation.localization import MapFacts
+from covidxr.explanation.localization import HeatMapLocation
 from covidxr.models.store import read_card
 from covidxr.records import Attribution, CasePrediction, Interval, Stability
 from covidxr.reports.sentences import (
@@ -93,23 +93,23 @@ def test_the_input_check_is_passed_failed_or_unavailable() -> None:
     ("facts", "sentence"),
     [
         (
-            MapFacts(0.72, 0.31, "right lower", 0.6),
+            HeatMapLocation(0.72, 0.31, "right lower", 0.6),
             "72% of the heat-map energy is within the lungs (lung area: 31% of the image), "
             "mostly in the right lower zone (left side of the image).",
         ),
         (
-            MapFacts(0.2, 0.31, "left upper", 0.4),
+            HeatMapLocation(0.2, 0.31, "left upper", 0.4),
             "20% of the heat-map energy is within the lungs (lung area: 31% of the image), "
             "with the largest share in the left upper zone (right side of the image).",
         ),
-        (MapFacts(0.0, 0.31, "", 0.0), "No heat-map energy within the lungs."),
+        (HeatMapLocation(0.0, 0.31, "", 0.0), "No heat-map energy within the lungs."),
         (
-            MapFacts(0.0, 0.0, "", 0.0),
+            HeatMapLocation(0.0, 0.0, "", 0.0),
             "No lungs detected: the heat map cannot be assigned to a lung zone.",
         ),
     ],
 )
-def test_location_of_a_heat_map(facts: MapFacts, sentence: str) -> None:
+def test_location_of_a_heat_map(facts: HeatMapLocation, sentence: str) -> None:
     assert map_sentence(facts) == sentence
 
 

@@ -16,7 +16,7 @@ from covidxr.app.widgets import SUFFIXES, ink
 from covidxr.cards import METHOD_TITLES, ModelCard
 from covidxr.datasets.dataset import Dataset
 from covidxr.errors import ImageError
-from covidxr.explanation.localization import map_facts
+from covidxr.explanation.localization import locate_heat_map
 from covidxr.figures import fit_screen, heat_overlay, probability_bars
 from covidxr.lungs.masks import LungMask, resize_mask
 from covidxr.records import display_name
@@ -138,7 +138,7 @@ def _model_column(
         alt=f"Heat map of {card.model_id} for {display_name(target)}",
     )
     if lungs is not None:
-        facts = map_facts(attribution.heat, resize_mask(lungs, len(attribution.heat)))
+        facts = locate_heat_map(attribution.heat, resize_mask(lungs, len(attribution.heat)))
         st.caption(literal(map_sentence(facts)))
     st.plotly_chart(
         probability_bars(analysis.prediction.probabilities, ink(), analysis.stability.ranges),

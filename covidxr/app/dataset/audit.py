@@ -169,9 +169,9 @@ def _shortcut_features(audit: Audit) -> None:
 
 def _class_means(audit: Audit) -> None:
     st.subheader("Mean image and standard deviation per class", anchor=False)
-    largest = max(float(one.std.max()) for one in audit.pictures)
+    largest = max(float(one.std.max()) for one in audit.means)
     with st.grid(min_column_width=150):
-        for one in audit.pictures:
+        for one in audit.means:
             title = display_name(one.class_name)
             st.image(
                 _grey(one.mean, 255),
@@ -180,7 +180,7 @@ def _class_means(audit: Audit) -> None:
                 alt=f"Mean image of {title}",
             )
     with st.grid(min_column_width=150):
-        for one in audit.pictures:
+        for one in audit.means:
             title = display_name(one.class_name)
             st.image(
                 _grey(one.std, largest),

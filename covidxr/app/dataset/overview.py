@@ -13,7 +13,7 @@ from covidxr.app.splits import SPLIT_TITLES, protocol_titles
 from covidxr.app.viewer import opened_dataset
 from covidxr.app.widgets import chart, ink, progress
 from covidxr.config import variable
-from covidxr.datasets.audit.facts import Kind, count_kinds
+from covidxr.datasets.audit.facts import FileFormat, count_formats
 from covidxr.datasets.dataset import PUBLISHED_COUNTS, Dataset
 from covidxr.datasets.duplicates import THUMBNAIL
 from covidxr.datasets.phantoms import default_dataset
@@ -183,8 +183,8 @@ def _source_sentence(dataset: Dataset) -> str:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading image headers…", hash_funcs=HASH_FUNCS)
-def _format_counts(dataset: Dataset) -> Counter[Kind]:
-    return count_kinds(dataset)
+def _format_counts(dataset: Dataset) -> Counter[FileFormat]:
+    return count_formats(dataset)
 
 
 def _formats(dataset: Dataset) -> None:

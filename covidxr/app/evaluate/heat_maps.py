@@ -14,7 +14,7 @@ from covidxr.cards import METHOD_TITLES, Faithfulness, MapSettings, ModelCard
 from covidxr.datasets.boxes import box_mask, read_boxes
 from covidxr.datasets.dataset import Dataset
 from covidxr.errors import CovidxrError
-from covidxr.explanation.localization import best_localisation, pointing_hits
+from covidxr.explanation.localization import best_localization, pointing_hits
 from covidxr.figures import cascade_figure, fit_screen, heat_overlay, opacity_boxes, removal_figure
 from covidxr.formatting import NO_VALUE, count, percent, points
 from covidxr.prediction.cases import explain_randomized
@@ -76,7 +76,7 @@ def configuration(settings: MapSettings) -> str:
 def _localization_table(card: ModelCard) -> None:
     """List the best configuration of each method, or all, and the baselines."""
     everything = st.toggle("Show all configurations", key="all configurations")
-    best = [found for method in METHOD_TITLES if (found := best_localisation(card, method))]
+    best = [found for method in METHOD_TITLES if (found := best_localization(card, method))]
     own = [one for one in card.localisation if one.settings] if everything else best
     baselines = [one for one in card.localisation if one.settings is None]
     rows = [
@@ -204,7 +204,7 @@ def _faithfulness(card: ModelCard, dataset: Dataset | None) -> None:
     """Show the deletion and insertion curves and the randomization test of one method."""
     st.markdown("**Faithfulness:** do heat maps show what the network uses?")
     by_method = {one.settings.method: one for one in card.faithfulness}
-    best = best_localisation(card)
+    best = best_localization(card)
     start = best.settings.method if best and best.settings else ""
     method = st.selectbox(
         "Method",

@@ -10,7 +10,7 @@ from covidxr.app.cache import Analysis, Case, explain, lungs_of
 from covidxr.app.frame import literal
 from covidxr.app.lightbox import Pane, Sheet, lightbox, png, sheet
 from covidxr.cards import METHOD_TITLES, ModelCard
-from covidxr.explanation.localization import map_facts
+from covidxr.explanation.localization import locate_heat_map
 from covidxr.explanation.settings import map_settings
 from covidxr.figures import contour_layer, heat_layer, layer_size, on_native_grid, outline_layer
 from covidxr.lungs.masks import LungMask, resize_mask
@@ -60,7 +60,7 @@ def heat_panel(card: ModelCard, case: Case, analysis: Analysis) -> Attribution:
     else:
         for attribution in attributions:
             start = f"{display_name(attribution.target)}: " if len(attributions) > 1 else ""
-            facts = map_facts(attribution.heat, resize_mask(lungs, len(attribution.heat)))
+            facts = locate_heat_map(attribution.heat, resize_mask(lungs, len(attribution.heat)))
             st.markdown(literal(start + map_sentence(facts)))
     st.markdown(literal(" ".join(trust_sentences(card, method))))
     st.caption(

@@ -42,7 +42,7 @@ class Audit:
     findings: tuple[Finding, ...]
     """Results of all checks, including those that found nothing."""
     spurious: tuple[Spurious, ...]
-    pictures: tuple[MeanImage, ...]
+    means: tuple[MeanImage, ...]
     """Mean image of each class."""
 
     def found(self, check: str) -> Finding:

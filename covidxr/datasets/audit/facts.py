@@ -218,11 +218,11 @@ def _colorfulness(stored: Image.Image) -> float:
     return float(np.hypot(first.std(), second.std()) + 0.3 * np.hypot(first.mean(), second.mean()))
 
 
-Kind = tuple[int, int, str, str]
+FileFormat = tuple[int, int, str, str]
 """Width and height in pixels, format (PNG, JPEG, TIFF or DICOM), and Pillow's color mode."""
 
 
-def count_kinds(dataset: Dataset) -> Counter[Kind]:
+def count_formats(dataset: Dataset) -> Counter[FileFormat]:
     """Count the sizes, formats and color modes of a dataset's samples, from the cache or headers.
 
     Reading 16,000 headers takes some seconds. A file with an unreadable header is not counted.
@@ -232,19 +232,19 @@ def count_kinds(dataset: Dataset) -> Counter[Kind]:
 
     def make() -> Arrays:
         with dataset.files() as opened:
-            kinds = [_kind(opened.read(name)) for name in names]
-        sizes = np.array([kind[:2] for kind in kinds], dtype=np.int64).reshape(-1, 2)
-        words = np.array([kind[2:] for kind in kinds], dtype=np.str_).reshape(-1, 2)
+            formats = [_file_format(opened.read(name)) for name in names]
+        sizes = np.array([one[:2] for one in formats], dtype=np.int64).reshape(-1, 2)
+        words = np.array([one[2:] for one in formats], dtype=np.str_).reshape(-1, 2)
         return {"files": np.array(names), "sizes": sizes, "words": words}
 
     stored = cached_arrays(path, make, lambda arrays: arrays["files"].tolist() == names)
     rows = zip(stored["sizes"].tolist(), stored["words"].tolist(), strict=True)
-    counted = Counter((w, h, kind, mode) for (w, h), (kind, mode) in rows)
+    counted = Counter((w, h, *described) for (w, h), described in rows)
     del counted[0, 0, "", ""]
     return counted
 
 
-def _kind(content: bytes) -> Kind:
+def _file_format(content: bytes) -> FileFormat:
     """Return how one file is stored; a width of 0 where its header cannot be read."""
     try:
         if content[128:132] == b"DICM":

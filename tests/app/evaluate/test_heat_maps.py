@@ -4,7 +4,7 @@ import pytest
 
 from covidxr.app.evaluate.heat_maps import configuration
 from covidxr.cards import MapSettings
-from covidxr.explanation.localization import best_localisation
+from covidxr.explanation.localization import best_localization
 from covidxr.formatting import percent
 from covidxr.models import store
 from covidxr.reports.sentences import trust_sentences
@@ -41,7 +41,7 @@ def test_a_configuration_has_a_title(settings, title):
 
 @pytest.mark.slow
 def test_the_metrics_of_the_card_are_shown(section, card, texts):
-    best = best_localisation(card)
+    best = best_localization(card)
     shown = texts(section).replace("\\", "")
     assert percent(best.test.hits) in shown
     assert all(sentence in shown for sentence in trust_sentences(card))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from covidxr.datasets.audit import facts
-from covidxr.datasets.audit.facts import count_kinds
+from covidxr.datasets.audit.facts import count_formats
 from covidxr.datasets.opening import open_dataset
 
 
@@ -26,17 +26,17 @@ def test_formats_are_read_from_headers_once_and_again_after_changes(
     whole = (images / "COVID-4.png").read_bytes()
     (images / "COVID-4.png").write_bytes(whole[:60])  # the header is there, the pixels are not
     expected = {(128, 128, "PNG", "L"): 157, (90, 70, "PNG", "RGB"): 1, (128, 128, "JPEG", "L"): 1}
-    assert count_kinds(open_dataset(data)) == Counter(expected)
+    assert count_formats(open_dataset(data)) == Counter(expected)
 
     with monkeypatch.context() as patch:
-        patch.setattr(facts, "_kind", lambda *_: pytest.fail("read again"))
-        assert count_kinds(open_dataset(data)) == Counter(expected)
+        patch.setattr(facts, "_file_format", lambda *_: pytest.fail("read again"))
+        assert count_formats(open_dataset(data)) == Counter(expected)
     Image.new("L", (50, 50)).save(images / "COVID-3.png")
-    assert count_kinds(open_dataset(data))[50, 50, "PNG", "L"] == 1
+    assert count_formats(open_dataset(data))[50, 50, "PNG", "L"] == 1
 
 
 def test_a_dicom_file_is_counted_by_its_size(tmp_path: Path) -> None:
     from pydicom.data import get_testdata_file
 
     content = Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
-    assert facts._kind(content) == (128, 128, "DICOM", "L")
+    assert facts._file_format(content) == (128, 128, "DICOM", "L")
