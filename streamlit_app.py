@@ -1,4 +1,4 @@
-"""The router: one table of pages, nothing else."""
+"""Router: the table of pages."""
 
 from pathlib import Path
 
@@ -21,7 +21,8 @@ pages = {
     path: st.Page(path, title=title, icon=icon, default=path == PAGES[0][0])
     for path, title, icon in PAGES
 }
-# A page that is the first thing asked of a new server runs alone; its guard in covidxr.app.frame misses this mark and comes here.
+# A page requested first from a new server runs without the router; its guard in covidxr.app.frame
+# misses this mark and redirects here.
 st.session_state["routed"] = True
 page = st.navigation(list(pages.values()))
 goto = st.session_state.pop("goto", None)

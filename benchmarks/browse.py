@@ -74,7 +74,7 @@ def in_browser(address: str) -> list[float]:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(120_000)
         page.goto(f"{address}/dataset")
-        page.get_by_text("Location").wait_for()
+        page.get_by_text("Location:").wait_for()
         page.get_by_text("Browse", exact=True).click()
         page.wait_for_function(
             f"document.querySelectorAll('[data-testid=stImage] img').length === {TILES}"

@@ -202,8 +202,8 @@ class Localisation:
     settings: MapSettings | None
     """None for a baseline, a map that does not depend on the model."""
     rival: Literal["", "constant", "lungs", "noise", "centre"]
-    """The baseline. constant: mean of the boxes in train, a fixed location. lungs: uniform in the
-    lungs. noise: smoothed, different for each image. centre: the image center."""
+    """The baseline. `constant`: mean of the boxes in train, a fixed location. `lungs`: uniform in
+    the lungs. `noise`: smoothed, different for each image. `centre`: the image center."""
     val: Pointing
     test: Pointing
     both: Pointing

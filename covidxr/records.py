@@ -179,7 +179,7 @@ class Recipe:
     )
     region: Literal["picture", "lungs"] = _setting(
         "Input region",
-        "picture: the full image. lungs: cropped to the lungs, all else black; less accurate, "
+        "`picture`: the full image. `lungs`: cropped to the lungs, all else black; less accurate, "
         "but with fewer shortcuts.",
         "picture",
     )
@@ -264,7 +264,7 @@ class Recipe:
         )
         require(
             self.region in ("picture", "lungs"),
-            f"region must be picture or lungs, got {self.region!r}",
+            f"region must be `picture` or `lungs`, got {self.region!r}",
         )
         require(
             self.init in ("random", "imagenet"),

@@ -1,13 +1,15 @@
-"""Several models side by side: which differences are real, and on which pictures they part."""
+"""Compare: several models on the same test set."""
 
 import streamlit as st
 
-from covidxr.app.compare.contrasts import SECTIONS, choose_models, metrics_table, paired_tests
+from covidxr.app.compare.performance import metrics_table, paired_tests
+from covidxr.app.compare.sections import SECTIONS
+from covidxr.app.compare.selection import choose_models
 from covidxr.app.frame import page
 from covidxr.app.viewer import choose_dataset
 from covidxr.app.widgets import choose_test_set
 
-PURPOSE = "Set two to five models side by side on the same test pictures, and read which differences are more than chance."
+PURPOSE = "Compare up to five models on the same test set, with paired significance tests."
 
 with page("pages/compare.py", "Compare", PURPOSE):
     cards = choose_models()
@@ -15,7 +17,7 @@ with page("pages/compare.py", "Compare", PURPOSE):
         cards = choose_test_set(cards)
         dataset = choose_dataset(cards[0])
         metrics_table(cards)
-        # What lies side by side below would be counted on different pictures.
+        # The sections would otherwise compare counts of different images.
         if paired_tests(cards):
             section = st.segmented_control(
                 "Section",

@@ -1,29 +1,24 @@
-"""What is in a dataset, how it is divided, and what is wrong with it."""
+"""The Dataset page."""
 
 import streamlit as st
 
-from covidxr.app.dataset.audits import audit_section, formats_table, known_audit
-from covidxr.app.dataset.browse import browse
-from covidxr.app.dataset.datasets import (
-    choose_data,
-    divided,
-    overview,
-    plan,
-    prepare,
-    split_section,
-)
-from covidxr.app.dataset.imports import import_section
+from covidxr.app.dataset.audit import audit_section, known_audit
+from covidxr.app.dataset.gallery import gallery
+from covidxr.app.dataset.importing import import_section
+from covidxr.app.dataset.overview import choose_data, overview, prepare
+from covidxr.app.dataset.split import split_section
 from covidxr.app.frame import page
+from covidxr.app.splits import current_plan, split_dataset
 
-PURPOSE = "See what a dataset is made of, browse its pictures, divide it, and find what is wrong with it before a model learns it."
-PARTS = ["Overview", "Browse", "Split", "Audit", "Bring your own"]
+PURPOSE = "Explore, split and quality-check a dataset before training."
+PARTS = ["Overview", "Browse", "Split", "Audit", "Import data"]
 
 with page("pages/dataset.py", "Dataset", PURPOSE):
     st.session_state.setdefault("dataset part", PARTS[0])
     part = st.segmented_control(
         "Part", PARTS, required=True, key="dataset part", label_visibility="collapsed"
     )
-    if part == "Bring your own":
+    if part == "Import data":
         import_section()
     else:
         dataset = choose_data()
@@ -31,16 +26,11 @@ with page("pages/dataset.py", "Dataset", PURPOSE):
         if part == "Split":
             split_section(dataset)
         else:
-            data, audit = divided(dataset, plan()), known_audit(dataset)
+            data, audit = split_dataset(dataset, current_plan()), known_audit(dataset)
             if part == "Overview":
                 overview(data)
-                formats_table(data.dataset)
             elif part == "Audit":
                 audit_section(data)
             else:
-                browse(
-                    data,
-                    {finding.title: finding.files for finding in audit.findings if finding.files}
-                    if audit
-                    else {},
-                )
+                findings = audit.findings if audit else ()
+                gallery(data, {one.title: one.files for one in findings if one.files})

@@ -1,4 +1,4 @@
-"""What this is, what it is not, and what is here to work with."""
+"""The Home page."""
 
 import streamlit as st
 
@@ -10,62 +10,51 @@ from covidxr.app.widgets import (
     test_size,
     training_data,
 )
-from covidxr.formatting import percent
+from covidxr.formatting import NO_VALUE, percent
 from covidxr.models.architectures import architecture_title
 
-PURPOSE = "An open workbench for models that tell Normal, COVID, Viral Pneumonia and Lung opacity apart on chest radiographs."
+PURPOSE = (
+    "An open workbench for training, testing and auditing chest X-ray classifiers (normal, "
+    "COVID-19, viral pneumonia, lung opacity)."
+)
+LINKS = (
+    ("predict", "**Predict:** analyze a chest X-ray", "radiology"),
+    ("dataset", "**Dataset:** explore, split and quality-check the data", "dataset"),
+    ("train", "**Train:** train a model", "model_training"),
+    ("evaluate", "**Evaluate:** inspect performance and errors", "grid_on"),
+    ("compare", "**Compare:** test differences between models", "compare"),
+)
 
 with page("pages/home.py", "covidxr", PURPOSE):
     entries = stored_models()
     cards = [entry.card for entry in entries if entry.card]
 
-    st.page_link(
-        "pages/predict.py",
-        label="**Predict:** drop a radiograph, read what a model finds",
-        icon=":material/radiology:",
-    )
-    st.page_link(
-        "pages/dataset.py",
-        label="**Dataset:** see what is in it, and what is wrong with it",
-        icon=":material/dataset:",
-    )
-    st.page_link(
-        "pages/train.py",
-        label="**Train:** start a run and watch it learn",
-        icon=":material/model_training:",
-    )
-    st.page_link(
-        "pages/evaluate.py",
-        label="**Evaluate:** click through a model's errors on test",
-        icon=":material/grid_on:",
-    )
-    st.page_link(
-        "pages/compare.py",
-        label="**Compare:** see which differences are real",
-        icon=":material/compare:",
-    )
+    for name, label, icon in LINKS:
+        st.page_link(f"pages/{name}.py", label=label, icon=f":material/{icon}:")
 
     st.subheader("Models", anchor=False)
     if cards:
         st.dataframe(
             {
                 "Model": [card.model_id for card in cards],
-                "Network": [architecture_title(card.architecture) for card in cards],
-                "Trained on": [training_data(card) for card in cards],
-                "Accuracy": [percent(card.metrics["accuracy"], test_size(card)) for card in cards],
+                "Test accuracy": [
+                    percent(card.metrics["accuracy"], test_size(card), brief=True) for card in cards
+                ],
                 "Macro-F1": [
-                    percent(card.metrics["macro_f1"])
+                    percent(card.metrics["macro_f1"], brief=True)
                     if "macro_f1" in card.metrics
-                    else "not measured"
+                    else NO_VALUE
                     for card in cards
                 ],
+                "Network": [architecture_title(card.architecture) for card in cards],
+                "Training data": [training_data(card) for card in cards],
             },
             hide_index=True,
-            alt="The models with their networks, training data and figures on test pictures",
+            alt="Models with their network, training data and metrics on the test set",
         )
         st.caption(
-            "On test pictures that the model never saw, with 95 % intervals; n is their number. "
-            "Macro-F1 weighs every class the same, however rare."
+            "Held-out test set; 95% CI in parentheses, n: test images. Macro-F1 gives every class "
+            "equal weight."
         )
         broken_models(entries)
     else:
@@ -87,17 +76,20 @@ with page("pages/home.py", "covidxr", PURPOSE):
                 "Test": [f"{size.get('test', 0):,}" for size in sizes.values()],
             },
             hide_index=True,
-            alt="The datasets that the models were trained on, with the number of pictures in each split",
+            alt="Datasets that the models were trained on, with the number of images by split",
         )
+        st.caption("Number of images.")
 
-    is_, is_not = st.columns(2, gap="medium")
-    is_.subheader("What it is", anchor=False)
-    is_.markdown(
-        "- A place to train, compare, explain and question chest-X-ray classifiers\n"
-        "- Every figure with its interval, every model with its limits\n"
-        "- Pictures stay on the machine that runs it"
+    about, limitations = st.columns(2, gap="medium")
+    about.subheader("About", anchor=False)
+    about.markdown(
+        "- Train, compare, explain and stress-test chest X-ray classifiers\n"
+        "- Every metric with a confidence interval, every model with its limitations\n"
+        "- Images never leave the machine that runs the app"
     )
-    is_not.subheader("What it is not", anchor=False)
-    is_not.markdown(
-        "- A medical device, or advice on any patient\n- A test for COVID-19\n- Proven outside the dataset a model was trained on"
+    limitations.subheader("Limitations", anchor=False)
+    limitations.markdown(
+        "- Not a medical device; no advice on any patient\n"
+        "- Not a test for COVID-19\n"
+        "- Not externally validated"
     )

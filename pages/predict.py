@@ -1,4 +1,4 @@
-"""Drop radiographs, read what a model says of them and where it looked."""
+"""Predict: a model's prediction for uploaded images, its uncertainty and a heat map."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from covidxr.app.cache import Case, Picture, judge, phantom
+from covidxr.app.cache import Analysis, Case, analyze, phantom, read_case
 from covidxr.app.frame import page, show_error
 from covidxr.app.notice import accepted
-from covidxr.app.predict.answer import answer
+from covidxr.app.predict.result import result
 from covidxr.app.predict.worklist import forget_worklist, is_worklist, worklist
 from covidxr.app.similar import similar_section
 from covidxr.app.viewer import choose_dataset
@@ -22,51 +22,49 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-PURPOSE = "Drop a chest radiograph and read what a model finds likely, how sure it is, and where in the picture it looked."
+PURPOSE = "Upload a frontal chest X-ray to see the prediction, its uncertainty and a heat map."
 
 
 def offer_phantoms() -> None:
-    """Offer synthetic phantoms to a reader without a radiograph; another press shows another patient."""
-    st.markdown("No radiograph at hand? Try a synthetic phantom, which is not a radiograph:")
+    """Offer a synthetic phantom of each class; another press shows another patient."""
+    st.markdown("No image at hand? Try a synthetic phantom (not a radiograph):")
     with st.container(horizontal=True):
         for name in CLASS_NAMES:
             if st.button(display_name(name), key=f"phantom {name}"):
-                st.session_state["phantom"] = (
-                    name,
-                    st.session_state.get("phantom", ("", -1))[1] + 1,
-                )
+                _, seed = st.session_state.get("phantom", ("", -1))
+                st.session_state["phantom"] = (name, seed + 1)
 
 
-def choose(files: Sequence[UploadedFile], place: DeltaGenerator) -> Picture | None:
-    """Return the one file that was dropped, or a phantom; offer those where there is no file."""
+def choose_case(files: Sequence[UploadedFile], place: DeltaGenerator) -> Case | None:
+    """Return the uploaded image, or a phantom; offer phantoms where nothing was uploaded."""
     forget_worklist()
     if files:
-        return Picture.of(files[0].name, files[0].getvalue())
+        return read_case(files[0].name, files[0].getvalue())
     with place:
         offer_phantoms()
     return phantom(*st.session_state["phantom"]) if "phantom" in st.session_state else None
 
 
 def work(card: ModelCard) -> None:
-    """Take files or a phantom, judge them, and show one."""
+    """Take uploads or a phantom, analyze them, and show one."""
     left, right = st.columns([2, 3], gap="medium")
     files = left.file_uploader(
-        "Radiographs (PNG, JPEG, TIFF or DICOM), or a zip of them",
+        "Chest X-rays (DICOM, PNG, JPEG, TIFF, or ZIP)",
         type=[*SUFFIXES, "zip"],
         accept_multiple_files=True,
         key="files",
-        help="Up to 200 MB a file. Several files, or a zip, become a worklist.",
+        help="Up to 200 MB per file. Several files, or a ZIP, become a worklist.",
     )
-    picture = worklist(card, files, right) if is_worklist(files) else choose(files, right)
-    if picture is None:
+    case = worklist(card, files, right) if is_worklist(files) else choose_case(files, right)
+    if case is None:
         return
-    with right, st.spinner("Reading…", show_time=True):
-        case = judge(card, picture)
-    if isinstance(case, Case):
-        if answer(card, picture, case):
-            similar_section(card, picture, choose_dataset(card))
+    with right, st.spinner("Analyzing…", show_time=True):
+        analysis = analyze(card, case)
+    if isinstance(analysis, Analysis):
+        if result(card, case, analysis):
+            similar_section(card, case, choose_dataset(card))
     else:
-        show_error(str(case))
+        show_error(str(analysis))
 
 
 with page("pages/predict.py", "Predict", PURPOSE):

@@ -1,4 +1,4 @@
-"""Fixtures that several tests share: phantoms, a small model trained on them, and the development data where it is present."""
+"""Fixtures of several tests: phantoms, a small model trained on them, the development data."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def phantom_run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def phantom_model_folder(phantom_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights folder that holds one model, phantom-cnn.
 
-    Its gate passes more than is usual, since 112 small phantoms are few to know phantoms of every size by.
+    Its OOD detector accepts more than usual: it is fitted on 112 small phantoms only.
     """
     from covidxr.models import store
     from covidxr.runs.publish import publish
@@ -92,7 +92,7 @@ def two_models(phantom_model_folder: Path, tmp_path_factory: pytest.TempPathFact
 def lungs_folder(
     phantom_model_folder: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A weights folder with the lung segmenter, phantom-cnn, and lungs-cnn, which sees only the lungs; all trained on phantoms."""
+    """A weights folder with the lung segmenter, phantom-cnn and lungs-cnn, trained on phantoms."""
     from covidxr.cards import SegmenterRecipe
     from covidxr.datasets.opening import open_dataset
     from covidxr.lungs.training import train_lungs

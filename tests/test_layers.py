@@ -112,7 +112,7 @@ def test_every_package_has_a_layer(graph: grimp.ImportGraph) -> None:
         ("covidxr.metrics.intervals", "torch"),
         ("covidxr.cli", "covidxr.app.frame"),
         ("covidxr.prediction.cases", "streamlit"),
-        ("covidxr.app.predict.answer", "covidxr.app.evaluate.sections"),
+        ("covidxr.app.predict.result", "covidxr.app.evaluate.sections"),
     ],
 )
 def test_a_planted_breach_is_found(graph: grimp.ImportGraph, module: str, other: str) -> None:

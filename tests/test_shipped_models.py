@@ -1,7 +1,8 @@
-"""The models in weights/, against their cards and, where it is at hand, against the data they came from."""
+"""The released models, against their cards and, where present, the data they were trained on."""
 
 from __future__ import annotations
 
+import csv
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from covidxr.images.reading import read_image
 from covidxr.models import store
 from covidxr.models.inference import predict_scores
 from covidxr.models.recipes import RECIPES
-from covidxr.ood.foreign_images import foreign_images
+from covidxr.ood.examples import ood_examples
 from covidxr.prediction.loading import list_models, load_classifier, load_segmenter, verify_models
 from tests.helpers import evaluate
 
@@ -105,7 +106,7 @@ def test_the_gate_tells_foreign_pictures(model_id: str) -> None:
 
 def test_the_gate_of_the_best_model_turns_away_what_is_no_radiograph() -> None:
     model = load_classifier("covidxr-resnet18", ROOT)
-    kinds = dict(foreign_images())  # the last of each kind
+    kinds = dict(ood_examples())  # the last of each kind
     refused = {kind: model.predict(image).refusals for kind, image in kinds.items()}
     assert all(refused.values()), refused
 
@@ -174,3 +175,16 @@ def test_the_weights_give_the_stored_predictions(database: Path, model_id: str) 
     )
     scores = predict_scores(model.network, pixels, np.arange(40), model.card.preprocessing)
     assert np.allclose(scores, predictions.y_score[chosen], atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_the_best_model_fails_on_another_collection_as_the_readme_says(database: Path) -> None:
+    collection = database.parent / "more" / "siim-fisabio-rsna"
+    with (collection / "labels.csv").open(encoding="utf-8") as table:
+        files = [row["file"] for row in csv.DictReader(table) if row["label"] == "negative"]
+    model = load_classifier("covidxr-resnet18", ROOT)
+    chosen = np.random.default_rng(0).choice(files, 100, replace=False).tolist()
+    images = [read_image((collection / file).read_bytes(), file) for file in chosen]
+    scores = model.scores(np.stack([model.view(image).pixels for image in images]))
+    assert (scores.argmax(axis=1) == model.card.class_names.index("COVID")).sum() >= 90

@@ -63,9 +63,9 @@ def open_predict(page: Page) -> None:
 def open_heat_maps(page: Page) -> None:
     """Open the section of Evaluate on heat maps."""
     page.get_by_role("radio", name="Heat maps", exact=True).click()
-    page.get_by_text("Taking pixels away").wait_for()
+    page.get_by_text("Deletion", exact=True).wait_for()
     page.locator(".js-plotly-plot .xtick").nth(10).wait_for(state="attached")
-    page.get_by_text("points into the radiologists' box").first.scroll_into_view_if_needed()
+    page.get_by_text("Localization:").first.scroll_into_view_if_needed()
     page.get_by_test_id("stMain").evaluate("main => main.scrollBy(0, 420)")
 
 
@@ -82,16 +82,16 @@ def open_evaluate(page: Page) -> None:
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.get_by_role("button", name="Back to all errors").wait_for()
+    page.get_by_role("button", name="Show all errors").wait_for()
     page.get_by_text("Heat map").first.click()
     page.get_by_text("x 11 grid").first.wait_for()
 
 
 def open_dataset(page: Page) -> None:
     """Work the audit out, and wait for its last table."""
-    page.get_by_text("Where it lies").wait_for()
+    page.get_by_text("Location:").wait_for()
     page.get_by_text("Audit", exact=True).click()
-    page.get_by_text("The average picture of each class").wait_for()
+    page.get_by_text("Mean image and standard deviation per class").wait_for()
 
 
 def open_train(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""The frame of every page: its guard, its heading, and the one place where an error becomes a sentence on screen."""
+"""Frame of every page: router guard, heading, and errors shown as sentences."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from covidxr.records import RESEARCH_ONLY
 _ESCAPED = str.maketrans(
     {mark: "\\" + mark for mark in string.punctuation} | {"\n": " ", "\r": " "}
 )
-# Addresses become links even when escaped; an invisible joiner, which is no part of an address, keeps them text.
+# URLs become links even when escaped; an invisible word joiner keeps them text.
 _ADDRESSES = (("://", ":\u2060//"), ("www.", "www\u2060."), ("@", "@\u2060"))
 
 
 @contextmanager
 def page(path: str, title: str, purpose: str) -> Iterator[None]:
-    """Frame one page: its title, what it is for in one sentence, the research-only line, and errors as sentences.
+    """Show a page's title, purpose and research-only line, and its errors as sentences.
 
-    path: the page's own file as the router's table names it, for the way back.
+    Args:
+        path: Of the page's file, as in the router's table.
+        title: Heading of the page.
+        purpose: One sentence below it.
     """
     if not st.session_state.get("routed"):
-        # Streamlit runs a page alone, under its own menu, when it is the first thing asked of a new server: go by the router.
+        # Streamlit runs a page without the router when it is the first request to a new server.
         st.session_state["goto"] = path
         st.switch_page("streamlit_app.py")
     st.title(title, anchor=False)
@@ -38,16 +41,15 @@ def page(path: str, title: str, purpose: str) -> Iterator[None]:
 
 
 def show_error(sentence: str) -> None:
-    """Show what went wrong and how to mend it."""
-    a_name = "_" in sentence.split(" ", 1)[0]  # of a setting, which is spelt as it is
-    st.error(
-        literal(sentence if a_name else sentence[:1].upper() + sentence[1:]),
-        icon=":material/error:",
-    )
+    """Show an error: what is wrong and how to fix it."""
+    first = sentence.partition(" ")[0]
+    # A name of a setting or a model, such as `batch_size` or `poster-cnn`, keeps its case.
+    text = sentence[:1].upper() + sentence[1:] if first.isalpha() else sentence
+    st.error(literal(text), icon=":material/error:")
 
 
 def literal(text: str) -> str:
-    """Return Markdown that shows a text as it is: names of files and models, and errors that quote them, are not ours."""
+    """Escape a text for Markdown, such as the name of a file or model, or an error quoting one."""
     for mark, broken in _ADDRESSES:
         text = text.replace(mark, broken)
     return text.translate(_ESCAPED)

@@ -1,4 +1,4 @@
-"""What a reader must have read before a radiograph leaves their hands."""
+"""Notice that users accept once per session before they upload an image."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ _ACCEPTED = "notice accepted"
 
 
 def accepted() -> bool:
-    """Whether the reader has accepted the notice; until then, once a session, show it where radiographs would be dropped."""
+    """Whether the user has accepted the notice in this session; otherwise show it."""
     if st.session_state.get(_ACCEPTED):
         return True
     with st.container(border=True):
-        st.subheader("Before you drop a radiograph", anchor=False)
+        st.subheader("Before you upload", anchor=False)
         st.markdown(
-            "- **Research and teaching only.** This is no medical device: let no decision on a patient rest on what it says.\n"
-            "- **Drop nothing that tells whose picture it is** on a server that is not yours. The header of a file is left behind "
-            "when it is read; a name in the picture or in the file's name is not.\n"
-            "- **Pictures stay in the server's memory**, until newer ones take their place or it is restarted; none is written "
-            f"to disk. {_what_is_logged()}"
+            "- **For research and education only.** Not a medical device. "
+            "Do not use for patient care.\n"
+            "- **Do not upload identifiable images** to a server you do not control. "
+            "Patient data in the file header are not used; burned-in text and file names are not "
+            "removed.\n"
+            "- **Images are held in memory only**, until newer ones replace them or the server "
+            f"restarts, and never written to disk. {_logging()}"
         )
         st.button("I understand", type="primary", on_click=_accept)
     return False
 
 
-def _what_is_logged() -> str:
+def _logging() -> str:
     if not logs_uses():
-        return "No log is kept of what is asked."
-    return "A log on the server gets one line for each: time, hash of the file, model and verdict; no pixels, no name."
+        return "Usage is not logged."
+    return "Each analysis is logged: time, file hash, model and result; no image, no file name."
 
 
 def _accept() -> None:

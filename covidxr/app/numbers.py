@@ -1,18 +1,18 @@
-"""Figures of stored models for the pages: each is worked out once and kept. No network is loaded here."""
+"""Cached metrics of stored models; no network is loaded."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
+from covidxr.app.cache import HASH_FUNCS
 from covidxr.cards import ModelCard, ThresholdFigures
 from covidxr.evaluation.results import ModelEvaluation, evaluate_stored, evaluation_json
 from covidxr.evaluation.stored import compare_stored, stored_predictions
@@ -28,50 +28,42 @@ from covidxr.metrics.curves import Points, precision_recall_points, roc_points
 from covidxr.records import Interval, Predictions
 from covidxr.storage import defused
 
-F = TypeVar("F", bound=Callable[..., object])
 
-
-def _kept(entries: int, spinner: str | bool = False) -> Callable[[F], F]:
-    """Keep a function's results; a card stands for the weights and predictions that it was stored with."""
-    identity: dict[str | type, Callable[[Any], Any]] = {
-        ModelCard: lambda card: (
-            card.model_id,
-            card.weights_sha256,
-            card.created,
-            card.external,
-            card.dataset_fingerprint,
-        )
-    }
-    return st.cache_resource(max_entries=entries, show_spinner=spinner, hash_funcs=identity)  # type: ignore[return-value]
-
-
-@_kept(8)
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=HASH_FUNCS)
 def _test_samples(card: ModelCard) -> tuple[Predictions, Predictions]:
-    """What a model said of its test samples, before and after temperature scaling."""
+    """A model's test predictions before and after temperature scaling."""
     raw = stored_predictions(card.model_id, card.external)[1].take("test")
     return raw, replace(raw, y_score=apply_temperature(raw.y_score, card.temperature))
 
 
 def test_predictions(card: ModelCard) -> Predictions:
-    """Return what a model said of its test samples, calibrated."""
+    """Return a model's calibrated predictions on its test set."""
     return _test_samples(card)[1]
 
 
-@_kept(8)
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=HASH_FUNCS)
 def rows(card: ModelCard) -> dict[str, int]:
-    """Return the row of each test sample."""
+    """Return the row of each test sample in the test predictions."""
     return {sample: row for row, sample in enumerate(test_predictions(card).samples)}
 
 
 def rows_of_cell(card: ModelCard, cell: tuple[int, int] | None) -> list[int]:
-    """Return the test samples of a (true, called) cell, or all errors, the least probable truth first."""
+    """Return the test samples of a cell of the confusion matrix, or all errors.
+
+    Args:
+        card: Of the model.
+        cell: (true, predicted) class indices; None for all errors.
+
+    Returns:
+        Rows of the test predictions, the lowest probability of the true class first.
+    """
     part = test_predictions(card)
-    truth, called = part.y_true, part.y_pred
-    mask = truth != called if cell is None else (truth == cell[0]) & (called == cell[1])
+    mask = part.y_true != part.y_pred
+    if cell is not None:
+        mask = (part.y_true == cell[0]) & (part.y_pred == cell[1])
     chosen = np.flatnonzero(mask)
-    worst_first: list[int] = chosen[
-        np.argsort(part.y_score[chosen, truth[chosen]], kind="stable")
-    ].tolist()
+    scores = part.y_score[chosen, part.y_true[chosen]]
+    worst_first: list[int] = chosen[np.argsort(scores, kind="stable")].tolist()
     return worst_first
 
 
@@ -81,23 +73,39 @@ def scores_of(card: ModelCard, sample: str) -> npt.NDArray[np.float64]:
     return scores
 
 
-@_kept(8, "Working out the figures and their intervals: a second or two, once…")
+@st.cache_resource(
+    max_entries=8,
+    show_spinner="Computing metrics…",
+    hash_funcs=HASH_FUNCS,
+)
 def evaluation(card: ModelCard) -> ModelEvaluation:
-    """Return all figures of a model on its test split."""
+    """Return all metrics of a model on its test set."""
     return evaluate_stored(*stored_predictions(card.model_id, card.external))
 
 
-@_kept(8, "Testing every pair of models: a few seconds, once…")
+@st.cache_resource(
+    max_entries=8,
+    show_spinner="Testing all pairs of models…",
+    hash_funcs=HASH_FUNCS,
+)
 def comparison(cards: Sequence[ModelCard], intersect: bool) -> Comparison:
-    """Return the paired tests between models. Raises ConfigError when their test samples differ and `intersect` is false."""
+    """Return the paired tests between models.
+
+    Args:
+        cards: Of the models.
+        intersect: Whether to compare on the test samples that all models share.
+
+    Raises:
+        ConfigError: When the test samples differ and `intersect` is false.
+    """
     return compare_stored(
         [card.model_id for card in cards], intersect=intersect, external=cards[0].external
     )
 
 
-@_kept(32)
+@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=HASH_FUNCS)
 def reliability(card: ModelCard, class_index: int) -> tuple[ReliabilityCurve, ReliabilityCurve]:
-    """Return one class's reliability on test before and after temperature scaling."""
+    """Return the test reliability curve of a class before and after temperature scaling."""
     before, after = (
         reliability_curve(part.y_true, part.y_score, class_index, groups=part.groups)
         for part in _test_samples(card)
@@ -105,22 +113,22 @@ def reliability(card: ModelCard, class_index: int) -> tuple[ReliabilityCurve, Re
     return before, after
 
 
-@_kept(32)
+@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=HASH_FUNCS)
 def roc(card: ModelCard, class_index: int) -> Points:
-    """Return one class's ROC curve on test."""
+    """Return the test ROC curve of a class."""
     part = test_predictions(card)
     return roc_points(part.y_true, part.y_score, class_index)
 
 
-@_kept(32)
+@st.cache_resource(max_entries=32, show_spinner=False, hash_funcs=HASH_FUNCS)
 def precision_recall(card: ModelCard, class_index: int) -> Points:
-    """Return one class's precision-recall curve on test."""
+    """Return the test precision-recall curve of a class."""
     part = test_predictions(card)
     return precision_recall_points(part.y_true, part.y_score, class_index)
 
 
 def at_threshold(card: ModelCard, class_index: int, threshold: float) -> ThresholdFigures:
-    """Return what a threshold on one class's calibrated probability does on test."""
+    """Return the test performance of a threshold on the calibrated probability of a class."""
     part = test_predictions(card)
     return figures_at_threshold(part.y_true, part.y_score, class_index, threshold, part.groups)
 
@@ -128,7 +136,7 @@ def at_threshold(card: ModelCard, class_index: int, threshold: float) -> Thresho
 def at_prevalence(
     figures: ThresholdFigures, prevalence: float
 ) -> tuple[Interval | None, Interval | None]:
-    """Return PPV and NPV where `prevalence` of the patients have the class."""
+    """Return PPV and NPV at a prevalence in [0, 1]; None where they are undefined."""
     if figures.sensitivity is None or figures.specificity is None:
         return None, None
     return predictive_intervals(figures.sensitivity, figures.specificity, prevalence)
@@ -141,15 +149,21 @@ def figures_json(card: ModelCard) -> str:
 
 
 def predictions_csv(card: ModelCard, rows: Iterable[int]) -> str:
-    """Return some test samples with their true and called class and calibrated probabilities; texts are `defused`."""
+    """Return test samples as CSV: true and predicted class, calibrated probabilities.
+
+    Args:
+        card: Of the model.
+        rows: Of the test predictions.
+
+    Texts are `defused`.
+    """
     part = test_predictions(card)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["sample", "y_true", "y_pred", *part.class_names])
-    called = part.y_pred
+    predicted = part.y_pred
     for i in rows:
-        names = (part.class_names[part.y_true[i]], part.class_names[called[i]])
-        writer.writerow(
-            [*map(defused, (part.samples[i], *names)), *(f"{p:.6f}" for p in part.y_score[i])]
-        )
+        names = (part.class_names[part.y_true[i]], part.class_names[predicted[i]])
+        texts = map(defused, (part.samples[i], *names))
+        writer.writerow([*texts, *(f"{p:.6f}" for p in part.y_score[i])])
     return text.getvalue()

@@ -1,22 +1,20 @@
-"""The training pictures that a model finds most like another picture."""
+"""Similar training cases: nearest neighbors of an image in a model's feature space."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
 import streamlit as st
 
-from covidxr.app.cache import Picture, load
+from covidxr.app.cache import HASH_FUNCS, Case, load
 from covidxr.app.frame import literal, show_error
-from covidxr.app.viewer import read_sample
+from covidxr.app.viewer import TILE_EDGE, read_sample
+from covidxr.app.widgets import progress
 from covidxr.cards import ModelCard
 from covidxr.datasets.dataset import Dataset
 from covidxr.errors import CovidxrError
 from covidxr.figures import fit_screen
-from covidxr.images.reading import read_image
+from covidxr.formatting import count
 from covidxr.prediction.similar import (
     SimilarCase,
     TrainingFeatures,
@@ -26,148 +24,125 @@ from covidxr.prediction.similar import (
 )
 from covidxr.records import display_name
 
-_TILE_EDGE = 512
-_BY_STATE: dict[str | type[Any], Callable[[Any], Any]] = {
-    Dataset: lambda dataset: (str(dataset.path), dataset.state)
-}
 
-
-def similar_section(card: ModelCard, picture: Picture, dataset: Dataset | None) -> None:
-    """Show the training pictures most like one that was dropped on the page; without the model's dataset, say what is missing."""
-    st.subheader("Similar training pictures", anchor=False)
+def similar_section(card: ModelCard, case: Case, dataset: Dataset | None) -> None:
+    """Show the training images most similar to a case, or what is missing for that."""
+    st.subheader("Similar training cases", anchor=False)
     if dataset is None:
         st.caption(
-            "Which of the pictures that the model learned from are most like this one? To see them, name the folder or zip of "
-            f"{literal(card.dataset_name)} in the sidebar."
+            "Nearest neighbors of this image among the model's training images. To see them, set "
+            f"the folder or zip of {literal(card.dataset_name)} in the sidebar."
         )
         return
     try:
         known = training_features(card, dataset)
-        if known is not None:
-            cases = _cases_of_picture(
-                card.model_id, card.weights_sha256, dataset, picture.sha256, picture
+        if known is None:
+            return
+        found = _similar_to_case(card.model_id, card.weights_sha256, dataset, case.sha256, case)
+        st.markdown(literal(_summary(found)))
+        if any(one.twin for one in found):
+            st.warning(
+                "A near-duplicate of this image is in the training set: the prediction is not "
+                "meaningful."
             )
-            st.markdown(literal(_summary(cases)))
-            if any(case.twin for case in cases):
-                st.warning(
-                    "The model learned from a picture nearly the same as this one: what it says here proves little."
-                )
-            with st.grid(min_column_width=150):
-                for case in cases:
-                    with st.container(gap="xsmall"):
-                        _tile(dataset, case)
-            st.caption(
-                f"{distance_caption(known)} Whether one of them is of the same patient is not known."
-            )
+        with st.grid(min_column_width=150):
+            for one in found:
+                with st.container(gap="xsmall"):
+                    _tile(dataset, one)
+        st.caption(f"{distance_caption(known)} It is not known whether they show the same patient.")
     except CovidxrError as error:
         show_error(str(error))
 
 
 def training_features(card: ModelCard, dataset: Dataset) -> TrainingFeatures | None:
-    """Return the features of a model's training pictures; where they must be worked out first, offer that and return None."""
+    """Return the embeddings of a model's training images; None until the user computes them."""
     if not is_prepared(card, dataset):
         place = st.empty()
         with place.container():
-            n = sum(card.class_counts["train"].values())
+            n = count(sum(card.class_counts["train"].values()), "training image")
             st.caption(
-                f"The model has to look at its {n:,} training pictures again first, once; 10,000 take some minutes."
+                f"The embeddings of the model's {n} must be computed once; 10,000 take several "
+                "minutes."
             )
             if not st.button(
-                "Summary at them", key=f"prepare {card.model_id}", icon=":material/visibility:"
+                "Compute embeddings", key=f"prepare {card.model_id}", icon=":material/hub:"
             ):
                 return None
-        with place.container():
-            _prepare(card, dataset)
+        with (
+            place.container(),
+            progress("Computing embeddings of the training images") as watch,
+        ):
+            features_of(load(card.model_id, card.weights_sha256), dataset, watch)
         place.empty()
     return _features(card.model_id, card.weights_sha256, dataset)
 
 
 def is_prepared(card: ModelCard, dataset: Dataset) -> bool:
-    """Whether the features of a model's training pictures are worked out already."""
+    """Whether the embeddings of a model's training images are stored."""
     return features_at(card, dataset).exists()
 
 
 def cases_of_file(card: ModelCard, dataset: Dataset, file: str) -> tuple[SimilarCase, ...]:
-    """Return the training pictures most like one of the dataset, once they are prepared; none of its own patient."""
-    return _cases_of_file(card.model_id, card.weights_sha256, dataset, file)
+    """Return the training images most similar to an image of the dataset, once prepared.
+
+    Images of its own patient are excluded.
+    """
+    return _similar_to_file(card.model_id, card.weights_sha256, dataset, file)
 
 
 def distance_caption(known: TrainingFeatures) -> str:
-    """Say what the distances mean."""
+    """Explain the distances between images in feature space."""
     return (
-        f"Distance: 0 where the network sees no difference; two training pictures drawn at random lie {known.usual:.2f} apart. "
-        "Pictures may be alike to it by exposure or frame as well as by the lungs, and this is no second opinion."
+        "Distance in feature space: 0 = identical; median between random training images: "
+        f"{known.usual:.2f}. Similarity may reflect exposure or positioning instead of the lungs. "
+        "Not a second opinion."
     )
 
 
-def _prepare(card: ModelCard, dataset: Dataset) -> None:
-    """Work the features out, with a progress bar."""
-    bar, started = st.progress(0.0, "Opening the training pictures…"), time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        left = (time.monotonic() - started) / done * (total - done)
-        how_long = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
-        bar.progress(
-            done / total, f"{done:,} of {total:,} training pictures seen, about {how_long} left"
-        )
-
-    features_of(load(card.model_id, card.weights_sha256), dataset, show)
+def _summary(found: tuple[SimilarCase, ...]) -> str:
+    tally = Counter(one.class_name for one in found).most_common()
+    classes = ", ".join(f"{n} {display_name(name)}" for name, n in tally)
+    return f"True class of the {len(found)} nearest: {classes}."
 
 
-def _summary(cases: tuple[SimilarCase, ...]) -> str:
-    tally = Counter(case.class_name for case in cases).most_common()
-    if len(tally) == 1:
-        return f"Of the {len(cases)} nearest, all are {display_name(tally[0][0])}."
-    return (
-        f"Of the {len(cases)} nearest, "
-        + ", ".join(f"{n} {display_name(name)}" for name, n in tally)
-        + "."
-    )
-
-
-def _tile(dataset: Dataset, case: SimilarCase) -> None:
-    name, title = case.file.rpartition("/")[2].rpartition(".")[0], display_name(case.class_name)
+def _tile(dataset: Dataset, one: SimilarCase) -> None:
+    name, title = one.file.rpartition("/")[2].rpartition(".")[0], display_name(one.class_name)
+    distance = f"distance {one.distance:.2f}"
     try:
-        image = read_image(read_sample(dataset, case.file).content, case.file)
-        alt = f"{name}: {title}, distance {case.distance:.2f}"
-        st.image(fit_screen(image, _TILE_EDGE), width="stretch", output_format="PNG", alt=alt)
+        st.image(
+            fit_screen(read_sample(dataset, one.file).image, TILE_EDGE),
+            width="stretch",
+            output_format="PNG",
+            alt=f"{name}: {title}, {distance}",
+        )
     except CovidxrError as error:
         show_error(str(error))
-    nearly = "nearly the same picture, " if case.twin else ""
+    duplicate = "near-duplicate, " if one.twin else ""
     st.markdown(f"**{literal(title)}**")
-    st.caption(
-        literal(
-            f"{name}, {case.source or 'source not known'}, {nearly}distance {case.distance:.2f}"
-        )
-    )
+    st.caption(literal(f"{name}, {one.source or 'source unknown'}, {duplicate}{distance}"))
 
 
-# A parameter whose name begins with an underscore is no part of the key.
+# A parameter whose name begins with an underscore is not part of the key.
 
 
 @st.cache_resource(
-    max_entries=2,
-    show_spinner="Opening the training pictures: a few seconds, once…",
-    hash_funcs=_BY_STATE,
+    max_entries=2, show_spinner="Loading training embeddings…", hash_funcs=HASH_FUNCS
 )
 def _features(model_id: str, weights_sha256: str, dataset: Dataset) -> TrainingFeatures:
     return features_of(load(model_id, weights_sha256), dataset)
 
 
-@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=_BY_STATE)
-def _cases_of_picture(
-    model_id: str, weights_sha256: str, dataset: Dataset, picture_sha256: str, _picture: Picture
+@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=HASH_FUNCS)
+def _similar_to_case(
+    model_id: str, weights_sha256: str, dataset: Dataset, case_sha256: str, _case: Case
 ) -> tuple[SimilarCase, ...]:
-    image = read_image(_picture.content, _picture.name)
-    return similar_cases(
-        load(model_id, weights_sha256), _features(model_id, weights_sha256, dataset), image
-    )
+    model = load(model_id, weights_sha256)
+    return similar_cases(model, _features(model_id, weights_sha256, dataset), _case.image)
 
 
-@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=_BY_STATE)
-def _cases_of_file(
+@st.cache_resource(max_entries=128, show_spinner=False, hash_funcs=HASH_FUNCS)
+def _similar_to_file(
     model_id: str, weights_sha256: str, dataset: Dataset, file: str
 ) -> tuple[SimilarCase, ...]:
-    return similar_cases(
-        load(model_id, weights_sha256), _features(model_id, weights_sha256, dataset), file
-    )
+    model = load(model_id, weights_sha256)
+    return similar_cases(model, _features(model_id, weights_sha256, dataset), file)

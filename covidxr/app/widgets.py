@@ -1,8 +1,10 @@
-"""Sentences, tables and small pieces of page that more than one page shows."""
+"""Widgets and texts that several pages show."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import streamlit as st
 
@@ -10,44 +12,75 @@ from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
 from covidxr.config import weights_folder
 from covidxr.evaluation.stored import external_tests, stored_predictions
-from covidxr.formatting import percent, whole_percent
+from covidxr.formatting import count, duration, percent, whole_percent
 from covidxr.models.architectures import architecture_title
 from covidxr.models.store import ModelEntry
 from covidxr.prediction.loading import list_models
 from covidxr.reports.sentences import gate_worth
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
-"""Names of files that the pages take; what is in them decides whether they are read."""
+"""File name suffixes that uploads accept; the content decides whether a file is read."""
+
+_REDRAWN = 0.2
+"""Seconds between two updates of a progress bar."""
 
 
 def ink() -> str:
-    """Return the text colour for charts: Streamlit's own is too pale on the light ground to be read with ease."""
+    """Return the text color of charts; Streamlit's own has too little contrast in light mode."""
     return "#101418" if st.context.theme.type == "light" else "#E6E8EA"
 
 
 def chart(name: str) -> dict[str, object]:
-    """Leave a chart one button: the picture as a file of that name."""
+    """Return the settings of a chart whose only button downloads it as SVG."""
     file = {"format": "svg", "filename": name}
     return {"displaylogo": False, "modeBarButtons": [["toImage"]], "toImageButtonOptions": file}
 
 
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar with the time left; it is removed at the end.
+
+    Args:
+        title: What is done, such as `Analyzing images`.
+
+    Yields:
+        A function to be told how many of how many steps are done, as often as one likes.
+    """
+    bar, started = st.empty(), time.monotonic()
+    bar.progress(0.0, f"{title}…")
+    drawn = started
+
+    def watch(done: int, total: int) -> None:
+        nonlocal drawn
+        now = time.monotonic()
+        if done and now - drawn > _REDRAWN:
+            drawn, left = now, duration((now - started) / done * (total - done))
+            bar.progress(done / total, f"{title}: {done:,} of {total:,}, about {left} left")
+
+    try:
+        yield watch
+    finally:
+        bar.empty()
+
+
 def stored_models() -> tuple[ModelEntry, ...]:
-    """List the stored models anew, since a run may have added one; the most accurate comes first, broken ones say why."""
+    """List the stored models, the most accurate first; an entry may hold an error instead."""
+    # Never cached, since a run may have added a model.
     return list_models()
 
 
 def training_data(card: ModelCard) -> str:
-    """Say what a model was trained on."""
+    """Name a model's training data."""
     return "Synthetic phantoms, not radiographs" if card.synthetic else card.dataset_name
 
 
 def test_size(card: ModelCard) -> int:
-    """Return the number of test samples behind a card's figures."""
+    """Return the number of test samples behind a card's metrics."""
     return sum(card.class_counts.get("test", {}).values())
 
 
 def choose_model() -> ModelCard | None:
-    """Let the reader choose a model, in the sidebar and for all pages; where there is none, say so and return None."""
+    """Let the user choose a model in the sidebar, for all pages; None where there is none."""
     entries = stored_models()
     cards = {entry.model_id: entry.card for entry in entries if entry.card}
     if not cards:
@@ -58,51 +91,48 @@ def choose_model() -> ModelCard | None:
         list(cards),
         key="model",
         persist_state="session",
-        help="The most accurate on its own test pictures stands first.",
+        help="Sorted by test accuracy.",
     )
     card = cards[chosen]
     accuracy = percent(card.metrics["accuracy"], test_size(card))
-    st.sidebar.caption(
-        f"{literal(architecture_title(card.architecture))}  \nTest accuracy {accuracy}"
-    )
+    title = literal(architecture_title(card.architecture))
+    st.sidebar.caption(f"{title}  \nTest accuracy {accuracy}")
     return card
 
 
 def choose_test_set(cards: Sequence[ModelCard]) -> list[ModelCard]:
-    """Let the reader choose, in the sidebar, on which pictures the models are judged: their own test splits, or an external set.
+    """Let the user choose the models' own test set or a shared external one, in the sidebar.
 
-    Return the cards as judged there. The choice is offered where all of the models were judged on one external set at least.
+    Returns:
+        The cards as evaluated there.
     """
-    shared = (
-        set.intersection(*(set(external_tests(card.model_id)) for card in cards))
-        if cards
-        else set()
-    )
+    tested = [set(external_tests(card.model_id)) for card in cards]
+    shared = set.intersection(*tested) if tested else set()
     if not shared:
         return list(cards)
     names = ["", *sorted(shared)]
     chosen = st.sidebar.selectbox(
-        "Judged on",
+        "Test set",
         names,
-        format_func=lambda name: f"External: {name}" if name else "Own test pictures",
+        format_func=lambda name: f"External: {name}" if name else "Internal (held-out)",
         key=f"test set {len(names)}",
-        help="External pictures come from elsewhere than those that the model was trained on.",
+        help="External: images from another dataset than the training images.",
     )
     if not chosen:
         return list(cards)
-    judged = [stored_predictions(card.model_id, chosen)[0] for card in cards]
+    evaluated = [stored_predictions(card.model_id, chosen)[0] for card in cards]
     st.info(
-        f"**External test set {literal(chosen)}**: {test_size(judged[0]):,} pictures from {literal(judged[0].dataset_name)}. "
-        "Thresholds and calibration stay those that were chosen on each model's own validation pictures.",
+        f"**External test set {literal(chosen)}**: {count(test_size(evaluated[0]))} from "
+        f"{literal(evaluated[0].dataset_name)}. Thresholds and calibration are unchanged.",
         icon=":material/public:",
     )
-    return judged
+    return evaluated
 
 
 def no_models(entries: Sequence[ModelEntry]) -> None:
-    """Say that there is no model to use, why the stored ones cannot be, and how to get one."""
+    """Say that no model is available and how to get one, and why stored models are unusable."""
     st.info(
-        "There is no model to judge pictures with yet. Train one on your dataset, then reload this page:",
+        "No model available. Train one on your dataset, then reload this page:",
         icon=":material/info:",
     )
     st.code(
@@ -111,42 +141,39 @@ def no_models(entries: Sequence[ModelEntry]) -> None:
         wrap_lines=True,
     )
     folder = literal(str(weights_folder()))
-    st.caption(f"Models are looked for in {folder}; set COVIDXR_WEIGHTS to look in another folder.")
+    st.caption(f"Model folder: {folder}. To use another one, set COVIDXR_WEIGHTS.")
     broken_models(entries)
 
 
 def broken_models(entries: Sequence[ModelEntry]) -> None:
-    """Say of every stored model that cannot be used why it cannot."""
+    """Show why stored models cannot be used."""
     for entry in entries:
         if entry.error:
             show_error(entry.error)
 
 
 def model_facts(card: ModelCard) -> None:
-    """Show the model's card in short."""
-    grouped = "a patient's pictures and near-duplicates kept on one side of the split"
-    figures = f"accuracy {percent(card.metrics['accuracy'], test_size(card))}"
+    """Summarize a model's card."""
+    n, size = test_size(card), card.preprocessing.image_size
+    split = {
+        "grouped": "grouped split (by patient and near-duplicate)",
+        "given": "predefined split",
+    }.get(card.split.protocol, "random split, stratified by class")
+    performance = f"accuracy {percent(card.metrics['accuracy'], n)}"
     if "macro_f1" in card.metrics:
-        figures += (
-            f"; macro-F1, which weighs every class the same, {percent(card.metrics['macro_f1'])}"
-        )
-    given = "split as the dataset's own table says"
-    split = {"grouped": grouped, "given": given}.get(
-        card.split.protocol, "split at random within each class"
-    )
-    size = card.preprocessing.image_size
+        performance += f"; macro-F1 {percent(card.metrics['macro_f1'])}"
     facts = {
-        "Network": f"{architecture_title(card.architecture)}; sees pictures at {size} x {size} pixels",
-        "Trained on": f"{training_data(card)}; {split}",
-        "On test pictures": f"{figures}; 95 % intervals in brackets",
-        "Meant for": card.intended_use,
+        "Network": f"{architecture_title(card.architecture)}; input {size} x {size} px",
+        "Training data": f"{training_data(card)}; {split}",
+        "Test performance": performance,
+        "Intended use": card.intended_use,
     }
-    if card.prediction_sets:
-        held = percent(card.prediction_sets.overall.covered, card.prediction_sets.overall.n)
+    if sets := card.prediction_sets:
+        coverage = percent(sets.overall.covered, sets.overall.n)
         facts["Prediction sets"] = (
-            f"held the right class for {held}; {whole_percent(card.prediction_sets.coverage)} was aimed at"
+            f"test coverage {coverage}; target {whole_percent(sets.coverage)}"
         )
     if card.gate:
-        facts["OodDetector"] = gate_worth(card.gate, test_size(card))
+        facts["Input check"] = gate_worth(card.gate, n)
     st.markdown("\n\n".join(f"**{name}:** {literal(text)}" for name, text in facts.items()))
-    st.markdown("**Limits:**\n" + "\n".join(f"- {literal(limit)}" for limit in card.limits))
+    st.markdown("**Limitations:**\n" + "\n".join(f"- {literal(limit)}" for limit in card.limits))

@@ -1,4 +1,4 @@
-"""The radiologists' boxes around opacities, where a dataset has them: `opacity_boxes.csv`."""
+"""Radiologists' boxes around opacities, from a dataset's `opacity_boxes.csv`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ BOXES_FILE = "opacity_boxes.csv"
 _COLUMNS = ("file", "x", "y", "width", "height")
 
 OpacityBox = tuple[float, float, float, float]
-"""Left, top, width and height in fractions of the picture, the origin top left."""
+"""Left, top, width and height in fractions of the image, the origin top left."""
 
 
 def read_boxes(dataset: Dataset) -> dict[str, tuple[OpacityBox, ...]]:
-    """Return the boxes of each of the dataset's files that has some; an empty dictionary where the dataset has no boxes.
+    """Return the boxes of each file that has some; empty where the dataset has no boxes.
 
-    Raises DatasetError, naming the line, for a table of other columns or a box that is not inside its picture.
+    Raises:
+        DatasetError: For a table with other columns, or a box that is not inside its image.
     """
     with dataset.files() as files:
         if BOXES_FILE not in files.list():
@@ -41,11 +42,12 @@ def read_boxes(dataset: Dataset) -> dict[str, tuple[OpacityBox, ...]]:
             x, y, width, height = (float(row[name]) for name in _COLUMNS[1:])
         except (TypeError, ValueError):
             x = y = width = height = -1.0
-        # The table's fractions are rounded, so a box may end a hair beyond the edge.
+        # Fractions are rounded, so a box may end just beyond the edge.
         if not (min(x, y) >= 0 < min(width, height) and max(x + width, y + height) <= 1.001):
             raise DatasetError(
-                f"{BOXES_FILE}, line {number}: x, y, width and height must be fractions of a box inside the picture, got "
-                f"{', '.join(str(row[name]) for name in _COLUMNS[1:])}; mend the line or remove it"
+                f"{BOXES_FILE}, line {number}: x, y, width and height must be fractions of a box "
+                f"inside the image, got {', '.join(str(row[name]) for name in _COLUMNS[1:])}; "
+                "correct or remove the line"
             )
         if row["file"] in known:
             boxes[row["file"]].append((x, y, width, height))
@@ -55,20 +57,23 @@ def read_boxes(dataset: Dataset) -> dict[str, tuple[OpacityBox, ...]]:
 def box_mask(
     boxes: Sequence[OpacityBox], shape: tuple[int, int], size: int
 ) -> npt.NDArray[np.bool_]:
-    """Return (size, size) on the picture padded to a centred square: true where the centre of a pixel lies in a box.
+    """Return the boxes as a mask of the image padded to a centered square.
 
-    shape: (height, width) of the picture that the boxes are fractions of.
+    Args:
+        boxes: Of one image.
+        shape: (height, width) of the image.
+        size: Edge of the mask.
+
+    Returns:
+        (size, size), true where the center of a pixel is in a box.
     """
     height, width = shape
     edge = max(shape)
-    centres = (np.arange(size) + 0.5) / size * edge
-    across, down = (
-        (centres - (edge - width) // 2) / width,
-        (centres - (edge - height) // 2) / height,
-    )
+    centers = (np.arange(size) + 0.5) / size * edge
+    across = (centers - (edge - width) // 2) / width
+    down = (centers - (edge - height) // 2) / height
     mask = np.zeros((size, size), dtype=np.bool_)
     for x, y, w, h in boxes:
-        mask |= ((down >= y) & (down < y + h))[:, None] & ((across >= x) & (across < x + w))[
-            None, :
-        ]
+        rows, columns = (down >= y) & (down < y + h), (across >= x) & (across < x + w)
+        mask |= np.outer(rows, columns)
     return mask

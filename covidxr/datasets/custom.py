@@ -1,4 +1,4 @@
-"""One's own pictures: a folder, a zip or a table, whose labels are taken for the database's classes; nothing is copied unasked."""
+"""Imported datasets: a folder, a zip or a table of images whose labels are mapped to classes."""
 
 from __future__ import annotations
 
@@ -27,135 +27,146 @@ _OBVIOUS = {
     "Viral Pneumonia": ("viralpneumonia",),
     "Lung_Opacity": ("lungopacity", "opacity"),
 }
-"""Spellings that mean one class and no other. A plain "pneumonia" may be bacterial or viral, and COVID is a pneumonia too."""
+"""Unambiguous spellings. A plain "pneumonia" may be bacterial, viral or COVID-19."""
 _NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """A dataset of one's own: where it lies, and which class each of its labels is taken for."""
+    """An import: where the images are, and the class that each source label is mapped to."""
 
     name: str
     root: str
     """Absolute path of a folder, a zip or a CSV table."""
     labels: dict[str, str]
-    """Their label: ours. Pictures whose label is absent here are left out."""
+    """{source label: class}. Images with any other label are excluded."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise DatasetError(
-                f"{self.name!r} is no name for an import: letters, digits, dots, - and _ make one"
+                f"{self.name!r} is not a valid name of an import: use letters, digits, ., - and _, "
+                "and begin with a letter or a digit"
             )
         if not Path(self.root).is_absolute():
             raise DatasetError(
-                f"an import needs the absolute path of a folder, a zip or a CSV file, got {self.root!r}"
+                "an import needs the absolute path of a folder, a zip or a CSV file, got "
+                f"{self.root!r}"
             )
         if not self.labels:
             raise DatasetError(
-                f"an import needs a label that is taken for one of {', '.join(CLASS_NAMES)}, got none"
+                f"no label is mapped: map at least one to one of {', '.join(CLASS_NAMES)}"
             )
-        for theirs, ours in self.labels.items():
-            if ours not in CLASS_NAMES:
+        for label, class_name in self.labels.items():
+            if class_name not in CLASS_NAMES:
                 raise DatasetError(
-                    f"there is no class {ours!r} to take {theirs!r} for: choose one of {', '.join(CLASS_NAMES)}"
+                    f"the label {label!r} is mapped to the unknown class {class_name!r}: choose "
+                    f"one of {', '.join(CLASS_NAMES)}"
                 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
-    """A picture as found: its file relative to the folder, zip or table, their label, its size and time (or CRC)."""
+class _Image:
+    """An image as found: its file relative to the folder, zip or table, its label and stamp."""
 
     file: str
     label: str
     stamp: tuple[int, int]
+    """Size in bytes, and modification time or CRC."""
     source: str | None = None
     patient_id: str | None = None
     split: str | None = None
 
 
 def find_labels(path: Path | str) -> dict[str, int]:
-    """Return the labels of the pictures in a folder, a zip or a CSV table, with their counts, in the order of their names.
+    """Return the labels of images and their counts, sorted by name.
 
-    In a folder or zip a picture's label is the name of its folder, or of the folder above where that one is called images; what
-    lies below masks is left out. A table has the columns file (relative to the table) and label, and may have patient_id, source
-    and split.
-    Raises DatasetError when there are no pictures, columns are missing or files are not there.
+    Args:
+        path: Folder or zip, where an image's label is the name of its folder (or of the folder
+            above `images`) and folders named `masks` are ignored. Or a CSV table with the columns
+            file (relative to the table) and label, and optionally patient_id, source and split.
+
+    Raises:
+        DatasetError: When there are no images, or columns or files are missing.
     """
-    counts = Counter(picture.label for picture in _find_pictures(Path(path).expanduser().resolve()))
+    counts = Counter(image.label for image in _find_images(Path(path).expanduser().resolve()))
     return {label: counts[label] for label in sorted(counts, key=natural)}
 
 
 def suggest_labels(names: Iterable[str]) -> dict[str, str]:
-    """Return the classes that labels obviously stand for, whatever their case, spaces, _ and -; the others are left out."""
-    meant = {spelling: ours for ours, spellings in _OBVIOUS.items() for spelling in spellings}
+    """Return {label: class} of the unambiguous labels, ignoring case, spaces, _ and -."""
+    meant = {spelling: name for name, spellings in _OBVIOUS.items() for spelling in spellings}
     plain = {name: re.sub(r"[\s_-]", "", name).casefold() for name in names}
     return {name: meant[spelling] for name, spelling in plain.items() if spelling in meant}
 
 
 def import_file(name: str) -> Path:
-    """Return where the import of a name is described, or will be."""
+    """Return the file that describes an import, whether it exists or not."""
     return cache_folder() / "imported" / f"{name}.json"
 
 
 def list_imports() -> tuple[str, ...]:
     """Return the names of the imports, sorted; `open_dataset` opens one by its name."""
-    return tuple(
-        sorted(
-            (
-                path.stem
-                for path in import_file("x").parent.glob("*.json")
-                if _NAME.fullmatch(path.stem)
-            ),
-            key=natural,
-        )
-    )
+    names = (path.stem for path in import_file("x").parent.glob("*.json"))
+    return tuple(sorted((name for name in names if _NAME.fullmatch(name)), key=natural))
 
 
 def write_import(plan: ImportPlan) -> Path:
-    """Describe an import on disk, in place of one of the same name; return the file. Raises DatasetError as `find_labels` does.
+    """Store an import, replacing one of the same name, and return its file.
 
-    A label that no picture has is refused too: it is a slip of the pen, and its pictures would be left out in silence.
+    Raises:
+        DatasetError: As `find_labels` does, or for a mapped label that no image has: it is
+            probably misspelled, and its images would be excluded silently.
     """
     found = find_labels(plan.root)
     absent = [label for label in plan.labels if label not in found]
     if absent:
-        raise DatasetError(f"{plan.root} has no label {absent[0]!r}; it has {_listed(found)}")
+        raise DatasetError(
+            f"{plan.root} has no label {absent[0]!r}; its labels are {_listed(found)}"
+        )
     path = import_file(plan.name)
     write_text(path, to_json(plan))
     return path
 
 
 def read_import(path: Path | str) -> ImportPlan:
-    """Read an import's description back. Raises DatasetError when it is missing or damaged."""
+    """Read a stored import.
+
+    Raises:
+        DatasetError: When it is missing or damaged.
+    """
     path = Path(path)
     try:
         return from_json(ImportPlan, path.read_text("utf-8"), f"the import {path.stem}")
     except FileNotFoundError:
         known = ", ".join(list_imports()) or "none"
         raise DatasetError(
-            f"there is no import {path.stem} ({path} is not there); there are: {known}"
+            f"there is no import {path.stem} ({path} does not exist); there are: {known}"
         ) from None
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise DatasetError(
-            f"{path} does not describe an import: {error}; import the pictures again"
+            f"{path} does not describe an import: {error}; import the images again"
         ) from error
 
 
 def open_import(plan: ImportPlan) -> Dataset:
-    """List the pictures of an import whose labels are mapped; nothing is decoded yet. Classes may be without any.
+    """Open an import: the images whose labels are mapped, without decoding them.
 
-    A sample's source is the table's, else the import's name. Raises DatasetError as `find_labels` does, or when nothing is mapped.
+    Classes may be empty. A sample's source is the table's, else the import's name.
+
+    Raises:
+        DatasetError: As `find_labels` does, or when no mapped label exists any more.
     """
     root = Path(plan.root)
-    found = _find_pictures(root)
+    found = _find_images(root)
     kept = [(CLASS_NAMES.index(plan.labels[p.label]), p) for p in found if p.label in plan.labels]
     if not kept:
-        labels = {picture.label for picture in found}
+        labels = {image.label for image in found}
         raise DatasetError(
-            f"{root} has no label {_listed(plan.labels)} any more, only {_listed(labels)}; import it again"
+            f"{root} has no label {_listed(plan.labels)} any more, only {_listed(labels)}; import "
+            "it again"
         )
     kept.sort(key=lambda pair: (pair[0], natural(pair[1].file)))
-    fingerprint, state = digests({picture.file: picture.stamp for _, picture in kept})
+    fingerprint, state = digests({image.file: image.stamp for _, image in kept})
     return Dataset(
         path=root.parent if _is_table(root) else root,
         prefix="",
@@ -173,32 +184,29 @@ def open_import(plan: ImportPlan) -> Dataset:
 
 
 def copy_import(plan: ImportPlan, folder: Path) -> Path:
-    """Write an import as a folder in the database's own layout, whole or not at all: `<Class>/images/<Class>-<n>`, sources.csv.
+    """Copy an import to a new folder in the database's layout, atomically.
 
-    sources.csv holds what the table said of each picture, and its original file. Raises DatasetError when the folder is there
-    already, or as `open_import` does. A copy without pictures of some class is no database to train on, but can be imported.
+    Images become `<Class>/images/<Class>-<n>`; sources.csv has their source, patient, split and
+    original file. A copy without images of some class cannot be trained on, but can be imported.
+
+    Raises:
+        DatasetError: When the folder exists, or as `open_import` does.
     """
     folder = folder.expanduser()
     if folder.exists():
-        raise DatasetError(f"there is a {folder} already; name a folder that is yet to be")
+        raise DatasetError(f"{folder} exists already; name a new folder")
     dataset, numbers = open_import(plan), Counter[str]()
     rows: list[Sequence[str]] = [("file", "source", "patient_id", "split", "original")]
     with new_folder(folder) as new, dataset.files() as files:
         for sample in tqdm(dataset.samples, desc="copying", disable=None):
             content, class_name = files.read(sample.file), dataset.class_names[sample.label]
             numbers[class_name] += 1
-            name = f"{class_name}/images/{class_name}-{numbers[class_name]}{_suffix(sample.file, content)}"
+            stem = f"{class_name}-{numbers[class_name]}"
+            name = f"{class_name}/images/{stem}{_suffix(sample.file, content)}"
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_bytes(content)
-            rows.append(
-                (
-                    name,
-                    sample.source or "",
-                    sample.patient_id or "",
-                    sample.split or "",
-                    sample.file,
-                )
-            )
+            known = (value or "" for value in (sample.source, sample.patient_id, sample.split))
+            rows.append((name, *known, sample.file))
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(rows)
         write_text(new / "sources.csv", text.getvalue())
@@ -208,7 +216,7 @@ def copy_import(plan: ImportPlan, folder: Path) -> Path:
 
 
 def _suffix(file: str, content: bytes) -> str:
-    """The suffix of a copy; a table may name files that have none of those by which pictures are found in folders."""
+    """Suffix of a copy; files named in a table may have any."""
     suffix = PurePosixPath(file).suffix.lower()
     return suffix if suffix in SUFFIXES else ".dcm" if content[128:132] == b"DICM" else ".png"
 
@@ -218,7 +226,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _is_synthetic(root: Path) -> bool:
-    """Whether phantoms say that they are; a table's folder may be anywhere, so what lies below it is not searched."""
+    """Whether phantoms are marked as such; folders below a table's are not searched."""
     if _is_table(root):
         return (root.parent / MARKER).is_file()
     with open_files(root) as files:
@@ -229,36 +237,33 @@ def _listed(labels: Iterable[str]) -> str:
     return ", ".join(sorted(labels, key=natural))
 
 
-def _find_pictures(root: Path) -> list[_Picture]:
-    pictures = _read_table(root) if _is_table(root) else _read_folders(root)
-    if not pictures:
-        where = (
-            "rows under its columns"
+def _find_images(root: Path) -> list[_Image]:
+    images = _read_table(root) if _is_table(root) else _read_folders(root)
+    if not images:
+        expected = (
+            "one row per image"
             if _is_table(root)
-            else "PNG, JPEG, TIFF or DICOM files in a folder for each label"
+            else "PNG, JPEG, TIFF or DICOM files in one folder per label"
         )
-        raise DatasetError(f"{root} holds no pictures: expected {where}")
-    return pictures
+        raise DatasetError(f"{root} contains no images: expected {expected}")
+    return images
 
 
-def _read_folders(root: Path) -> list[_Picture]:
+def _read_folders(root: Path) -> list[_Image]:
     with open_files(root) as files:
         listing = files.list()
-    above = root.name if root.is_dir() else root.stem
-    pictures = []
+    top = root.name if root.is_dir() else root.stem
+    images = []
     for file, stamp in listing.items():
-        folders = [above, *PurePosixPath(file).parts[:-1]]
-        if file.lower().endswith(SUFFIXES) and "masks" not in (
-            folder.lower() for folder in folders[1:]
-        ):
-            label = (
-                folders[-2] if len(folders) > 1 and folders[-1].lower() == "images" else folders[-1]
-            )
-            pictures.append(_Picture(file, label, stamp))
-    return pictures
+        *folders, _ = PurePosixPath(file).parts
+        lower = [folder.lower() for folder in folders]
+        if file.lower().endswith(SUFFIXES) and "masks" not in lower:
+            above = [top, *(folders[:-1] if lower[-1:] == ["images"] else folders)]
+            images.append(_Image(file, above[-1], stamp))
+    return images
 
 
-def _read_table(table: Path) -> list[_Picture]:
+def _read_table(table: Path) -> list[_Image]:
     try:
         reader = csv.DictReader(io.StringIO(table.read_bytes().decode("utf-8-sig"), newline=""))
         columns, rows = list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
@@ -270,25 +275,27 @@ def _read_table(table: Path) -> list[_Picture]:
         ) from error
     if not {"file", "label"} <= set(columns):
         raise DatasetError(
-            f"{table} must have the columns file and label, with commas between, and may have patient_id, source and split, got "
-            f"{', '.join(columns) or 'none'}"
+            f"{table} must have the columns file and label, separated by commas, and may have "
+            f"patient_id, source and split, got {', '.join(columns) or 'none'}"
         )
-    pictures: dict[str, _Picture] = {}
+    images: dict[str, _Image] = {}
     missing = []
     for line, row in rows:
         cell = {column: (row[column] or "").strip() for column in columns}
         file = cell["file"].replace("\\", "/")
         if not file or not cell["label"]:
             raise DatasetError(
-                f"line {line} of {table} has no {'label' if file else 'file'}; fill it in or delete the line"
+                f"line {line} of {table} has no {'label' if file else 'file'}; fill it in or "
+                "delete the line"
             )
-        if file in pictures:
+        if file in images:
             raise DatasetError(
-                f"{table} names {file} twice, the second time in line {line}; keep one of the lines"
+                f"{table} names {file} twice, again in line {line}; delete one of the lines"
             )
         if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
             raise DatasetError(
-                f"{table} names {file}, which does not lie beside or below it; move the table above its pictures"
+                f"{table} names {file}, which is outside the folder of the table; move the table "
+                "to a folder that contains its images"
             )
         path = table.parent / file
         if not path.is_file():
@@ -296,10 +303,10 @@ def _read_table(table: Path) -> list[_Picture]:
             continue
         status = path.stat()
         known = (cell.get(column) or None for column in ("source", "patient_id", "split"))
-        pictures[file] = _Picture(file, cell["label"], (status.st_size, status.st_mtime_ns), *known)
+        images[file] = _Image(file, cell["label"], (status.st_size, status.st_mtime_ns), *known)
     if missing:
         raise DatasetError(
-            f"{len(missing):,} of the {len(rows):,} files that {table} names are not there, the first is {missing[0]}; names are "
-            "relative to the table"
+            f"{len(missing):,} of the {len(rows):,} files that {table} names do not exist, the "
+            f"first is {missing[0]}; names must be relative to the folder of the table"
         )
-    return list(pictures.values())
+    return list(images.values())

@@ -1,4 +1,4 @@
-"""The COVID-19 Radiography Database as downloaded: a folder or a zip of `<Class>/images/*`."""
+"""A dataset of radiographs: its samples, their files and what identifies them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PUBLISHED_COUNTS = {
     "Viral Pneumonia": 1_345,
     "Lung_Opacity": 6_012,
 }
-"""Pictures of each class in the whole database, as published and as the study used it."""
+"""Images of each class in the whole database, as published and as used in the baseline study."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One radiograph: its file relative to the dataset, the index of its class, and where it came from, if known."""
+    """One radiograph: its file (relative to the dataset), class index and origin, if known."""
 
     file: str
     label: int
@@ -31,34 +31,34 @@ class Sample:
     patient_id: str | None = None
     mask: str | None = None
     split: str | None = None
-    """As the dataset's own table says, if it says so; not checked."""
+    """As in the dataset's own table, if there; not checked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """An opened dataset; `samples` are in class order, then by number."""
+    """An opened dataset; `samples` are sorted by class, then by file name."""
 
     path: Path
     prefix: str
     samples: tuple[Sample, ...]
     fingerprint: str
-    """Changes when a file is added, removed, renamed or changes its length; the same on every machine."""
+    """Changes when a file is added, removed, renamed or resized; the same on every machine."""
     state: str
-    """Changes also when a file is written again; decides whether decoded pixels are still true."""
+    """Changes also when a file is rewritten; decides whether cached pixels are current."""
     synthetic: bool
     class_names: tuple[str, ...] = CLASS_NAMES
     skipped: tuple[tuple[str, str], ...] = ()
-    """Files left out, each with the reason."""
+    """Excluded files, each with the reason."""
     title: str = ""
-    """The name that it was imported by; empty for the database's own layout, as are the next two."""
+    """Name of the import; empty for the database's own layout, as are the next two."""
     labels: dict[str, str] = field(default_factory=dict)
-    """What each of its own labels was taken for."""
+    """Class that each source label is mapped to."""
     left_out: int = 0
-    """Pictures whose label was taken for none of the classes."""
+    """Number of images whose label is mapped to no class."""
 
     @property
     def name(self) -> str:
-        """What to call the dataset on screen."""
+        """Name of the dataset on screen."""
         return (
             self.title
             or PurePosixPath(self.prefix).name
@@ -70,15 +70,19 @@ class Dataset:
         return open_files(self.path, self.prefix)
 
     def read(self, file: str) -> bytes:
-        """Return one file's bytes. Raises DatasetError, naming it, when it is gone."""
+        """Return the bytes of one file.
+
+        Raises:
+            DatasetError: When the file does not exist any more.
+        """
         with self.files() as files:
             return files.read(file)
 
     def without(self, skipped: Iterable[tuple[str, str]]) -> Dataset:
-        """Return the dataset without some files; each comes with the reason."""
+        """Return the dataset without some files, given as (file, reason)."""
         skipped = tuple(skipped)
-        gone = {file for file, _ in skipped}
-        samples = tuple(s for s in self.samples if s.file not in gone)
+        excluded = {file for file, _ in skipped}
+        samples = tuple(s for s in self.samples if s.file not in excluded)
         return replace(self, samples=samples, skipped=self.skipped + skipped)
 
     def class_counts(self) -> dict[str, int]:
@@ -95,7 +99,11 @@ class Dataset:
 
 
 def digests(stamps: Mapping[str, tuple[int, int]]) -> tuple[str, str]:
-    """Return the fingerprint and the state of a dataset's files, {file: (bytes, time of change or CRC)}."""
+    """Return the fingerprint and the state of a dataset.
+
+    Args:
+        stamps: {file: (bytes, modification time or CRC)}.
+    """
     fingerprint = _digest(f"{file}\t{length}" for file, (length, _) in stamps.items())
     return fingerprint, _digest(f"{file}\t{stamp}" for file, stamp in stamps.items())
 

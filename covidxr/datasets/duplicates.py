@@ -1,4 +1,4 @@
-"""Near-duplicates: the same radiograph saved twice, cropped a little, annotated or re-exposed."""
+"""Near-duplicates: one radiograph saved twice, slightly cropped, annotated or re-exposed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,30 @@ from covidxr.datasets.pixels import Pixels, cached_at
 from covidxr.storage import cached_arrays
 
 THUMBNAIL = 64
-"""Edge in pixels at which pictures are compared."""
+"""Edge in pixels at which images are compared."""
 MIN_CORRELATION = 0.96
-"""On the development copy nearly every pair of COVID images above this is the same radiograph; below 0.95 most are not."""
+"""In the development copy nearly all pairs of COVID images above it are one radiograph.
+
+Below 0.95 most are not.
+"""
 _COEFFICIENTS = 20
 
 
 def near_duplicates(
     thumbnails: npt.NDArray[np.uint8], min_correlation: float = MIN_CORRELATION
 ) -> npt.NDArray[np.int64]:
-    """Find the pairs of pictures whose pixels correlate by `min_correlation` or more.
+    """Find the pairs of images whose pixels are correlated.
 
-    thumbnails: (N, 64, 64).  Returns (P, 2) row numbers, the smaller first, sorted.
+    A k-d tree over the leading cosine coefficients of the standardized images proposes pairs, and
+    Pearson's correlation r decides. For unit vectors |a - b|^2 = 2 (1 - r), and dropping
+    coordinates only reduces distances, so the tree misses no pair.
 
-    A perceptual hash (the leading cosine coefficients of the standardised picture, kept as numbers and not as signs) proposes the
-    pairs through a k-d tree, and Pearson's correlation decides. For unit vectors |a - b|^2 = 2 (1 - r), and leaving out coordinates
-    only brings points closer, so the tree misses no pair.
+    Args:
+        thumbnails: (N, 64, 64).
+        min_correlation: Smallest correlation of near-duplicates.
+
+    Returns:
+        (P, 2) row numbers, the smaller first, sorted.
     """
     flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
@@ -50,13 +58,18 @@ def near_duplicates(
 
 
 def find_near_duplicates(dataset: Dataset, thumbnails: Pixels) -> npt.NDArray[np.int64]:
-    """Return the near-duplicates of a dataset, (P, 2) positions of samples, sorted.
+    """Return the near-duplicates of a dataset, from the cache or by a search of some seconds.
 
-    thumbnails: the dataset's images at `THUMBNAIL`. The search takes seconds, so its result lies beside them in the cache.
+    Args:
+        dataset: With N samples.
+        thumbnails: Its images at `THUMBNAIL`.
+
+    Returns:
+        (P, 2) positions of samples, sorted.
     """
-    place = cached_at(dataset, THUMBNAIL) / f"near-duplicates-{MIN_CORRELATION}.npz"
+    path = cached_at(dataset, THUMBNAIL) / f"near-duplicates-{MIN_CORRELATION}.npz"
     stored = cached_arrays(
-        place,
+        path,
         lambda: {"pairs": near_duplicates(thumbnails.array)},
         lambda arrays: arrays["pairs"].shape[1:] == (2,),
     )
@@ -65,6 +78,6 @@ def find_near_duplicates(dataset: Dataset, thumbnails: Pixels) -> npt.NDArray[np
     position[thumbnails.rows([sample.file for sample in dataset.samples])] = np.arange(
         len(dataset.samples)
     )
-    twins = np.sort(position[pairs], axis=1)
-    twins = twins[twins[:, 0] >= 0]
-    return np.asarray(twins[np.lexsort((twins[:, 1], twins[:, 0]))], dtype=np.int64)
+    found = np.sort(position[pairs], axis=1)
+    found = found[found[:, 0] >= 0]
+    return np.asarray(found[np.lexsort((found[:, 1], found[:, 0]))], dtype=np.int64)

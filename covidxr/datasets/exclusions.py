@@ -1,4 +1,4 @@
-"""Exclusion lists: images that splits and training leave out, each with the reason, as a CSV `file,reason`."""
+"""Exclusion lists: images that are not used for splits and training, as a CSV `file,reason`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from covidxr.storage import write_text
 
 
 def read_exclusions(path: Path) -> tuple[tuple[str, str], ...]:
-    """Return (file, reason) of each row, the file relative to the dataset. Raises DatasetError for a file that is no such list."""
+    """Return (file, reason) of each row; files are relative to the dataset.
+
+    Raises:
+        DatasetError: For a file that is not an exclusion list.
+    """
     try:
         rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig"))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"cannot read the exclusion list {path}: {error}") from error
     if rows and not {"file", "reason"} <= set(rows[0]):
         raise DatasetError(
-            f"the exclusion list {path} must have the columns file and reason, got {', '.join(map(str, rows[0]))}"
+            f"the exclusion list {path} must have the columns file and reason, got "
+            f"{', '.join(map(str, rows[0]))}"
         )
     listed = tuple((row["file"] or "", row["reason"] or "") for row in rows)
     if any(not file for file, _ in listed):
@@ -39,5 +44,5 @@ def exclusions_csv(excluded: Sequence[tuple[str, str]]) -> str:
 
 
 def write_exclusions(path: Path, excluded: Sequence[tuple[str, str]]) -> None:
-    """Write an exclusion list, whole or not at all."""
+    """Write an exclusion list atomically."""
     write_text(path, exclusions_csv(excluded))

@@ -1,4 +1,4 @@
-"""Which pictures are alike: neighbors in a space of features, a network's or the leading principal components of the pictures."""
+"""Similar images: nearest neighbors among network features or principal components."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sklearn.decomposition import PCA
 
 _COMPONENTS = 48
 _FITTED = 4_000
-"""Pictures that the components are fitted on; more change them hardly and cost memory."""
+"""Images that the components are fitted on; more hardly change them and cost memory."""
 
 Points = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbors:
-    """Pictures as points, (N, D) float32, near where the pictures are alike."""
+    """Images as points, (N, D) float32; similar images are close."""
 
     points: Points
     squares: npt.NDArray[np.float32]
@@ -27,12 +27,20 @@ class Neighbors:
     def nearest(
         self, point: Points, n: int, without: Collection[int] = ()
     ) -> list[tuple[int, float]]:
-        """Return (row, Euclidean distance) of the n points nearest to one, (D,), the nearest first; some rows are passed over.
+        """Return the n points nearest to a point, nearest first.
 
-        |a - b|^2 = |a|^2 - 2 ab + |b|^2 for all points, then the distance itself for the nearest. One product of a matrix and a
-        vector takes some milliseconds at 21,165 x 512 and bears a busy machine; scikit-learn's search, which shares one query out
-        among threads, took over a second there.
+        One matrix-vector product takes milliseconds at 21,165 x 512, on a busy machine too;
+        scikit-learn's threaded search takes over a second there.
+
+        Args:
+            point: (D,).
+            n: Number of neighbors.
+            without: Rows to exclude.
+
+        Returns:
+            (row, Euclidean distance) of each.
         """
+        # |a - b|^2 = |a|^2 - 2 ab + |b|^2, without the constant term.
         squared = self.squares - 2 * (self.points @ point)
         squared[list(without)] = np.inf
         n = min(n, len(squared) - len(without))
@@ -43,25 +51,25 @@ class Neighbors:
 
 
 def index_points(points: Points) -> Neighbors:
-    """Make points, (N, D), ready to be searched."""
+    """Index points, (N, D), for the search."""
     return Neighbors(points, np.einsum("ij,ij->i", points, points))
 
 
 def principal_components(thumbnails: npt.NDArray[np.uint8]) -> Neighbors:
-    """Describe pictures, (N, S, S) grey values, by 48 principal components; brightness and contrast are taken out first."""
+    """Return images, (N, S, S) gray values, as 48 principal components of standardized pixels."""
     n = len(thumbnails)
     chosen = np.random.default_rng(0).choice(n, min(n, _FITTED), replace=False)
     components = PCA(min(_COMPONENTS, len(chosen)), svd_solver="randomized", random_state=0).fit(
-        _standardised(thumbnails[chosen])
+        _standardized(thumbnails[chosen])
     )
     parts = [
-        components.transform(_standardised(thumbnails[start : start + _FITTED]))
+        components.transform(_standardized(thumbnails[start : start + _FITTED]))
         for start in range(0, n, _FITTED)
     ]
     return index_points(np.concatenate(parts).astype(np.float32))
 
 
-def _standardised(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _standardized(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     flat /= flat.std(axis=1, keepdims=True) + 1e-6

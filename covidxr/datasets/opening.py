@@ -1,4 +1,4 @@
-"""Opening a dataset: the COVID-19 Radiography Database as downloaded, or an imported dataset."""
+"""The opening of a dataset: the COVID-19 Radiography Database as downloaded, or an import."""
 
 from __future__ import annotations
 
@@ -22,11 +22,20 @@ Origin = tuple[str | None, str | None, str | None]
 
 
 def open_dataset(path: Path | str) -> Dataset:
-    """Find the class folders below `path` (a folder or a zip) and list their images; nothing is decoded yet.
+    """Open a dataset and list its images, without decoding them.
 
-    `sources.csv` (`file,source,patient_id[,split]`), `<Class>.metadata.xlsx` and `<Class>/masks/` are used when present. The file
-    of an import (`covidxr.datasets.custom`), or its bare name where no file has that name, opens what it describes.
-    Raises DatasetError when the path is wrong or a class is missing.
+    `sources.csv` (`file,source,patient_id[,split]`), `<Class>.metadata.xlsx` and `<Class>/masks/`
+    are used when present.
+
+    Args:
+        path: Folder or zip that holds `<Class>/images/`, at any depth; or the file or the name of
+            an import (`covidxr.datasets.custom`).
+
+    Returns:
+        The dataset, its samples in class order, then by number.
+
+    Raises:
+        DatasetError: When the path does not exist or a class is missing.
     """
     path = find_dataset(path)
     if path.suffix.lower() == ".json" and path.is_file():
@@ -58,7 +67,7 @@ def open_dataset(path: Path | str) -> Dataset:
 
 
 def find_dataset(path: Path | str) -> Path:
-    """Return where a dataset lies: the path as it is, or, for a bare name that no file here has, the file of that import."""
+    """Return a path as it is, or the file of an import where no file has that bare name."""
     path = Path(path).expanduser()
     if len(path.parts) != 1 or path.exists():
         return path
@@ -67,7 +76,7 @@ def find_dataset(path: Path | str) -> Path:
 
 
 def _stem(file: str) -> str:
-    """Key under which metadata and images meet; the original's metadata differs from the files in case (NORMAL-1)."""
+    """Key that joins metadata and images; the published metadata differs in case (NORMAL-1)."""
     return PurePosixPath(file).stem.lower()
 
 
@@ -90,8 +99,9 @@ def _find_prefix(files: Iterable[str], path: Path) -> str:
         found[prefix] += 1
     if not found:
         raise DatasetError(
-            f"{path} is not a COVID-19 Radiography Database: expected folders {', '.join(f'{c}/images' for c in CLASS_NAMES)}, "
-            "found none of them; choose the folder (or the zip) that holds them"
+            f"{path} is not a COVID-19 Radiography Database: found none of the folders "
+            f"{', '.join(f'{c}/images' for c in CLASS_NAMES)}; choose the folder or the zip that "
+            "contains them"
         )
     return max(sorted(found), key=lambda prefix: found[prefix])
 
@@ -111,19 +121,21 @@ def _list_images(listing: Iterable[str], path: Path) -> list[tuple[str, int]]:
     missing = [name for i, name in enumerate(CLASS_NAMES) if i not in present]
     if missing:
         raise DatasetError(
-            f"{path} has no images of {', '.join(missing)}: expected PNG or JPEG files in {missing[0]}/images"
+            f"{path} has no images of {', '.join(missing)}: expected PNG or JPEG files in "
+            f"{missing[0]}/images"
         )
     return sorted(images, key=lambda image: (image[1], natural(image[0])))
 
 
 def _read_origins(files: FolderFiles | ZipFiles, listing: Iterable[str]) -> dict[str, Origin]:
-    """Return {image stem: origin} from sources.csv, else from the original's metadata sheets."""
+    """Return {image stem: origin} from sources.csv, else from the published metadata sheets."""
     listing = set(listing)
     if "sources.csv" in listing:
         reader = csv.DictReader(io.StringIO(files.read("sources.csv").decode("utf-8-sig")))
         if not {"file", "source", "patient_id"} <= set(reader.fieldnames or ()):
             raise DatasetError(
-                f"sources.csv must have the columns file, source, patient_id, got {reader.fieldnames}"
+                "sources.csv must have the columns file, source, patient_id, got "
+                f"{', '.join(reader.fieldnames or ()) or 'none'}"
             )
         return {
             _stem(row["file"]): (
@@ -142,7 +154,8 @@ def _read_origins(files: FolderFiles | ZipFiles, listing: Iterable[str]) -> dict
 
 
 def _read_sheet(content: bytes, name: str) -> dict[str, Origin]:
-    import pandas as pd  # imported late: it costs half a second and few datasets need it
+    # Takes half a second to import, and few datasets need it.
+    import pandas as pd
 
     try:
         table = pd.read_excel(io.BytesIO(content), dtype=str)
@@ -162,7 +175,7 @@ def _read_sheet(content: bytes, name: str) -> dict[str, Origin]:
 
 
 def _source_of(url: str) -> str | None:
-    """Name the collection behind an address of the metadata sheets, in the words of sources.csv."""
+    """Return the collection behind a URL of the metadata sheets, as named in sources.csv."""
     if not url:
         return None
     if "rsna-pneumonia" in url:

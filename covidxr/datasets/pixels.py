@@ -1,4 +1,4 @@
-"""Decode-once cache: every image of a dataset, or what is made of it, as one uint8 memory map, outside the repository."""
+"""Pixel cache: every image of a dataset, or what is derived from it, as one uint8 memory map."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from covidxr.storage import new_folder, to_json, write_text
 
 _AT_ONCE = 16
 _VERSION = 1
-"""Raise it when `read_image` or `fit_to_square` give other pixels: older caches are then rebuilt."""
+"""Increase it when `read_image` or `fit_to_square` return other pixels, to rebuild caches."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
-    """Decoded images: `array` is (N, S, S) uint8, or of what was made of each, read only, its rows in the order of `files`."""
+    """Decoded images: `array` is (N, S, S) uint8, read-only, in the order of `files`."""
 
     files: tuple[str, ...]
     array: npt.NDArray[np.uint8]
@@ -38,7 +38,11 @@ class Pixels:
     """Images that could not be decoded, each with the reason; they have no row."""
 
     def rows(self, files: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the row of each file. Raises DatasetError for a file that has none."""
+        """Return the row of each file.
+
+        Raises:
+            DatasetError: For a file that has no row.
+        """
         position = {file: row for row, file in enumerate(self.files)}
         missing = [file for file in files if file not in position]
         if missing:
@@ -49,12 +53,12 @@ class Pixels:
 
 
 def cached_at(dataset: Dataset, size: int) -> Path:
-    """Return where the decoded images of a dataset lie, or will lie."""
+    """Return the folder of a dataset's decoded images, whether it exists or not."""
     return place_of(dataset, f"{size}px")
 
 
 def place_of(dataset: Dataset, name: str) -> Path:
-    """Return where a cache of that name lies, or will lie, as `derive` names them."""
+    """Return the folder of a cache named as in `derive`, whether it exists or not."""
     return cache_folder() / f"{dataset.fingerprint}-{dataset.state}-{name}-v{_VERSION}"
 
 
@@ -64,10 +68,17 @@ def decode(
     skip_unreadable: bool = False,
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pixels:
-    """Return the dataset's images at (size, size), from the cache if it is whole and current, else decoded on all cores.
+    """Return the dataset's images at (size, size), from the cache or decoded on all cores.
 
-    watch: told after each image how many of how many are decoded; what it raises ends the decoding.
-    Raises DatasetError naming the first image that cannot be read, unless `skip_unreadable`.
+    Args:
+        dataset: With N samples.
+        size: Edge in pixels.
+        skip_unreadable: Whether to skip images that cannot be read.
+        watch: Receives the number of decoded images and the total after each; what it raises
+            stops the decoding.
+
+    Raises:
+        DatasetError: When an image cannot be read, unless `skip_unreadable`.
     """
     return derive(
         dataset,
@@ -89,9 +100,16 @@ def derive(
     watch: Callable[[int, int], None] = lambda done, total: None,
     label: str | None = None,
 ) -> Pixels:
-    """Return what `make` makes of each image and its file name, uint8 of a `shape`, as `decode` does its pixels.
+    """Return an array derived from each image, cached as by `decode`.
 
-    name: of the cache; it must change when `make` does.  label: of the progress bar.
+    Args:
+        dataset: With N samples.
+        name: Of the cache; must change when `make` does.
+        shape: Of the array of one image.
+        make: (image, file name) -> uint8 array of `shape`.
+        skip_unreadable: Whether to skip images that cannot be read.
+        watch: As in `decode`.
+        label: Of the progress bar.
     """
     place = place_of(dataset, name)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -101,22 +119,22 @@ def derive(
             _build(place, dataset, shape, make, watch, label or name)
             pixels = _load(place, dataset, shape)
     if pixels is None:
-        raise DatasetError(f"the decoded pixels in {place} cannot be read back; is the disk full?")
+        raise DatasetError(
+            f"the decoded pixels in {place} cannot be read back; check whether the disk is full"
+        )
     if pixels.skipped and not skip_unreadable:
         file, reason = pixels.skipped[0]
-        more = (
-            f" ({len(pixels.skipped) - 1} more cannot be read either)"
-            if len(pixels.skipped) > 1
-            else ""
-        )
+        others = len(pixels.skipped) - 1
+        more = f" ({others} more cannot be read either)" if others else ""
         raise DatasetError(
-            f"{file}: {reason}{more}; mend or remove it, or leave such images out with --skip-unreadable"
+            f"{file}: {reason}{more}; replace or remove it, or skip unreadable images with "
+            "--skip-unreadable"
         )
     return pixels
 
 
 def _load(place: Path, dataset: Dataset, shape: tuple[int, int]) -> Pixels | None:
-    """Open a finished cache; None if it is absent, damaged or of other files."""
+    """Open a complete cache; None if it is missing, damaged or of other files."""
     try:
         index = json.loads((place / "index.json").read_text("utf-8"))
         array = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False)
@@ -125,11 +143,8 @@ def _load(place: Path, dataset: Dataset, shape: tuple[int, int]) -> Pixels | Non
         return None
     whole = array.shape == (len(files), *shape) and array.dtype == np.uint8
     expected = {s.file for s in dataset.samples} | {f for f, _ in dataset.skipped}
-    return (
-        Pixels(files, array, skipped)
-        if whole and {*files, *(f for f, _ in skipped)} == expected
-        else None
-    )
+    current = whole and {*files, *(f for f, _ in skipped)} == expected
+    return Pixels(files, array, skipped) if current else None
 
 
 def _build(
@@ -140,7 +155,7 @@ def _build(
     watch: Callable[[int, int], None],
     label: str,
 ) -> None:
-    """Decode every image; the cache appears under its name only when it is complete."""
+    """Decode every image, including the skipped ones, into a new cache; written atomically."""
     names = [s.file for s in dataset.samples] + [f for f, _ in dataset.skipped]
     with dataset.files() as files, new_folder(place) as folder:
 
@@ -157,14 +172,13 @@ def _build(
         array = np.lib.format.open_memmap(
             folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(names), *shape)
         )
-        if hasattr(
-            os, "posix_fallocate"
-        ):  # a full disk is an error now; later, writing to the map would kill the process
+        # Reserve the space: on a full disk, writing to the memory map would kill the process.
+        if hasattr(os, "posix_fallocate"):
             with (folder / "pixels.npy").open("r+b") as reserved:
                 os.posix_fallocate(reserved.fileno(), 0, (folder / "pixels.npy").stat().st_size)
         kept: list[str] = []
-        # Pillow decodes and resizes without holding the interpreter's lock, so threads use all cores; handing them one image at a
-        # time would cost a tenth of the speed.
+        # Pillow releases the interpreter's lock, so threads use all cores. One image at a time
+        # per thread would be 10% slower.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             decoded = pool.map(
                 decode_some,
@@ -182,9 +196,8 @@ def _build(
                         array[len(kept)] = result
                         kept.append(file)
             except BaseException:
-                pool.shutdown(
-                    wait=False, cancel_futures=True
-                )  # or thousands of images would be decoded first
+                # Otherwise thousands of images would be decoded first.
+                pool.shutdown(wait=False, cancel_futures=True)
                 raise
         array.flush()
         if unreadable:

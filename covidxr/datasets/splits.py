@@ -1,4 +1,4 @@
-"""Train, val and test: which sample goes where, and why no patient and no twin stands on both sides."""
+"""Train, validation and test splits that keep patients and near-duplicates together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from covidxr.records import SPLITS, Labels, SplitFractions, SplitPlan
 from covidxr.storage import write_text
 
 Groups = npt.NDArray[np.int64]
-"""(N,) number of the group that each sample belongs to; samples of one group never part."""
+"""(N,) number of the group that each sample belongs to: one patient, or near-duplicates."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,13 +40,13 @@ class Split:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of who stands where; the same files in the same splits give the same fingerprint on every machine."""
+        """Digest of which file is in which split; the same on every machine."""
         lines = sorted(f"{file}\t{name}" for file, name in zip(self.files, self.names, strict=True))
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     @property
     def bound_groups(self) -> Groups | None:
-        """The groups, where the protocol keeps them together; None where it tears them apart and samples count as independent."""
+        """Groups that the protocol keeps together; None where samples count as independent."""
         return self.groups if self.plan.protocol == "grouped" else None
 
     def rows(self, name: str) -> npt.NDArray[np.int64]:
@@ -61,14 +61,19 @@ class Split:
         }
 
 
-def group_samples(samples: Sequence[Sample], twins: npt.NDArray[np.int64]) -> Groups:
-    """Number the groups of samples tied by a patient (within one source) or by a pair of `twins`, (P, 2) row numbers."""
+def group_samples(samples: Sequence[Sample], duplicates: npt.NDArray[np.int64]) -> Groups:
+    """Group samples of one patient (within one source) and near-duplicates.
+
+    Args:
+        samples: N samples.
+        duplicates: (P, 2) positions of near-duplicates.
+    """
     first_of: dict[tuple[str | None, str], int] = {}
-    ties = [tuple(pair) for pair in twins.tolist()]
+    pairs = [tuple(pair) for pair in duplicates.tolist()]
     for row, sample in enumerate(samples):
         if sample.patient_id:
-            ties.append((first_of.setdefault((sample.source, sample.patient_id), row), row))
-    return components(np.array(ties, dtype=np.int64).reshape(-1, 2), len(samples))
+            pairs.append((first_of.setdefault((sample.source, sample.patient_id), row), row))
+    return components(np.array(pairs, dtype=np.int64).reshape(-1, 2), len(samples))
 
 
 def components(pairs: npt.NDArray[np.int64], n: int) -> Groups:
@@ -84,9 +89,16 @@ def components(pairs: npt.NDArray[np.int64], n: int) -> Groups:
 
 
 def split_dataset(dataset: Dataset, plan: SplitPlan, groups: Groups) -> Split:
-    """Divide a dataset by a plan. `groups` bind under the grouped protocol and are only recorded under the others.
+    """Split a dataset.
 
-    Raises DatasetError when a class does not stand in every split, or when the split is given and a sample has none.
+    Args:
+        dataset: With N samples.
+        plan: Protocol, seed and fractions.
+        groups: (N,) kept together under the grouped protocol, only recorded under the others.
+
+    Raises:
+        DatasetError: When a split has no sample of some class, or the protocol is given and a
+            sample has no split.
     """
     labels = np.array([s.label for s in dataset.samples], dtype=np.int64)
     if plan.protocol == "given":
@@ -98,10 +110,13 @@ def split_dataset(dataset: Dataset, plan: SplitPlan, groups: Groups) -> Split:
     for name, counts in split.counts(dataset.class_names).items():
         empty = [class_name for class_name, n in counts.items() if n == 0]
         if empty:
-            why = "too few images (or too few groups) to divide in three"
+            reason = "too few images (or too few groups) to split in three; add images"
             if plan.protocol == "given":
-                why = "the dataset's table gives it none; mend the table, or divide by the protocol grouped"
-            raise DatasetError(f"the {name} split has no {', '.join(empty)}: {why}")
+                reason = (
+                    "the dataset's table assigns none; correct the table, or use the grouped "
+                    "protocol"
+                )
+            raise DatasetError(f"the {name} split has no {', '.join(empty)}: {reason}")
     return split
 
 
@@ -111,8 +126,9 @@ def _given(dataset: Dataset) -> npt.NDArray[np.str_]:
     if wrong:
         found = f"the split {wrong[0].split!r}" if wrong[0].split else "no split"
         raise DatasetError(
-            f"{len(wrong):,} of {len(dataset.samples):,} images have no split that can be followed, the first is {wrong[0].file} "
-            f"with {found}: the protocol given needs one of {', '.join(SPLITS)} for each; mend the table, or choose grouped"
+            f"{len(wrong):,} of {len(dataset.samples):,} images have no valid split, the first is "
+            f"{wrong[0].file} with {found}: the given protocol needs one of {', '.join(SPLITS)} "
+            "for each image; correct the table, or use the grouped protocol"
         )
     return np.array([sample.split for sample in dataset.samples], dtype="<U5")
 
@@ -120,7 +136,7 @@ def _given(dataset: Dataset) -> npt.NDArray[np.str_]:
 def _assign(
     labels: Labels, units: Groups, fractions: SplitFractions, seed: int
 ) -> npt.NDArray[np.str_]:
-    """Deal shuffled units, the largest first, each to the split that lacks most of the unit's classes."""
+    """Assign shuffled units, the largest first, to the split that lacks most of their classes."""
     shares = np.array([fractions.train, fractions.val, fractions.test])
     members: dict[int, list[int]] = defaultdict(list)
     for row, unit in enumerate(units.tolist()):
@@ -133,7 +149,7 @@ def _assign(
     names = np.empty(len(labels), dtype="<U5")
     for rows in sorted(order, key=len, reverse=True):
         tally = np.bincount(labels[rows], minlength=classes)
-        # Lack relative to the share, so that the small splits are not starved while the large one fills.
+        # Relative to the share, or the small splits would stay empty until the large one is full.
         lack = ((missing / wanted.clip(min=1e-9)) * tally).sum(axis=1)
         chosen = int(np.argmax(lack))
         missing[chosen] -= tally
@@ -142,23 +158,24 @@ def _assign(
 
 
 def leaked_samples(split: Split) -> npt.NDArray[np.bool_]:
-    """Return (N,) which samples outside train share a group, a patient or a near-duplicate, with one inside."""
-    trained = split.names == "train"
-    return np.asarray(~trained & np.isin(split.groups, split.groups[trained]), dtype=bool)
+    """Return (N,) which samples outside train share a patient or a near-duplicate with train."""
+    train = split.names == "train"
+    return np.asarray(~train & np.isin(split.groups, split.groups[train]), dtype=bool)
 
 
 def write_split(split: Split, class_names: Sequence[str], path: Path) -> None:
-    """Write a split as `split_csv` gives it."""
+    """Write a split in the format of `split_csv`."""
     write_text(path, split_csv(split, class_names))
 
 
 def split_csv(split: Split, class_names: Sequence[str]) -> str:
-    """Return `sample,label,group,split` as CSV, under a first line that holds the plan and the fingerprint."""
+    """Return a split as CSV, `sample,label,group,split`, after a comment with its plan."""
     text = io.StringIO(newline="")
     plan = split.plan
     shares = f"{plan.fractions.train}/{plan.fractions.val}/{plan.fractions.test}"
     text.write(
-        f"# protocol={plan.protocol} seed={plan.seed} fractions={shares} fingerprint={split.fingerprint}\n"
+        f"# protocol={plan.protocol} seed={plan.seed} fractions={shares} "
+        f"fingerprint={split.fingerprint}\n"
     )
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["sample", "label", "group", "split"])
@@ -171,7 +188,7 @@ def split_csv(split: Split, class_names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitData:
-    """A dataset whose unreadable images are out, and its split."""
+    """A dataset without unreadable and excluded images, and its split."""
 
     dataset: Dataset
     split: Split
@@ -184,13 +201,13 @@ def split_data(
     watch: Callable[[int, int], None] = lambda done, total: None,
     excluded: Sequence[tuple[str, str]] = (),
 ) -> SplitData:
-    """Exclude what cannot or must not be used, group patients and near-duplicates, and split.
+    """Exclude images, group patients and near-duplicates, and split.
 
     Args:
         dataset: As opened.
-        plan: How to split it.
+        plan: Protocol, seed and fractions.
         skip_unreadable: Whether to skip images that cannot be read.
-        watch: Told how many images of how many are decoded, where they have to be.
+        watch: Receives the number of decoded images and the total, while decoding.
         excluded: (file, reason) of images to exclude.
 
     Raises:
@@ -202,7 +219,8 @@ def split_data(
     unknown = {file for file, _ in excluded} - {sample.file for sample in dataset.samples}
     if unknown:
         raise DatasetError(
-            f"{len(unknown)} files to be left out are not in {dataset.path}, the first is {min(unknown)}"
+            f"{len(unknown)} files of the exclusion list are not in {dataset.path}, the first is "
+            f"{min(unknown)}; remove them from the list"
         )
     dataset = dataset.without(excluded)
     groups = group_samples(dataset.samples, find_near_duplicates(dataset, thumbnails))

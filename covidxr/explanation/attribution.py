@@ -1,4 +1,4 @@
-"""Heat maps by Captum: which places in the picture raised a class's score."""
+"""Attribution with Captum: where in an image the evidence for a class is."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from covidxr.cards import MapSettings
+from covidxr.explanation.settings import LAYER_METHODS
 from covidxr.models.classifier import WHOLE, Box, Classifier
 from covidxr.models.preprocessing import to_input
 from covidxr.records import Attribution, Labels, Preprocessing
 
 Maps = npt.NDArray[np.float32]
-"""(B, S, S) heat maps, none scaled."""
+"""(B, S, S) attributions, not scaled."""
 Watch = Callable[[int, int], None]
-"""Told how many steps of how many are done; what it raises, such as Cancelled, ends the work."""
+"""Receives the number of finished steps and the total; what it raises stops the work."""
 
 AT_ONCE = 16
-"""Inputs that pass the network together."""
+"""Inputs in one pass through the network."""
 INTEGRAL_STEPS = 32
 SHAP_SAMPLES = 32
-_RANDOM = threading.Lock()  # GradientShap draws from the process's own generators
+# GradientShap uses the process's global random generators.
+_RANDOM = threading.Lock()
 
 
 def unwatched(done: int, total: int) -> None:
-    """Let the work go on."""
+    """Do nothing: the default `Watch`."""
 
 
 def attribute(
@@ -49,13 +51,23 @@ def attribute(
     settings: MapSettings,
     watch: Watch = unwatched,
 ) -> Attribution:
-    """Explain the score of class `target` for one picture of (S, S) uint8, as the network sees it.
+    """Explain the score of a class for one image, under the model's lock.
 
-    The map is scaled by its largest magnitude; it is all zero when nothing spoke for the class. Waits for the model's lock.
-    Raises AttributeError for a layer that the network does not have.
+    Args:
+        model: Whose score.
+        pixels: (S, S) uint8 network input, from `view`.
+        target: Index of the class.
+        settings: Method and configuration.
+        watch: Receives the progress.
+
+    Returns:
+        The attribution, scaled by its largest magnitude; all zero without evidence for the class.
+
+    Raises:
+        AttributeError: For a layer that the network does not have.
     """
     with model.lock:
-        maps, grid = heat_maps(
+        maps, grid = attribute_batch(
             model.network,
             model.card.preprocessing,
             pixels[None],
@@ -68,7 +80,7 @@ def attribute(
 
 
 def place_on_square(heat: npt.NDArray[np.float32], box: Box) -> npt.NDArray[np.float32]:
-    """Bring an attribution (S, S) of what is in `box` back to the whole square, zero elsewhere."""
+    """Place an attribution (S, S) of a box on the whole square, with zero elsewhere."""
     if box == WHOLE:
         return heat
     size = len(heat)
@@ -79,7 +91,7 @@ def place_on_square(heat: npt.NDArray[np.float32], box: Box) -> npt.NDArray[np.f
     return whole
 
 
-def heat_maps(
+def attribute_batch(
     network: nn.Module,
     preprocessing: Preprocessing,
     pixels: npt.NDArray[np.uint8],
@@ -87,29 +99,42 @@ def heat_maps(
     settings: MapSettings,
     watch: Watch = unwatched,
 ) -> tuple[Maps, tuple[int, int]]:
-    """Return the maps of pixels (B, S, S) uint8 for their classes (B,), and the (rows, columns) that they were computed on.
+    """Return attributions. The caller holds the model's lock.
 
-    gradcam: Selvaraju et al. 2017, "Grad-CAM", eq. 1 and 2: the layer's maps, weighted by their mean gradients, summed, negative
-    parts cut. hirescam: Draelos & Carin 2020, "Use HiResCAM instead of Grad-CAM", eq. 2: each place weighted by its own gradient,
-    not by the mean. integrated-gradients: Sundararajan et al. 2017, eq. 1, from a black picture. gradient-shap: Lundberg & Lee
-    2017, its expected gradients from uniform greys. occlusion: Zeiler & Fergus 2014, section 4.2: what a black patch costs.
-    Whoever calls holds the model's lock; the network is in eval mode and stays as it is.
+    gradcam: Selvaraju et al. 2017, "Grad-CAM", eq. 1 and 2: feature maps weighted by their mean
+    gradients, summed, negative values set to zero. hirescam: Draelos & Carin 2020, "Use HiResCAM
+    instead of Grad-CAM", eq. 2: weighted by the gradient at each position. integrated-gradients:
+    Sundararajan et al. 2017, eq. 1, from a black image. gradient-shap: Lundberg & Lee 2017,
+    expected gradients from uniform gray images. occlusion: Zeiler & Fergus 2014, section 4.2:
+    decrease of the score under a black patch.
+
+    Args:
+        network: In eval mode.
+        preprocessing: Of the model.
+        pixels: (B, S, S) uint8.
+        targets: (B,) class indices.
+        settings: Method and configuration.
+        watch: Receives the progress.
+
+    Returns:
+        (B, S, S) attributions, and the (rows, columns) of the grid they were computed on.
     """
-    raw, grid = raw_maps(network, preprocessing, pixels, targets, settings, watch)
-    return finish_maps(raw, settings), grid
+    raw, grid = raw_attributions(network, preprocessing, pixels, targets, settings, watch)
+    return postprocess(raw, settings), grid
 
 
-def finish_maps(raw: Maps, settings: MapSettings) -> Maps:
-    """Smooth raw maps (B, S, S) and cut what a method does not show: gradcam and hirescam end up in what spoke for the class."""
+def postprocess(raw: Maps, settings: MapSettings) -> Maps:
+    """Smooth raw attributions (B, S, S); methods that explain a layer keep positive values only."""
     if settings.smoothing:
-        # Neighbouring pixels' gradients have opposite signs and would cancel: smoothed, such a map says where, not which way.
+        # Gradients of neighboring pixels have opposite signs and would cancel: smoothed, such an
+        # attribution shows where, but not the sign.
         signless = settings.method in ("integrated-gradients", "gradient-shap")
         sigma = settings.smoothing * raw.shape[-1]
         raw = gaussian_filter(np.abs(raw) if signless else raw, (0, sigma, sigma))
-    return np.maximum(raw, 0) if settings.method in ("gradcam", "hirescam") else raw
+    return np.maximum(raw, 0) if settings.method in LAYER_METHODS else raw
 
 
-def raw_maps(
+def raw_attributions(
     network: nn.Module,
     preprocessing: Preprocessing,
     pixels: npt.NDArray[np.uint8],
@@ -117,28 +142,20 @@ def raw_maps(
     settings: MapSettings,
     watch: Watch = unwatched,
 ) -> tuple[Maps, tuple[int, int]]:
-    """Return maps as `heat_maps` does, but neither smoothed nor cut."""
+    """Return attributions as `attribute_batch` does, but without `postprocess`."""
     score = _Score(network, settings.score)
     size = pixels.shape[-1]
     parts: list[Tensor] = []
     grid = (size, size)
-    if settings.method in ("gradcam", "hirescam"):
+    if settings.method in LAYER_METHODS:
         layer = network.get_submodule(settings.layer)
         for start in range(0, len(pixels), AT_ONCE):
             some = slice(start, start + AT_ONCE)
-            native = layer_maps(
-                score,
-                layer,
-                to_input(pixels[some], preprocessing),
-                torch.from_numpy(targets[some]),
-                settings,
-            )
+            x, y = to_input(pixels[some], preprocessing), torch.from_numpy(targets[some])
+            native = layer_attributions(score, layer, x, y, settings)
             grid = (native.shape[-2], native.shape[-1])
-            parts.append(
-                LayerAttribution.interpolate(
-                    native, (size, size), interpolate_mode=settings.interpolation
-                )[:, 0]
-            )
+            full = LayerAttribution.interpolate(native, (size, size), settings.interpolation)
+            parts.append(full[:, 0])
             watch(min(start + AT_ONCE, len(pixels)), len(pixels))
     else:
         if settings.method == "occlusion":
@@ -148,29 +165,36 @@ def raw_maps(
             def step(done: int, total: int, before: int = i) -> None:
                 watch(before * total + min(done, total), len(pixels) * total)
 
-            parts.append(_input_map(score, one, target, preprocessing, settings, step))
+            parts.append(_input_attribution(score, one, target, preprocessing, settings, step))
     return torch.cat(parts).numpy(), grid
 
 
-def layer_maps(
+def layer_attributions(
     score: nn.Module, layer: nn.Module, x: Tensor, targets: Tensor, settings: MapSettings
 ) -> Tensor:
-    """Return (B, 1, h, w) maps on a layer's own grid for network input x (B, 3, S, S)."""
+    """Return attributions on a layer's own grid.
+
+    Args:
+        score: The explained outputs of the network.
+        layer: Module of the network.
+        x: (B, 3, S, S) network input.
+        targets: (B,) class indices.
+        settings: Of a method that explains a layer.
+
+    Returns:
+        (B, 1, h, w).
+    """
     with torch.enable_grad():
         if settings.method == "gradcam":
-            native: Tensor = LayerGradCam(score, layer).attribute(
-                x, target=targets, relu_attributions=True
-            )
+            cam = LayerGradCam(score, layer)
+            native: Tensor = cam.attribute(x, target=targets, relu_attributions=True)
         else:
-            native = (
-                LayerGradientXActivation(score, layer)
-                .attribute(x, target=targets)
-                .sum(dim=1, keepdim=True)
-            )
+            products = LayerGradientXActivation(score, layer).attribute(x, target=targets)
+            native = products.sum(dim=1, keepdim=True)
     return native.detach()
 
 
-def _input_map(
+def _input_attribution(
     score: _Score,
     pixels: npt.NDArray[np.uint8],
     target: int,
@@ -178,7 +202,7 @@ def _input_map(
     settings: MapSettings,
     watch: Watch,
 ) -> Tensor:
-    """Return the (1, S, S) map of one picture by a method that works on the input, the channels summed."""
+    """Return the (1, S, S) attribution of one image to the input, summed over channels."""
     x = to_input(pixels[None], preprocessing)
     size = pixels.shape[-1]
     black = to_input(np.zeros_like(pixels)[None], preprocessing)
@@ -193,7 +217,8 @@ def _input_map(
             found = Occlusion(score).attribute(
                 x, (3, window, window), (3, stride, stride), black, target, None, AT_ONCE
             )
-        found = found[:, :1]  # the patch covers all channels, so each holds the same
+        # The patch covers all channels, so they have the same values.
+        found = found[:, :1]
     else:
         greys = np.linspace(0, 255, 5).astype(np.uint8)[:, None, None] * np.ones_like(pixels)[None]
         baselines = to_input(greys, preprocessing)
@@ -204,7 +229,7 @@ def _input_map(
             score.watched(watch, SHAP_SAMPLES),
         ):
             torch.manual_seed(0)
-            kept = np.random.get_state()
+            global_state = np.random.get_state()
             np.random.seed(0)
             try:
                 parts = [
@@ -212,48 +237,50 @@ def _input_map(
                     for _ in range(SHAP_SAMPLES // AT_ONCE)
                 ]
             finally:
-                np.random.set_state(kept)
+                np.random.set_state(global_state)
         found = torch.stack(parts).mean(dim=0)
     return found.sum(dim=1).detach().float()
 
 
 def _patch(window: float, size: int) -> tuple[int, int]:
-    """Return the edge in pixels of occlusion's patch, and its step."""
+    """Return edge and step of occlusion's patch in pixels."""
     edge = max(2, round(window * size))
     return edge, edge // 2
 
 
 def _places(window: float, size: int) -> int:
-    """Return how many places occlusion's patch takes along an edge."""
+    """Return the number of positions of occlusion's patch along an edge."""
     edge, step = _patch(window, size)
     return -(-(size - edge) // step) + 1
 
 
 class _Score(nn.Module):
-    """The network with what is explained as its outputs; says after each pass how many inputs it has seen."""
+    """A network whose outputs are the explained scores; reports its progress after each pass."""
 
-    def __init__(self, network: nn.Module, kind: str) -> None:
+    def __init__(self, network: nn.Module, score: str) -> None:
         super().__init__()
         self.network = network
-        self.kind = kind
+        self.score = score
         self._watch: tuple[Watch, int] = (unwatched, 0)
-        self._seen = 0
+        self._done = 0
 
     @contextmanager
     def watched(self, watch: Watch, total: int) -> Iterator[None]:
-        """Tell `watch` of the passes made within, of `total` inputs in all."""
-        self._watch, self._seen = (watch, total), 0
+        """Report the passes inside the block to `watch`, of `total` inputs."""
+        self._watch, self._done = (watch, total), 0
         yield
         self._watch = (unwatched, 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, C) logits, or contrasts: less the first logit; for the first, less the log-sum-exp of the rest."""
+        """Return the (B, C) scores of network input (B, 3, S, S): logits or contrasts.
+
+        A contrast is a logit minus the first; for the first, minus the log-sum-exp of the others.
+        """
         z: Tensor = self.network(x)
-        self._seen += len(x)
+        self._done += len(x)
         watch, total = self._watch
-        watch(self._seen, total)
-        if self.kind == "logit":
+        watch(self._done, total)
+        if self.score == "logit":
             return z
-        return torch.cat(
-            [z[:, :1] - z[:, 1:].logsumexp(dim=1, keepdim=True), z[:, 1:] - z[:, :1]], dim=1
-        )
+        first, others = z[:, :1], z[:, 1:]
+        return torch.cat([first - others.logsumexp(dim=1, keepdim=True), others - first], dim=1)

@@ -1,4 +1,4 @@
-"""Heat maps put to the test, model by model: against radiologists' boxes, against the lungs, against the network itself."""
+"""Validation of a model's heat maps: localization, share in the lungs, faithfulness."""
 
 from __future__ import annotations
 
@@ -23,15 +23,26 @@ from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.splits import check_dataset
 from covidxr.errors import DatasetError, ImageError
 from covidxr.explanation import faithfulness
-from covidxr.explanation.attribution import Maps, finish_maps, heat_maps, place_on_square, raw_maps
+from covidxr.explanation.attribution import (
+    Maps,
+    attribute_batch,
+    place_on_square,
+    postprocess,
+    raw_attributions,
+)
 from covidxr.explanation.localization import (
-    noise_maps,
     pointing,
     pointing_hits,
     shares_inside,
+    smoothed_noise,
 )
 from covidxr.explanation.removal import areas
-from covidxr.explanation.settings import candidates, default_settings, map_settings
+from covidxr.explanation.settings import (
+    LAYER_METHODS,
+    candidates,
+    default_settings,
+    map_settings,
+)
 from covidxr.images.reading import read_image
 from covidxr.lungs.masks import resize_mask
 from covidxr.metrics.intervals import mean_interval
@@ -40,30 +51,29 @@ from covidxr.records import GreyImage, Labels, Predictions
 
 SEED = 0
 SAMPLE = 100
-"""Test pictures for faithfulness, as many of each class; and of each class for its share in the lungs."""
+"""Test images for faithfulness, balanced over classes; and images per class for lung shares."""
 COSTLY = 20
-"""Pictures of each split, or of the sample, at the most for methods that need dozens of passes a picture."""
+"""Largest number of images for methods that need dozens of passes per image."""
 PERTURBED, PERTURBED_COSTLY = 20, 4
+"""Images for infidelity, sensitivity and randomization, also for costly methods."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Boxed:
-    """The pictures on which pointing is judged: what the model sees of them, and where the boxes lie on their squares."""
+    """Images with boxes: held out and correctly classified."""
 
-    pictures: Predictions
+    predictions: Predictions
     images: list[GreyImage]
     masks: npt.NDArray[np.bool_]
+    """(N, S, S) true inside the boxes, on the square."""
     constant: npt.NDArray[np.float32]
-    """(S, S) mean of the train pictures' boxes."""
+    """(S, S) mean of the training images' boxes: the fixed-point baseline."""
 
     def rows(self, split: str, most: int) -> npt.NDArray[np.int64]:
-        """Return the first pictures of a split, or of both."""
-        own = [
-            np.flatnonzero(np.array(self.pictures.splits) == name)[:most]
-            for name in ("val", "test")
-            if split in (name, "both")
-        ]
-        return np.concatenate(own)
+        """Return the first images of val or test, or of each."""
+        splits = np.array(self.predictions.splits)
+        names = ("val", "test") if split == "both" else (split,)
+        return np.concatenate([np.flatnonzero(splits == name)[:most] for name in names])
 
 
 def measure_localization(
@@ -71,30 +81,47 @@ def measure_localization(
     dataset: Dataset,
     predictions: Predictions,
     segmenter: Segmenter | None,
-    kinds: Sequence[MapSettings] | None = None,
+    configurations: Sequence[MapSettings] | None = None,
 ) -> tuple[Localisation, ...]:
-    """Measure where a model's maps, of all kinds or of some, point on pictures with boxes, outside train and called right."""
+    """Evaluate how well attributions localize radiologists' boxes.
+
+    On held-out images that the model classifies correctly.
+
+    Args:
+        model: To explain.
+        dataset: That it was trained on.
+        predictions: On val and test.
+        segmenter: For the baseline inside the lungs; None for no such baseline.
+        configurations: To evaluate; None for all candidates.
+
+    Returns:
+        Results of the baselines and the configurations; none where the dataset has no boxes.
+
+    Raises:
+        DatasetError: For another dataset, or too few images with boxes.
+    """
     check_dataset(dataset, model.card)
     boxed = _find_boxed(model, dataset, predictions)
     if boxed is None:
         return ()
-    target = int(boxed.pictures.y_true[0])
-    found = _judge_rivals(segmenter, boxed, model.card.class_names[target])
+    y_true = boxed.predictions.y_true
+    target = model.card.class_names[y_true[0]]
+    results = _baselines(segmenter, boxed, target)
     raw: dict[MapSettings, Maps] = {}
     for settings in tqdm(
-        kinds or candidates(model.card.architecture),
-        desc=f"{model.card.model_id}: pointing",
+        configurations or candidates(model.card.architecture),
+        desc=f"{model.card.model_id}: localization",
         disable=None,
     ):
         most = COSTLY if _is_costly(settings) else len(boxed.images)
         rows = boxed.rows("both", most)
-        maps = _placed_maps(
-            model, [boxed.images[i] for i in rows], boxed.pictures.y_true[rows], settings, raw
+        maps = _placed_attributions(
+            model, [boxed.images[i] for i in rows], y_true[rows], settings, raw
         )
-        whole = np.zeros((len(boxed.images), *maps.shape[1:]), dtype=np.float32)
-        whole[rows] = maps
-        found.append(_judge(boxed, whole, most, model.card.class_names[target], settings))
-    return tuple(found)
+        padded = np.zeros((len(boxed.images), *maps.shape[1:]), dtype=np.float32)
+        padded[rows] = maps
+        results.append(_localization(boxed, padded, most, target, settings))
+    return tuple(results)
 
 
 def measure_lung_shares(
@@ -103,106 +130,126 @@ def measure_lung_shares(
     predictions: Predictions,
     segmenter: Segmenter | None,
 ) -> tuple[LungShare, ...]:
-    """Measure how much of the maps of each class's test pictures lies in the lungs: the textbook's Grad-CAM and the default map."""
+    """Measure the share of attribution inside the lungs, for each class's test images.
+
+    For the original Grad-CAM and for the model's default configuration.
+
+    Args:
+        model: To explain.
+        dataset: That it was trained on.
+        predictions: On val and test.
+        segmenter: That finds the lungs; None for no result.
+    """
     check_dataset(dataset, model.card)
-    kinds = dict.fromkeys(
-        (default_settings(model.card.architecture, "gradcam"), map_settings(model.card))
-    )
     if segmenter is None:
         return ()
-    found = []
+    grad_cam = default_settings(model.card.architecture, "gradcam")
+    size = model.card.preprocessing.image_size
+    results = []
     for target, name in enumerate(model.card.class_names):
         rows = _sample(predictions, target, SAMPLE)
-        pairs = [
-            (image, segmenter.mask(image))
-            for image in _read(dataset, [predictions.samples[i] for i in rows])
-        ]
-        seen = [i for i, (_, mask) in enumerate(pairs) if mask.any()]
-        size = model.card.preprocessing.image_size
-        lungs = np.stack([resize_mask(pairs[i][1], size) for i in seen])
-        groups = None if predictions.groups is None else predictions.groups[rows][seen]
-        for settings in kinds:
-            few = slice(0, COSTLY) if _is_costly(settings) else slice(None)
-            images = [pairs[i][0] for i in seen][few]
-            maps = _placed_maps(model, images, np.full(len(images), target), settings)
-            own = None if groups is None else groups[few]
-            shares = (
-                mean_interval(shares_inside(maps, lungs[few]), own),
-                mean_interval(lungs[few].mean(axis=(1, 2)), own),
+        images = _read(dataset, [predictions.samples[i] for i in rows])
+        masks = [segmenter.mask(image) for image in images]
+        kept = [i for i, mask in enumerate(masks) if mask.any()]
+        lungs = np.stack([resize_mask(masks[i], size) for i in kept])
+        groups = None if predictions.groups is None else predictions.groups[rows][kept]
+        for settings in dict.fromkeys((grad_cam, map_settings(model.card))):
+            some = slice(0, COSTLY) if _is_costly(settings) else slice(None)
+            own_images = [images[i] for i in kept[some]]
+            maps = _placed_attributions(
+                model, own_images, np.full(len(own_images), target), settings
             )
-            found.append(LungShare(name, settings, len(images), *shares))
-    return tuple(found)
+            own_groups = None if groups is None else groups[some]
+            inside = mean_interval(shares_inside(maps, lungs[some]), own_groups)
+            area = mean_interval(lungs[some].mean(axis=(1, 2)), own_groups)
+            results.append(LungShare(name, settings, len(own_images), inside, area))
+    return tuple(results)
 
 
 def measure_faithfulness(
     model: Classifier, dataset: Dataset, predictions: Predictions
 ) -> tuple[Faithfulness, ...]:
-    """Measure, on a fixed sample of test pictures, whether the best maps of each method say what the network uses."""
+    """Measure the faithfulness of each method's best configuration on a sample of test images.
+
+    Args:
+        model: To explain.
+        dataset: That it was trained on.
+        predictions: On val and test.
+    """
     check_dataset(dataset, model.card)
-    share = SAMPLE // len(model.card.class_names)
-    # One of each class in turn, so that the first few are of all classes.
-    chosen = np.stack(
-        [_sample(predictions, k, share) for k in range(len(model.card.class_names))], axis=1
-    ).ravel()
+    classes = range(len(model.card.class_names))
+    # Classes in turn, so that the first images are of all classes.
+    chosen = np.stack([_sample(predictions, k, SAMPLE // len(classes)) for k in classes], axis=1)
+    chosen = chosen.ravel()
+    images = _read(dataset, [predictions.samples[i] for i in chosen])
     rows, views = [], []
-    for row, image in zip(
-        chosen, _read(dataset, [predictions.samples[i] for i in chosen]), strict=True
-    ):
+    for row, image in zip(chosen, images, strict=True):
+        # A lung-only model has no input where no lungs are found.
         try:
             views.append(model.view(image).pixels)
-        except ImageError:  # no lungs, for a model that sees nothing else
+        except ImageError:
             continue
         rows.append(row)
     pixels, targets = np.stack(views), predictions.y_pred[rows]
     groups = None if predictions.groups is None else predictions.groups[rows]
     noise = faithfulness.probability_curves(
-        model, pixels, targets, noise_maps(len(pixels), pixels.shape[-1], SEED)
+        model, pixels, targets, smoothed_noise(len(pixels), pixels.shape[-1], SEED)
     )
-    found = []
-    for method in tqdm(METHOD_TITLES, desc=f"{model.card.model_id}: faithfulness", disable=None):
-        settings = map_settings(model.card, method)
-        costly = _is_costly(settings)
-        n, few = (COSTLY if costly else len(pixels)), (PERTURBED_COSTLY if costly else PERTURBED)
-        with model.lock:
-            heats, _ = heat_maps(
-                model.network, model.card.preprocessing, pixels[:n], targets[:n], settings
-            )
-        own = None if groups is None else groups[:n]
-        curves = faithfulness.probability_curves(model, pixels[:n], targets[:n], heats)
-        area = [mean_interval(areas(curve), own) for curve in curves]
-        gain = [
-            mean_interval(areas(curve) - areas(other[:n]), own)
-            for curve, other in zip(curves, noise, strict=True)
-        ]
-        perturbed = faithfulness.infidelity_and_sensitivity(
+    methods = tqdm(METHOD_TITLES, desc=f"{model.card.model_id}: faithfulness", disable=None)
+    return tuple(
+        _faithfulness(model, pixels, targets, groups, noise, map_settings(model.card, method))
+        for method in methods
+    )
+
+
+def _faithfulness(
+    model: Classifier,
+    pixels: npt.NDArray[np.uint8],
+    targets: Labels,
+    groups: Labels | None,
+    noise: tuple[Maps, Maps],
+    settings: MapSettings,
+) -> Faithfulness:
+    """Measure the faithfulness of one configuration, against the curves of noise."""
+    costly = _is_costly(settings)
+    n, few = (COSTLY, PERTURBED_COSTLY) if costly else (len(pixels), PERTURBED)
+    with model.lock:
+        heats, _ = attribute_batch(
+            model.network, model.card.preprocessing, pixels[:n], targets[:n], settings
+        )
+    own = None if groups is None else groups[:n]
+    curves = faithfulness.probability_curves(model, pixels[:n], targets[:n], heats)
+    area = [mean_interval(areas(curve), own) for curve in curves]
+    gain = [
+        mean_interval(areas(curve) - areas(other[:n]), own)
+        for curve, other in zip(curves, noise, strict=True)
+    ]
+    infidelity, sensitivity = (
+        mean_interval(values, None if own is None else own[:few])
+        for values in faithfulness.infidelity_and_sensitivity(
             model, pixels[:few], targets[:few], settings
         )
-        infidelity, sensitivity = (
-            mean_interval(values, None if own is None else own[:few]) for values in perturbed
-        )
-        found.append(
-            Faithfulness(
-                settings=settings,
-                n=n,
-                deletion=_curve(curves[0]),
-                insertion=_curve(curves[1]),
-                random_deletion=_curve(noise[0][:n]),
-                random_insertion=_curve(noise[1][:n]),
-                deletion_area=area[0],
-                insertion_area=area[1],
-                deletion_gain=gain[0],
-                insertion_gain=gain[1],
-                n_perturbed=few,
-                infidelity=infidelity,
-                sensitivity=sensitivity,
-                cascade=faithfulness.cascade(model, pixels[:few], targets[:few], settings),
-            )
-        )
-    return tuple(found)
+    )
+    return Faithfulness(
+        settings=settings,
+        n=n,
+        deletion=_mean_curve(curves[0]),
+        insertion=_mean_curve(curves[1]),
+        random_deletion=_mean_curve(noise[0][:n]),
+        random_insertion=_mean_curve(noise[1][:n]),
+        deletion_area=area[0],
+        insertion_area=area[1],
+        deletion_gain=gain[0],
+        insertion_gain=gain[1],
+        n_perturbed=few,
+        infidelity=infidelity,
+        sensitivity=sensitivity,
+        cascade=faithfulness.cascade(model, pixels[:few], targets[:few], settings),
+    )
 
 
 def _is_costly(settings: MapSettings) -> bool:
-    return settings.method not in ("gradcam", "hirescam")
+    return settings.method not in LAYER_METHODS
 
 
 def _read(dataset: Dataset, names: Iterable[str]) -> list[GreyImage]:
@@ -211,84 +258,80 @@ def _read(dataset: Dataset, names: Iterable[str]) -> list[GreyImage]:
 
 
 def _sample(predictions: Predictions, target: int, most: int) -> Labels:
-    """Return the rows of at most so many test pictures of a class, in the same random order each time."""
+    """Return the rows of a fixed random sample of a class's test images."""
     rows = np.flatnonzero((predictions.y_true == target) & (np.array(predictions.splits) == "test"))
     return np.random.default_rng(SEED).permutation(rows)[:most]
 
 
-def _curve(curves: Maps) -> tuple[float, ...]:
+def _mean_curve(curves: Maps) -> tuple[float, ...]:
     return tuple(round(float(p), 4) for p in curves.mean(axis=0))
 
 
-def _placed_maps(
+def _placed_attributions(
     model: Classifier,
     images: Sequence[GreyImage],
     targets: Labels,
     settings: MapSettings,
     raw: dict[MapSettings, Maps] | None = None,
 ) -> Maps:
-    """Return maps on the squares of whole pictures; `raw` keeps those that differ in smoothing alone from being made twice."""
+    """Return attributions on the squares of whole images.
+
+    `raw` caches raw attributions for the next configuration, if only its smoothing differs.
+    """
     views = [model.view(image) for image in images]
-    kept, key = {} if raw is None else raw, replace(settings, smoothing=0.0)
-    if key not in kept:
-        kept.clear()  # those of one kind follow one another; all at once would fill the memory
+    cache, key = {} if raw is None else raw, replace(settings, smoothing=0.0)
+    if key not in cache:
+        # Those of all configurations would not fit into memory.
+        cache.clear()
+        pixels = np.stack([view.pixels for view in views])
         with model.lock:
-            kept[key], _ = raw_maps(
-                model.network,
-                model.card.preprocessing,
-                np.stack([v.pixels for v in views]),
-                targets,
-                key,
+            cache[key], _ = raw_attributions(
+                model.network, model.card.preprocessing, pixels, targets, key
             )
+    finished = postprocess(cache[key], settings)
     return np.stack(
-        [
-            place_on_square(heat, view.box)
-            for heat, view in zip(finish_maps(kept[key], settings), views, strict=True)
-        ]
+        [place_on_square(heat, view.box) for heat, view in zip(finished, views, strict=True)]
     )
 
 
 def _find_boxed(model: Classifier, dataset: Dataset, predictions: Predictions) -> _Boxed | None:
-    """Return the pictures with boxes that the model was not trained on and calls right; None where the dataset has none."""
+    """Return the held-out, correctly classified images with boxes; None without boxes."""
     boxes = read_boxes(dataset)
     label_of = {sample.file: sample.label for sample in dataset.samples}
     if not boxes:
         return None
-    # Boxes mark one class; were there several, the most common would be it.
+    # Boxes mark one class; if there are several, the most common one is evaluated.
     target = Counter(label_of[file] for file in boxes).most_common(1)[0][0]
-    size, held_out = (
-        model.card.preprocessing.image_size,
-        set(predictions.samples) | {file for file, _ in model.card.excluded},
-    )
-    train = [file for file in boxes if file not in held_out and label_of[file] == target]
-    right = (
+    size = model.card.preprocessing.image_size
+    not_train = set(predictions.samples) | {file for file, _ in model.card.excluded}
+    train = [file for file in boxes if file not in not_train and label_of[file] == target]
+    own = predictions.where(
         (predictions.y_true == target)
         & (predictions.y_pred == target)
         & np.isin(predictions.samples, list(boxes))
     )
-    own = predictions.where(right)
     images = _read(dataset, own.samples)
-    seen = np.array([_is_seen(model, image) for image in images], dtype=bool)
-    own, images = own.where(seen), [image for image, kept in zip(images, seen, strict=True) if kept]
+    has_input = np.array([_has_input(model, image) for image in images], dtype=bool)
+    own = own.where(has_input)
+    images = [image for image, kept in zip(images, has_input, strict=True) if kept]
     if not train or {"val", "test"} - set(own.splits):
         raise DatasetError(
-            f"{dataset.path} has too few pictures with boxes that {model.card.model_id} calls right to judge its maps"
+            f"{dataset.path} has too few images with boxes that {model.card.model_id} classifies "
+            "correctly to evaluate its heat maps: at least one each in train, val and test"
         )
-    masks = np.stack(
-        [
-            box_mask(boxes[file], image.shape, size)
-            for file, image in zip(own.samples, images, strict=True)
-        ]
-    )
     shapes = [image.shape for image in _read(dataset, train)]
     constant = np.mean(
         [box_mask(boxes[file], shape, size) for file, shape in zip(train, shapes, strict=True)],
         axis=0,
     )
-    return _Boxed(own, images, masks, constant.astype(np.float32))
+    masks = [
+        box_mask(boxes[file], image.shape, size)
+        for file, image in zip(own.samples, images, strict=True)
+    ]
+    return _Boxed(own, images, np.stack(masks), constant.astype(np.float32))
 
 
-def _is_seen(model: Classifier, image: GreyImage) -> bool:
+def _has_input(model: Classifier, image: GreyImage) -> bool:
     try:
         model.view(image)
     except ImageError:
@@ -296,36 +339,44 @@ def _is_seen(model: Classifier, image: GreyImage) -> bool:
     return True
 
 
-def _judge_rivals(segmenter: Segmenter | None, boxed: _Boxed, target: str) -> list[Localisation]:
-    """Return how the maps do that know nothing of the model."""
+def _baselines(segmenter: Segmenter | None, boxed: _Boxed, target: str) -> list[Localisation]:
+    """Evaluate baselines that do not depend on the model."""
     n, size = len(boxed.images), boxed.constant.shape[0]
-    centre = np.zeros((size, size), dtype=np.float32)
-    centre[size // 2, size // 2] = 1
-    rivals = {
+    center = np.zeros((size, size), dtype=np.float32)
+    center[size // 2, size // 2] = 1
+    baselines = {
         "constant": np.broadcast_to(boxed.constant, (n, size, size)),
-        "noise": noise_maps(n, size, SEED),
-        "centre": np.broadcast_to(centre, (n, size, size)),
+        "noise": smoothed_noise(n, size, SEED),
+        "centre": np.broadcast_to(center, (n, size, size)),
     }
     if segmenter is not None:
         lungs = np.stack([resize_mask(segmenter.mask(image), size) for image in boxed.images])
-        # Spread evenly, and so pointing to any place in the lungs: the noise is too small to matter to the share.
-        rivals["lungs"] = lungs * (
-            1 + 1e-4 * np.random.default_rng(SEED).random(lungs.shape, dtype=np.float32)
-        )
-    return [_judge(boxed, maps, n, target, None, name) for name, maps in rivals.items()]
+        # Uniform, with the maximum anywhere in the lungs; the noise hardly changes the share.
+        noise = np.random.default_rng(SEED).random(lungs.shape, dtype=np.float32)
+        baselines["lungs"] = lungs * (1 + 1e-4 * noise)
+    return [_localization(boxed, maps, n, target, None, name) for name, maps in baselines.items()]
 
 
-def _judge(
-    boxed: _Boxed, maps: Maps, most: int, target: str, settings: MapSettings | None, rival: str = ""
+def _localization(
+    boxed: _Boxed,
+    maps: Maps,
+    most: int,
+    target: str,
+    settings: MapSettings | None,
+    baseline: str = "",
 ) -> Localisation:
-    """Judge maps (N, S, S) on the first `most` pictures of val, of test and of both."""
+    """Evaluate attributions (N, S, S) on the first `most` images of val, of test and of both."""
 
     def part(split: str) -> Pointing:
         rows = boxed.rows(split, most)
-        groups = None if boxed.pictures.groups is None else boxed.pictures.groups[rows]
-        constant = pointing_hits(
-            np.broadcast_to(boxed.constant, (len(rows), *boxed.constant.shape)), boxed.masks[rows]
+        groups = boxed.predictions.groups
+        constant = np.broadcast_to(boxed.constant, (len(rows), *boxed.constant.shape))
+        return pointing(
+            maps[rows],
+            boxed.masks[rows],
+            pointing_hits(constant, boxed.masks[rows]),
+            None if groups is None else groups[rows],
         )
-        return pointing(maps[rows], boxed.masks[rows], constant, groups)
 
-    return Localisation(target, settings, rival, part("val"), part("test"), part("both"))  # type: ignore[arg-type]
+    val, test, both = part("val"), part("test"), part("both")
+    return Localisation(target, settings, baseline, val, test, both)  # type: ignore[arg-type]

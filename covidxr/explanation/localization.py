@@ -1,4 +1,4 @@
-"""Whether heat maps lie where they should: in the radiologists' boxes, in the lungs, and in which part of them."""
+"""Localization of attributions: in radiologists' boxes, in the lungs, and in lung zones."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from covidxr.metrics.intervals import mean_interval, proportion_interval
 from covidxr.records import Labels
 
 Maps = npt.NDArray[np.floating]
-"""(N, S, S) heat maps; below 0 is what speaks against the class."""
+"""(N, S, S) attributions; negative values are evidence against the class."""
 Masks = npt.NDArray[np.bool_]
 """(N, S, S) true inside the boxes, or inside the lungs."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapFacts:
-    """Where one map lies. Right and left are the patient's: the patient's right is the picture's left.
-
-    in_lungs: share of the positive part of the map that lies in the lungs.  lungs: share of the picture that is lung.
-    zone: the sixth of the lungs that holds most of what lies in them, `right lower`; empty when nothing does.  in_zone: how much
-    of what lies in the lungs it holds.
-    """
+    """Location of one attribution in the lungs. Right and left are the patient's."""
 
     in_lungs: float
+    """Share of the positive attribution inside the lungs."""
     lungs: float
+    """Lung area as a share of the image."""
     zone: str
+    """Zone with most of the attribution, such as `right lower`; empty where the lungs have none."""
     in_zone: float
+    """Its share of the attribution inside the lungs."""
 
 
 def pointing_hits(maps: Maps, masks: Masks) -> npt.NDArray[np.bool_]:
-    """(N,) whether the highest point of each map lies in its mask, with no tolerance; a map with nothing above 0 misses.
+    """Return (N,) whether the maximum of each attribution is inside its mask (pointing game).
 
-    A plateau, such as a cell of a coarse map, points to the pixel in it that is nearest to its mean place.
-    Zhang et al. 2018, "Top-down neural attention by excitation backprop", IJCV 126:1084, section 4.2, there with 15 pixels.
+    Zhang et al. 2018, "Top-down neural attention by excitation backprop", IJCV 126:1084, section
+    4.2, but without its tolerance of 15 pixels. A plateau points to its pixel nearest to its
+    centroid; an attribution without positive values misses.
     """
     hits = np.zeros(len(maps), dtype=np.bool_)
     for i, (heat, mask) in enumerate(zip(maps, masks, strict=True)):
@@ -49,7 +49,7 @@ def pointing_hits(maps: Maps, masks: Masks) -> npt.NDArray[np.bool_]:
 
 
 def shares_inside(maps: Maps, masks: Masks) -> npt.NDArray[np.float64]:
-    """(N,) share of the positive part of each map that lies in its mask; 0 where nothing is positive."""
+    """Return the (N,) shares of positive attribution inside the masks; 0 where there is none."""
     positive = np.maximum(maps, 0).astype(np.float64)
     total = positive.sum(axis=(1, 2))
     inside: npt.NDArray[np.float64] = (positive * masks).sum(axis=(1, 2))
@@ -62,23 +62,38 @@ def shares_inside(maps: Maps, masks: Masks) -> npt.NDArray[np.float64]:
 def pointing(
     maps: Maps, masks: Masks, constant: npt.NDArray[np.bool_], groups: Labels | None = None
 ) -> Pointing:
-    """Return how well maps find the masks, beside the hits (N,) of the constant map on the same pictures.
+    """Return the pointing-game results of attributions.
 
-    Raises ConfigError when there are none.
+    Args:
+        maps: (N, S, S).
+        masks: (N, S, S).
+        constant: (N,) hits of the fixed-point baseline on the same images.
+        groups: (N,) of dependent images.
+
+    Raises:
+        ConfigError: When there are no images.
     """
     hits = pointing_hits(maps, masks)
     gain = mean_interval(hits.astype(np.float64) - constant, groups)
     share = proportion_interval(hits, groups)
-    assert share is not None  # or there would be no gain
+    # Without images, `mean_interval` has raised.
+    assert share is not None
     return Pointing(len(hits), share, mean_interval(shares_inside(maps, masks), groups), gain)
 
 
 def best_localisation(card: ModelCard, method: str = "") -> Localisation | None:
-    """Return the kind of map of a method that gains most on the constant map on val; None if none was measured.
+    """Return the evaluated configuration with the largest gain over the fixed point on val.
 
-    Where two gain the same, the one with more of its positive part in the boxes. Without a method, the best of those that explain a
-    layer, which take no longer than a prediction and were judged on all pictures; but if even that may be no better than the
-    constant map, the best Grad-CAM, the one that readers know.
+    Ties are resolved by the share of attribution inside the boxes. Without a method, the best of
+    those that explain a layer, which are fast and evaluated on all images; but if it is not
+    significantly better than the fixed point, the best Grad-CAM, which is the best known.
+
+    Args:
+        card: Of the model.
+        method: Only configurations of this method.
+
+    Returns:
+        None where no configuration was evaluated.
     """
     own = [
         one
@@ -91,8 +106,8 @@ def best_localisation(card: ModelCard, method: str = "") -> Localisation | None:
     return best
 
 
-def noise_maps(n: int, size: int, seed: int = 0) -> npt.NDArray[np.float32]:
-    """Return (n, size, size) maps of smoothed noise in [0, 1], blobs about as large as those of a heat map."""
+def smoothed_noise(n: int, size: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Return (n, size, size) smoothed noise in [0, 1], with blobs as large as an attribution's."""
     random = np.random.default_rng(seed)
     noise = np.stack(
         [gaussian_filter(random.normal(size=(size, size)), 0.06 * size) for _ in range(n)]
@@ -102,9 +117,10 @@ def noise_maps(n: int, size: int, seed: int = 0) -> npt.NDArray[np.float32]:
 
 
 def map_facts(heat: npt.NDArray[np.floating], lungs: npt.NDArray[np.bool_]) -> MapFacts:
-    """Say where one map (S, S) lies, by its lungs (S, S).
+    """Locate an attribution (S, S) in the lungs (S, S).
 
-    The lungs are split by the vertical middle of their bounding box, then each side into three bands of its own height.
+    The lungs are split at the center of their bounding box, and each side into three zones of
+    equal height.
     """
     positive = np.maximum(heat, 0).astype(np.float64) * lungs
     in_lungs = float(shares_inside(heat[None], lungs[None])[0])

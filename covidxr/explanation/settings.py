@@ -1,4 +1,4 @@
-"""The kinds of heat maps that are measured for a network, and those that serve where none was measured."""
+"""Attribution settings: the configurations that are evaluated, and those used by default."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from covidxr.errors import ConfigError
 from covidxr.explanation.localization import best_localisation
 from covidxr.models.architectures import architecture
 
+LAYER_METHODS = ("gradcam", "hirescam")
+"""Methods that explain a layer: positive evidence only, and as fast as a prediction."""
+
 
 def candidates(name: str) -> tuple[MapSettings, ...]:
-    """Return all kinds of maps that are measured for a network, by its name in the table of architectures; the textbook's first."""
+    """Return the configurations that are evaluated for an architecture, the original ones first."""
     last, finer = architecture(name).target_layer, architecture(name).finer_layer
-    kinds = (
+    configurations = (
         MapSettings("gradcam", last, "logit"),
         MapSettings("gradcam", last, "logit", "nearest"),
         MapSettings("gradcam", last),
@@ -32,20 +35,30 @@ def candidates(name: str) -> tuple[MapSettings, ...]:
         MapSettings("occlusion", window=0.25, smoothing=0.06),
         MapSettings("occlusion", window=0.4),
     )
-    return tuple(dict.fromkeys(kinds))
+    return tuple(dict.fromkeys(configurations))
 
 
 def default_settings(name: str, method: str) -> MapSettings:
-    """Return the first of the measured kinds of a method. Raises ConfigError for a method that there is not."""
+    """Return the original configuration of a method for an architecture.
+
+    Raises:
+        ConfigError: For an unknown method.
+    """
     if method not in METHOD_TITLES:
-        raise ConfigError(f"there is no heat map {method!r}; there are {', '.join(METHOD_TITLES)}")
+        raise ConfigError(
+            f"there is no attribution method {method!r}; there are {', '.join(METHOD_TITLES)}"
+        )
     return next(settings for settings in candidates(name) if settings.method == method)
 
 
 def map_settings(card: ModelCard, method: str = "") -> MapSettings:
-    """Return how a model's maps are made: those that gained most on val, of all or of one method, else the textbook's.
+    """Return the configuration of a model's heat maps.
 
-    Raises ConfigError for a method that there is not.
+    The one with the best localization on val, of all methods or of one; the original one where
+    none was evaluated.
+
+    Raises:
+        ConfigError: For an unknown method.
     """
     best = best_localisation(card, method)
     if best and best.settings:

@@ -1,1 +1,1 @@
-"""Lung masks: the segmenter and what lung-only models see."""
+"""Lung masks: the segmenter and the inputs of lung-only models."""

@@ -23,9 +23,15 @@ def lung_masks(
     segmenter: Segmenter,
     watch: Watch = lambda done, total: None,
 ) -> npt.NDArray[np.bool_]:
-    """Return the lung masks of some of a dataset's images, (N, 256, 256).
+    """Return the lung masks of images, (N, 256, 256).
 
-    Those of the whole dataset are found once and kept in the cache.
+    Those of the whole dataset are segmented once and cached.
+
+    Args:
+        dataset: Whose images.
+        files: N files of the dataset.
+        segmenter: That finds the lungs.
+        watch: Receives the number of segmented images and the total.
     """
     packed = _packed_masks(dataset, segmenter, watch)
     return _unpack(packed.array[packed.rows(files)])
@@ -47,7 +53,7 @@ def input_pixels(
         segmenter: Of the model; needed where its input is the lungs alone.
         dataset: Whose images.
         skip_unreadable: Whether to skip images that cannot be read.
-        watch: Told how many images of how many are done.
+        watch: Receives the number of processed images and the total.
 
     Raises:
         DatasetError: As `decode` does.
@@ -57,7 +63,9 @@ def input_pixels(
     if not sha256:
         return decode(dataset, size, skip_unreadable, watch)
     if segmenter is None or segmenter.sha256 != sha256:
-        raise ModelError("the model's input is the lungs as found by a segmenter that is not here")
+        raise ModelError(
+            "the model's input is the lungs, and its lung segmenter is missing; restore it"
+        )
     masks = _packed_masks(dataset, segmenter, watch)
     row_of = {file: row for row, file in enumerate(masks.files)}
 
@@ -76,7 +84,7 @@ def input_pixels(
 
 
 def missing_caches(dataset: Dataset, image_size: int, segmenter_sha256: str) -> tuple[str, ...]:
-    """Return which caches a lung-only recipe would have to fill first: masks, cropped images."""
+    """Return the names of the caches that a lung-only recipe needs first: masks, crops."""
     names = (_masks_name(segmenter_sha256), _crops_name(image_size, segmenter_sha256))
     return tuple(name for name in names if not place_of(dataset, name).exists())
 
@@ -97,7 +105,7 @@ def _packed_masks(dataset: Dataset, segmenter: Segmenter, watch: Watch) -> Pixel
         lambda image, file: np.packbits(segmenter.mask(image), axis=1),
         skip_unreadable=True,
         watch=watch,
-        label="finding the lungs",
+        label="segmenting the lungs",
     )
 
 

@@ -1,4 +1,4 @@
-"""The lung segmenter: a small residual U-Net of MONAI, which finds the lungs in a chest radiograph."""
+"""The lung segmenter: MONAI's residual U-Net, small, and its training loop."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class LungSegmenter:
     def mask(self, image: GreyImage) -> LungMask:
         """Find the lungs in an image.
 
-        One image at a time, always: another batch size would move the edge of a mask between
-        training and serving, since the sums are then taken in another order.
+        Always one image at a time: another batch size changes the order of summation, and with it
+        the edge of a mask, between training and serving.
 
         Args:
             image: (H, W) uint8.
@@ -60,12 +60,13 @@ class LungSegmenter:
 
 
 def build_segmenter() -> nn.Module:
-    """Return the network with random weights: (B, 1, S, S) grey in [0, 1] -> (B, 1, S, S) logits; S divisible by 16.
+    """Return the network with random weights: (B, 1, S, S) in [0, 1] -> (B, 1, S, S) logits.
 
-    Ronneberger et al. 2015, "U-Net"; with residual units: Kerfoot et al. 2018, "Left-ventricle quantification using residual
-    U-Net".
+    S must be divisible by 16. Ronneberger et al. 2015, "U-Net"; with residual units: Kerfoot et
+    al. 2018, "Left-ventricle quantification using residual U-Net".
     """
-    from monai.networks.nets.unet import UNet  # seconds to import, and no classifier needs it
+    # Takes seconds to import, and no classifier needs it.
+    from monai.networks.nets.unet import UNet
 
     network: nn.Module = UNet(
         2, 1, 1, channels=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2), num_res_units=2
@@ -80,10 +81,20 @@ def fit_segmenter(
     val: tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]],
     report: Callable[[dict[str, Any]], None],
 ) -> tuple[StateDict, int, float]:
-    """Train on pixels (N, S, S) and masks (N, S, S); return the weights of the best epoch by Dice on val, that epoch, the seconds.
+    """Train the segmenter; the best epoch is the one with the highest Dice on val.
 
-    report: receives epoch, epochs, train_loss and val_dice after each epoch.
-    Loss: Dice and cross entropy in equal parts (Isensee et al. 2021, "nnU-Net", Nat Methods 18:203).
+    Loss: Dice and cross entropy in equal parts (Isensee et al. 2021, "nnU-Net", Nat Methods
+    18:203).
+
+    Args:
+        recipe: Settings of the training.
+        pixels: (N, S, S) of train.
+        masks: (N, S, S) of train.
+        val: The same of val.
+        report: Receives epoch, epochs, train_loss and val_dice after each epoch.
+
+    Returns:
+        The weights of the best epoch, its number, and the seconds that the training took.
     """
     from monai.losses.dice import DiceCELoss
 
@@ -123,25 +134,21 @@ def fit_segmenter(
             {"epoch": epoch, "epochs": recipe.epochs, "train_loss": total / steps, "val_dice": dice}
         )
         if dice > best[0]:
-            best = (
-                dice,
-                epoch,
-                {k: v.detach().cpu().clone() for k, v in network.state_dict().items()},
-            )
+            weights = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+            best = dice, epoch, weights
     return best[2], best[1], time.monotonic() - started
 
 
 def _dice(
     network: nn.Module, pixels: npt.NDArray[np.uint8], masks: npt.NDArray[np.bool_]
 ) -> Tensor:
-    """Mean Dice over the pictures of what the network alone says, untidied."""
+    """Return the mean Dice over images of the network's output, without `tidy_mask`."""
     scores = []
     device = next(network.parameters()).device
     with torch.inference_mode():
         for start in range(0, len(pixels), 64):
-            said = network(to_unit(pixels[start : start + 64]).to(device))[:, 0] >= 0
+            predicted = network(to_unit(pixels[start : start + 64]).to(device))[:, 0] >= 0
             true = torch.from_numpy(masks[start : start + 64]).to(device)
-            scores.append(
-                2 * (said & true).sum((1, 2)) / (said.sum((1, 2)) + true.sum((1, 2))).clamp(min=1)
-            )
+            total = predicted.sum((1, 2)) + true.sum((1, 2))
+            scores.append(2 * (predicted & true).sum((1, 2)) / total.clamp(min=1))
     return torch.cat(scores).mean()

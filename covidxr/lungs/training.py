@@ -1,4 +1,4 @@
-"""The lung segmenter: trained on a dataset's masks, judged and stored."""
+"""Training of the lung segmenter on a dataset's masks, its evaluation and storage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import covidxr
 from covidxr.cards import CARD_SCHEMA_VERSION, SegmenterCard, SegmenterRecipe
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.pixels import decode
-from covidxr.datasets.splits import split_data
+from covidxr.datasets.splits import SplitData, split_data
 from covidxr.errors import DatasetError
 from covidxr.images.reading import read_image
 from covidxr.lungs.masks import read_mask, resize_mask
@@ -37,9 +37,18 @@ def train_lungs(
     root: Path,
     report: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> SegmenterCard:
-    """Train the lung segmenter on a dataset's masks, judge it once on test at the masks' own size, and store it.
+    """Train the lung segmenter, evaluate it once on test at the masks' own size, and store it.
 
-    Raises DatasetError when a split has no masks, ModelError when there is a segmenter already.
+    Args:
+        dataset: With lung masks.
+        recipe: Settings of the training.
+        plan: How to split the dataset.
+        root: Folder of the stored models.
+        report: Receives a dictionary after each epoch, as from `fit_segmenter`.
+
+    Raises:
+        DatasetError: When a split has no masks.
+        ModelError: When there is a segmenter already.
     """
     store.new_model_folder(root, store.LUNGS)
     data = split_data(dataset, plan)
@@ -51,7 +60,8 @@ def train_lungs(
     empty = [name for name, own in rows.items() if not own]
     if empty:
         raise DatasetError(
-            f"{dataset.path} has no lung masks in the split {empty[0]}: they lie in <Class>/masks/, one PNG a picture"
+            f"{dataset.path} has no lung masks in the {empty[0]} split: expected one PNG per image "
+            "in <Class>/masks/"
         )
     pixels = decode(dataset, recipe.image_size)
 
@@ -67,10 +77,7 @@ def train_lungs(
     weights, best_epoch, seconds = fit_segmenter(recipe, *read("train"), read("val"), report)
     weights = store.to_half(weights)
     counts = {
-        name: {
-            c: sum(1 for i in own if split.labels[i] == k)
-            for k, c in enumerate(dataset.class_names)
-        }
+        name: {c: int((split.labels[own] == k).sum()) for k, c in enumerate(dataset.class_names)}
         for name, own in rows.items()
     }
     card = SegmenterCard(
@@ -97,43 +104,46 @@ def train_lungs(
         limits=_limits(counts["test"]),
     )
     segmenter = LungSegmenter(card, store.fill_network(build_segmenter(), weights, card))
-    judged = [(name, i) for name in ("val", "test") for i in rows[name]]
-    table = []
-    with dataset.files() as opened:
-        for name, i in judged:
-            file = split.files[i]
-            said = segmenter.mask(read_image(opened.read(file), file))
-            true = read_mask(opened.read(mask_of[file]), mask_of[file])
-            both, sizes = int((said & true).sum()), int(said.sum() + true.sum())
-            table.append((file, name, 2 * both / max(sizes, 1), both / max(sizes - both, 1)))
-    test = np.array([name == "test" for name, _ in judged])
-    positions = np.array([i for _, i in judged])[test]
-    dice, iou = (np.array([row[k] for row in table])[test] for k in (2, 3))
-    groups, labels = split.groups[positions], split.labels[positions]
-    metrics: dict[str, Interval] = {
-        "dice": mean_interval(dice, groups),
-        "iou": mean_interval(iou, groups),
-    }
-    for k, class_name in enumerate(dataset.class_names):
+    table, metrics = _evaluate(segmenter, data, rows, mask_of)
+    by_dice = sorted((row for row in table if row[1] == "test"), key=lambda row: row[2])
+    worst = tuple((file, dice) for file, _, dice, _ in by_dice[:_WORST])
+    return store.save_segmenter(root, replace(card, metrics=metrics, worst=worst), weights, table)
+
+
+def _evaluate(
+    segmenter: LungSegmenter, data: SplitData, rows: dict[str, list[int]], mask_of: dict[str, str]
+) -> tuple[list[tuple[str, str, float, float]], dict[str, Interval]]:
+    """Return (file, split, Dice, IoU) of each image of val and test, and the metrics on test."""
+    split, table = data.split, []
+    with data.dataset.files() as files:
+        for name in ("val", "test"):
+            for i in rows[name]:
+                file = split.files[i]
+                predicted = segmenter.mask(read_image(files.read(file), file))
+                true = read_mask(files.read(mask_of[file]), mask_of[file])
+                both, sizes = int((predicted & true).sum()), int(predicted.sum() + true.sum())
+                table.append((file, name, 2 * both / max(sizes, 1), both / max(sizes - both, 1)))
+    test = np.array(rows["test"])
+    dice, iou = np.array([row[2:] for row in table[-len(test) :]]).T
+    groups, labels = split.groups[test], split.labels[test]
+    metrics = {"dice": mean_interval(dice, groups), "iou": mean_interval(iou, groups)}
+    for k, class_name in enumerate(data.dataset.class_names):
         own = labels == k
         if own.any():
             metrics[f"dice {class_name}"] = mean_interval(dice[own], groups[own])
-    worst = sorted(
-        ((file, value) for file, name, value, _ in table if name == "test"), key=lambda row: row[1]
-    )[:_WORST]
-    return store.save_segmenter(
-        root, replace(card, metrics=metrics, worst=tuple(worst)), weights, table
-    )
+    return table, metrics
 
 
 def _limits(test_counts: dict[str, int]) -> tuple[str, ...]:
     limits = [
-        "It finds something like lungs in any picture, a blank one too: whether there is a chest must be known before.",
-        "Its masks were a network's output, not a radiologist's drawing: dense consolidation is often left out, here too.",
+        "It segments lung-like regions in any image, even a blank one: it does not detect whether "
+        "the image shows a chest.",
+        "Its reference masks are a network's output, not drawn by radiologists: dense "
+        "consolidation is often excluded, here as well.",
     ]
-    unseen = [display_name(name) for name, n in test_counts.items() if not n]
-    if unseen:
+    missing = [display_name(name) for name, n in test_counts.items() if not n]
+    if missing:
         limits.append(
-            f"There were no masks of {' and '.join(unseen)}: on those pictures it was looked at, not measured."
+            f"There were no masks of {' and '.join(missing)}: it was not evaluated on such images."
         )
     return tuple(limits)

@@ -111,6 +111,9 @@ def compare(
         replicates: Number of bootstrap replicates, 2 or more.
         seed: Of the bootstrap.
 
+    Returns:
+        The comparison of every pair, with notes on what limits it.
+
     Raises:
         ConfigError: Class names, true labels or (unless `intersect`) samples differ.
     """

@@ -1,4 +1,4 @@
-"""The networks: one row each, from which every list of networks is made. Torch loads on building."""
+"""Network architectures: one table that every list of networks is made from."""
 
 from __future__ import annotations
 
@@ -113,7 +113,11 @@ ARCHITECTURES = {
 
 
 def architecture(name: str) -> Architecture:
-    """Return a network's row. Raises ConfigError for an unknown name."""
+    """Return an architecture by name.
+
+    Raises:
+        ConfigError: For an unknown name.
+    """
     if name not in ARCHITECTURES:
         raise ConfigError(
             f"there is no architecture {name!r}; there are {', '.join(ARCHITECTURES)}"

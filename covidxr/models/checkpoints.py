@@ -1,10 +1,10 @@
-"""What a run keeps on disk to go on after its last finished epoch."""
+"""Checkpoints: the state of a training run after its last completed epoch."""
 
 from __future__ import annotations
 
 import io
 import os
-import pickle  # nosec B403  # for the name of its error; nothing is unpickled
+import pickle  # nosec B403
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,21 +17,24 @@ from covidxr.errors import RunError
 from covidxr.storage import write_bytes
 
 StateDict = dict[str, torch.Tensor]
+_VALUES = ("epoch", "best_epoch", "best_macro_f1", "best", "seconds", "origin")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """The weights of the best epoch, and what it took to find them."""
+    """The result of a training run: the weights of its best epoch."""
 
     weights: StateDict
     origin: str
+    """Source of the initial weights."""
     best_epoch: int
     best_macro_f1: float
     seconds: float
+    """Duration of the training, with validation."""
 
 
 class RunState:
-    """Everything that a run needs to go on after its last finished epoch."""
+    """The state of a training run after its last completed epoch."""
 
     def __init__(
         self,
@@ -55,28 +58,23 @@ class RunState:
 
     @property
     def epochs_since_best(self) -> int:
-        """Epochs since the best one."""
+        """Number of epochs since the best one."""
         return self.epoch - self.best_epoch
 
-    def finish_epoch(self, epoch: int, macro_f1: float, judge: nn.Module, seconds: float) -> None:
-        """Count an epoch, and keep the weights of `judge` if it is the best so far."""
+    def finish_epoch(self, epoch: int, macro_f1: float, model: nn.Module, seconds: float) -> None:
+        """Record an epoch, and keep the weights of `model` if it is the best so far."""
         self.epoch = epoch
         self.seconds += seconds
         if macro_f1 > self.best_macro_f1:
             self.best_epoch, self.best_macro_f1 = epoch, macro_f1
-            self.best = {k: v.detach().cpu().clone() for k, v in judge.state_dict().items()}
+            self.best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
 
     def save(self, path: Path) -> None:
-        """Write everything, atomically; the checkpoint before is kept beside it."""
-        content = {
+        """Write a checkpoint atomically; the one before it is kept under `previous(path)`."""
+        content: dict[str, Any] = {
             name: part.state_dict() for name, part in self._parts.items() if part is not None
         }
-        content |= {
-            "epoch": self.epoch,
-            "best_epoch": self.best_epoch,
-            "best_macro_f1": self.best_macro_f1,
-        }
-        content |= {"best": self.best, "seconds": self.seconds, "origin": self.origin}
+        content |= {name: getattr(self, name) for name in _VALUES}
         buffer = io.BytesIO()
         torch.save(content, buffer)
         if path.exists():
@@ -84,12 +82,16 @@ class RunState:
         write_bytes(path, buffer.getvalue())
 
     def restore(self, path: Path) -> None:
-        """Take everything up again. Raises RunError when no checkpoint can be read."""
+        """Restore the state from a checkpoint.
+
+        Raises:
+            RunError: When no checkpoint can be read.
+        """
         content = read_checkpoint(path)
         for name, part in self._parts.items():
             if part is not None:
                 part.load_state_dict(content[name])
-        for name in ("epoch", "best_epoch", "best_macro_f1", "best", "seconds", "origin"):
+        for name in _VALUES:
             setattr(self, name, content[name])
 
     def result(self) -> Fitted:
@@ -98,12 +100,16 @@ class RunState:
 
 
 def previous(path: Path) -> Path:
-    """Where the last checkpoint but one is kept: a disk may fail while the last is written."""
+    """Return where the previous checkpoint is kept, in case writing the last one fails."""
     return path.with_name(f"{path.name}.previous")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a run's last checkpoint, or the one before if that is gone or damaged. Raises RunError when neither can be read."""
+    """Read a run's last checkpoint, or the previous one if that is missing or damaged.
+
+    Raises:
+        RunError: When neither can be read.
+    """
     try:
         return _read_one(path)
     except RunError:
@@ -117,8 +123,10 @@ def _read_one(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(
-            f"{path.parent} holds no checkpoint: the run ended before its first epoch did; start it again"
+            f"{path.parent} has no checkpoint: the run ended before its first epoch was complete; "
+            "start it again"
         ) from None
+    # Nothing is unpickled: `weights_only` raises UnpicklingError for anything but tensors.
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise RunError(
             f"the checkpoint {path} cannot be read ({error}); start the run again"
@@ -127,7 +135,11 @@ def _read_one(path: Path) -> dict[str, Any]:
 
 
 def best_of_checkpoint(path: Path) -> Fitted:
-    """Return the best epoch so far of a run. Raises RunError when there is none."""
+    """Return the best epoch of a run so far.
+
+    Raises:
+        RunError: When no epoch is complete.
+    """
     content = read_checkpoint(path)
     return Fitted(
         content["best"],

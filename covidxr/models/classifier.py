@@ -26,7 +26,7 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What a network is given of an image: `pixels` (S, S) uint8, from `box` on the square."""
+    """The input of a network: `pixels` (S, S) uint8, the part of the square inside `box`."""
 
     pixels: GreyImage
     box: Box
@@ -132,7 +132,7 @@ class Classifier:
         Args:
             pixels: (N, S, S) uint8, from `view`.
             rows: Which of them; None for all.
-            temperature: That divides the logits; None for the card's, 1 for none.
+            temperature: Divisor of the logits; None for the card's.
             progress: Label of a progress bar; None for no bar.
 
         Returns:
@@ -149,9 +149,14 @@ class Classifier:
             )
 
     def features(self, pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Scores:
-        """Return the (len(rows), D) penultimate features of some of (N, S, S) pixels, under the lock.
+        """Return penultimate features, the inputs of the network's head, under the lock.
 
-        They are the inputs of the network's head.
+        Args:
+            pixels: (N, S, S) uint8, from `view`.
+            rows: Which of them.
+
+        Returns:
+            (len(rows), D) features.
         """
         from covidxr.models.inference import scores_and_features
 
@@ -175,7 +180,8 @@ class Classifier:
         found = self.segmenter.view(image, size)
         if found is None:
             raise ImageError(
-                f"no lungs were found in this image, and they are the input of {self.card.model_id}"
-                "; is it a frontal chest radiograph?"
+                "no lungs were found in this image, and they are the input of "
+                f"{self.card.model_id}"
+                "; use a frontal chest radiograph, or another model"
             )
         return found

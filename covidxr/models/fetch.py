@@ -19,7 +19,7 @@ from covidxr.storage import from_json, new_folder
 
 MANIFEST = Path(__file__).with_name("manifest.json")
 TIMEOUT = 60.0
-"""Seconds without an answer after which a download is given up."""
+"""Seconds without data after which a download fails."""
 _SCHEMES = ("http", "https")
 _CHUNK = 1 << 20
 
@@ -35,15 +35,13 @@ class ReleasedFile:
 
 @dataclass(frozen=True)
 class ReleasedModel:
-    """A released model.
-
-    bundled: whether the wheel contains it.
-    needs: ids of the models that it does not work without.
-    """
+    """A released model."""
 
     model_id: str
     bundled: bool
+    """Whether the wheel contains it."""
     needs: tuple[str, ...]
+    """Ids of the models that it requires."""
     files: tuple[ReleasedFile, ...]
 
     @property
@@ -62,10 +60,11 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What became of one model: `present` (it was there already), `fetched` or `replaced`."""
+    """The result for one model."""
 
     model_id: str
     state: str
+    """`present` (stored before), `fetched` or `replaced`."""
     folder: str
 
 
@@ -76,9 +75,10 @@ def read_manifest() -> Manifest:
 
 
 def released(model_ids: Iterable[str] = ()) -> tuple[ReleasedModel, ...]:
-    """Return released models, those that they need included; all of them where no id is given.
+    """Return released models with those that they require; all of them without ids.
 
-    Raises ModelError for an id that was not released.
+    Raises:
+        ModelError: For an id that was not released.
     """
     known = {model.model_id: model for model in read_manifest().models}
     wanted = list(model_ids) or list(known)
@@ -99,7 +99,7 @@ def fetch_models(
     force: bool = False,
     progress: Callable[[str, int], None] = lambda model_id, size: None,
 ) -> tuple[Fetched, ...]:
-    """Download released models into a weights folder, each one whole or not at all.
+    """Download released models into a weights folder, each one atomically.
 
     Args:
         root: The weights folder.
@@ -119,7 +119,7 @@ def fetch_models(
         if found[model.model_id] == "different" and not force:
             raise ModelError(
                 f"{root / model.model_id} is not the released {model.model_id}; "
-                "delete or rename it, or replace it by `covidxr models fetch --force`"
+                "delete or rename it, or replace it with `covidxr models fetch --force`"
             )
     missing = [model for model in models if found[model.model_id] != "present"]
     address = _checked(models_url() if url is None else url) if missing else ""
@@ -153,11 +153,12 @@ def _state(folder: Path, model: ReleasedModel) -> str:
 
 
 def _checked(url: str) -> str:
-    """Return an address without its last slash. Raises ConfigError unless it is http(s)."""
+    """Return an address without its last slash; ConfigError unless it is http(s)."""
     if not url:
         raise ConfigError(
             "there is no address to fetch models from: set COVIDXR_MODELS_URL to the http(s) "
-            "address of a folder that holds MODEL/FILE, such as a copy of the repository's weights/"
+            "address of a folder that contains MODEL/FILE, such as a copy of the repository's "
+            "weights/"
         )
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.netloc:

@@ -21,18 +21,27 @@ def predict_scores(
     batch_size: int = 64,
     progress: str | None = None,
 ) -> Scores:
-    """Return (len(rows), C) softmax probabilities of the chosen rows of (N, S, S) uint8 pixels.
+    """Return softmax probabilities.
 
-    temperature divides the logits (Guo et al. 2017).  The network must be in eval mode.  progress: a label for a progress bar.
+    Args:
+        network: In eval mode.
+        pixels: (N, S, S) uint8.
+        rows: Which of them.
+        preprocessing: Of the model.
+        temperature: Divisor of the logits (Guo et al. 2017).
+        batch_size: Images per pass through the network.
+        progress: Label of a progress bar; None for no bar.
+
+    Returns:
+        (len(rows), C) probabilities.
     """
     device = next(network.parameters()).device
     batches = range(0, len(rows), batch_size)
     scores = []
     with torch.inference_mode():
         for start in tqdm(batches, desc=progress, disable=None if progress else True):
-            x = to_input(pixels[rows[start : start + batch_size]], preprocessing).to(
-                device
-            )  # (B, 3, S, S)
+            batch = pixels[rows[start : start + batch_size]]
+            x = to_input(batch, preprocessing).to(device)  # (B, 3, S, S)
             scores.append(torch.softmax(network(x).double() / temperature, dim=1).cpu().numpy())
     return np.concatenate(scores)
 
@@ -53,7 +62,7 @@ def scores_and_features(
         pixels: (N, S, S) uint8.
         rows: Which of them.
         preprocessing: Of the model.
-        temperature: That divides the logits.
+        temperature: Divisor of the logits.
 
     Returns:
         (len(rows), C) softmax probabilities, and (len(rows), D) inputs of the head.

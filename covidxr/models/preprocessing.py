@@ -1,4 +1,4 @@
-"""Grey pixels to network input, and the random changes made to training batches, as tensors."""
+"""Preprocessing of gray values to network input, and augmentation of training batches."""
 
 from __future__ import annotations
 
@@ -14,49 +14,60 @@ from covidxr.records import Augmentation, Preprocessing
 
 
 def to_unit(pixels: npt.NDArray[np.uint8]) -> Tensor:
-    """(B, S, S) uint8 -> (B, 1, S, S) float32 in [0, 1]."""
+    """Scale gray values: (B, S, S) uint8 -> (B, 1, S, S) float32 in [0, 1]."""
     return torch.from_numpy(np.array(pixels)).unsqueeze(1).float().div_(255)
 
 
-def normalise(grey: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """(B, 1, S, S) in [0, 1] -> (B, 3, S, S), each channel less its mean over its standard deviation, channels last in memory."""
-    mean = grey.new_tensor(preprocessing.mean).view(1, 3, 1, 1)
-    std = grey.new_tensor(preprocessing.std).view(1, 3, 1, 1)
-    return ((grey - mean) / std).contiguous(memory_format=torch.channels_last)
+def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Standardize each channel: (B, 1, S, S) in [0, 1] -> (B, 3, S, S), channels last in memory."""
+    mean = images.new_tensor(preprocessing.mean).view(1, 3, 1, 1)
+    std = images.new_tensor(preprocessing.std).view(1, 3, 1, 1)
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def to_input(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
-    """(B, S, S) uint8 from `fit_to_square` -> (B, 3, S, S) network input."""
-    return normalise(to_unit(pixels), preprocessing)
+    """Turn images from `fit_to_square`, (B, S, S) uint8, into network input (B, 3, S, S)."""
+    return normalize(to_unit(pixels), preprocessing)
 
 
 def draw_changes(
     n: int, augmentation: Augmentation, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw the changes for `n` images: (n, 2, 3) affine maps of output to input places, and (n, 2) contrast and brightness."""
+    """Draw the random changes of images.
+
+    Args:
+        n: Number of images.
+        augmentation: Ranges of the changes.
+        generator: Of the random numbers.
+
+    Returns:
+        Affine transforms of output to input coordinates (n, 2, 3), and changes of contrast and
+        brightness (n, 2).
+    """
     uniform = torch.rand(n, 7, generator=generator) * 2 - 1
     angle = uniform[:, 0] * math.radians(augmentation.rotation_degrees)
     scale = torch.exp(uniform[:, 1] * math.log1p(augmentation.zoom))
-    mirror = (
+    flip = (
         torch.where(uniform[:, 2] < 0, -1.0, 1.0) if augmentation.horizontal_flip else torch.ones(n)
     )
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    # The grid spans -1 to 1, so a shift of a share of the edge is twice that share.
+    # Coordinates run from -1 to 1, so a share of the edge is twice that share.
     shift = uniform[:, 3:5] * 2 * augmentation.shift
-    affine = torch.stack(
-        [
-            torch.stack([cos * mirror, -sin, shift[:, 0]], 1),
-            torch.stack([sin * mirror, cos, shift[:, 1]], 1),
-        ],
-        1,
-    )
-    return affine, uniform[:, 5:7] * augmentation.contrast
+    across = torch.stack([cos * flip, -sin, shift[:, 0]], 1)
+    down = torch.stack([sin * flip, cos, shift[:, 1]], 1)
+    return torch.stack([across, down], 1), uniform[:, 5:7] * augmentation.contrast
 
 
-def apply_changes(grey: Tensor, affine: Tensor, tone: Tensor) -> Tensor:
-    """Rotate, flip, zoom and shift (B, 1, S, S) with black outside, then change contrast about mid-grey and brightness."""
-    grid = F.affine_grid(affine, list(grey.shape), align_corners=False)
-    moved = F.grid_sample(grey, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+def apply_changes(images: Tensor, affine: Tensor, tone: Tensor) -> Tensor:
+    """Rotate, flip, zoom and shift images, then change contrast and brightness.
+
+    Args:
+        images: (B, 1, S, S) in [0, 1].
+        affine: (B, 2, 3) as from `draw_changes`; what is outside the image is black.
+        tone: (B, 2) as from `draw_changes`; contrast changes about 0.5.
+    """
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if not tone.any():
         return moved
     contrast, brightness = tone[:, 0].view(-1, 1, 1, 1), tone[:, 1].view(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""ImageNet weights for networks: from torchvision, or from a file where there is no internet."""
+"""ImageNet weights, from torchvision or from a file."""
 
 from __future__ import annotations
 
@@ -17,21 +17,30 @@ from covidxr.models.checkpoints import StateDict
 
 
 def load_imagenet(network: nn.Module, name: str, file: Path | None) -> str:
-    """Put ImageNet weights into all of a network but its head; return in words where they came from.
+    """Load ImageNet weights into all of a network but its head.
 
-    file: a safetensors file; None means the file that COVIDXR_PRETRAINED names, else torchvision's own, hash-checked.
-    Residual blocks that a file lacks start as the identity. Raises ConfigError or ModelError when no fitting weights are to be had.
+    Args:
+        network: With random weights.
+        name: Of its architecture.
+        file: Safetensors file; None for the file that COVIDXR_PRETRAINED names, else
+            torchvision's own, hash-checked. Residual blocks that it lacks start as the identity.
+
+    Returns:
+        A phrase that says where the weights are from.
+
+    Raises:
+        ConfigError: When there are no weights, or they cannot be downloaded.
+        ModelError: When a file cannot be read or does not fit.
     """
     row = architecture(name)
     named = variable("COVIDXR_PRETRAINED")
     chosen = file or (Path(named) if named else None)
     if chosen is not None:
-        weights, origin = (
-            _read_weights(chosen),
-            f"weights from the file {chosen.parent.name}/{chosen.name}",
-        )
+        weights = _read_weights(chosen)
+        origin = f"weights from the file {chosen.parent.name}/{chosen.name}"
     else:
-        weights, origin = _download(row), f"ImageNet weights of torchvision ({row.imagenet})"
+        weights = _download(row)
+        origin = f"ImageNet weights of torchvision ({row.imagenet})"
     body = {
         k: v.float() if v.is_floating_point() else v
         for k, v in weights.items()
@@ -41,16 +50,17 @@ def load_imagenet(network: nn.Module, name: str, file: Path | None) -> str:
     identity = sorted({k.rsplit(".", 2)[0] for k in missing if not k.startswith(row.head)})
     if unexpected or any(not _start_as_identity(network, block) for block in identity):
         raise ModelError(
-            f"the weights do not fit {name}: {len(missing)} tensors are missing (such as {', '.join(missing[:2])}) and "
-            f"{len(unexpected)} do not belong to it; give weights of torchvision's {name}"
+            f"the weights do not fit {name}: {len(missing)} tensors are missing (such as "
+            f"{', '.join(missing[:2])}) and {len(unexpected)} are unexpected; use weights of "
+            f"torchvision's {name}"
         )
-    return origin + (
-        f"; {', '.join(identity)} absent there and started as the identity" if identity else ""
-    )
+    if identity:
+        origin += f"; {', '.join(identity)} not included and initialized as the identity"
+    return origin
 
 
 def _start_as_identity(network: nn.Module, name: str) -> bool:
-    """Zero the last batch norm of a ResNet block without downsampling, so that it passes its input on; False for anything else."""
+    """Make a ResNet block the identity; False for a block that downsamples or is none."""
     block = dict(network.named_modules()).get(name)
     if not isinstance(block, torchvision.models.resnet.BasicBlock) or block.downsample is not None:
         return False
@@ -63,11 +73,12 @@ def _read_weights(file: Path) -> StateDict:
         return load_file(file)
     except FileNotFoundError:
         raise ModelError(
-            f"there is no weights file {file}; give a file of them by --init or COVIDXR_PRETRAINED"
+            f"there is no weights file {file}; name one with --init or COVIDXR_PRETRAINED"
         ) from None
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{file} is not a safetensors file ({error}); pickled weights are never opened"
+            f"{file} is not a safetensors file ({error}); pickled weights are rejected, convert "
+            "them to safetensors"
         ) from error
 
 
@@ -78,7 +89,8 @@ def _download(row: Architecture) -> StateDict:
         return _fetch(row.imagenet)
     except (URLError, OSError, RuntimeError) as error:
         raise ConfigError(
-            f"cannot download the ImageNet weights of {row.name} ({error}); give a file of them by --init or COVIDXR_PRETRAINED"
+            f"cannot download the ImageNet weights of {row.name} ({error}); name a file of weights "
+            "with --init or COVIDXR_PRETRAINED"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The recipes by name: the study's four, to the letter, and ours."""
+"""Training recipes by name: the baseline study's four, and covidxr's own."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _POSTER_RESNET18 = Recipe(
     augmentation=_STUDY_AUGMENTATION,
 )
 
-# The first stages keep their weights and statistics, as Detectron2's FREEZE_AT does: edges need no relearning,
-# and a step at 224 px costs half.
+# The first stages are frozen, as by Detectron2's FREEZE_AT: they detect edges in any image, and a
+# step at 224 px costs half.
 _COVIDXR_RESNET18 = Recipe(
     name="covidxr-resnet18",
     architecture="resnet18",
@@ -63,7 +63,7 @@ RECIPES = {
         _POSTER_RESNET18,
         _POSTER_RESNET18.override(name="poster-resnet18-pretrained", init="imagenet"),
         _COVIDXR_RESNET18,
-        # Cropped to the lungs, a smaller picture shows as much of them.
+        # Cropped to the lungs, a smaller image has the same resolution.
         _COVIDXR_RESNET18.override(
             name="covidxr-resnet18-lungs", region="lungs", image_size=160, epochs=8
         ),
@@ -76,25 +76,29 @@ STUDY_ACCURACY = {
     "poster-resnet18-scratch": 0.8494,
     "poster-resnet18-pretrained": 0.9531,
 }
-"""The study's recipes with the accuracy it published, on 21,165 images, a stratified split and 3,175 test images."""
+"""Published accuracy of the baseline study's recipes: 21,165 images, 3,175 of them for the test."""
 
 STUDY_SETTINGS = {
     "architecture": "a small CNN of its own, and ResNet-18",
     "init": "random for the CNN; both for ResNet-18",
     "image_size": "128",
-    "epochs": "7 to 10 for the CNN; not said for ResNet-18",
-    "batch_size": "not said",
+    "epochs": "7 to 10 for the CNN; not reported for ResNet-18",
+    "batch_size": "not reported",
     "optimizer": "sgd for the CNN, adam for ResNet-18",
     "learning_rate": "0.01 for the CNN, 0.00003 for ResNet-18",
     "momentum": "0.9 for the CNN",
-    "rotation_degrees": "small, not said how small",
+    "rotation_degrees": "small, not reported exactly",
     "horizontal_flip": "yes",
 }
-"""What the study says of a recipe's fields, in words; of the others it says nothing."""
+"""What the baseline study reports of a recipe's fields; the others were not used."""
 
 
 def recipe(name: str) -> Recipe:
-    """Return a recipe. Raises ConfigError for a name that is not in the table."""
+    """Return a recipe.
+
+    Raises:
+        ConfigError: For an unknown name.
+    """
     if name not in RECIPES:
         raise ConfigError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
     return RECIPES[name]

@@ -1,4 +1,4 @@
-"""The gate before a model, "may it judge this picture?": what it compares a picture with, in a file beside the weights."""
+"""The out-of-distribution (OOD) detector of a model, and its file."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from safetensors.numpy import load, save
 
 from covidxr.cards import GateFigures
 from covidxr.errors import ModelError
-from covidxr.models.store import GATE
+from covidxr.models.store import DETECTOR_FILE
 from covidxr.ood.feature_space import FeatureSpace, distances
 from covidxr.ood.image_stats import Summary, describe, obvious_faults, summarize
 from covidxr.records import GreyImage, Scores
 
 SPACES = ("features", "layout", "texture")
-_FAR = {
-    "features": "What the network sees in it is unlike the radiographs that it learned from",
-    "layout": "Light and dark do not lie as in the radiographs that the model learned from",
-    "texture": "Its grain and its sharpness are not those of the radiographs that the model learned from",
+_REASONS = {
+    "features": "Network features outside the training distribution",
+    "layout": "Intensity layout atypical for a frontal chest X-ray",
+    "texture": "Noise or sharpness atypical of the training images",
 }
 _PARTS = tuple(field.name for field in fields(FeatureSpace))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OodDetector:
-    """Distances from the training images in three spaces, and the largest that is accepted in each.
+    """Distances to the training images in three spaces, with the largest accepted distances.
 
-    The spaces: the network's penultimate features, and the layouts and textures of `describe`.
+    The spaces are the network's penultimate features, and the layouts and textures of `describe`.
     """
 
     features: FeatureSpace
     layout: FeatureSpace
     texture: FeatureSpace
     thresholds: dict[str, float]
-    """Greatest accepted distance, by space."""
+    """Largest accepted distance, by space."""
 
     def summarize(self, image: GreyImage) -> Summary:
         """Return what an image, (H, W) uint8, is compared by, apart from the network's features."""
@@ -53,25 +53,25 @@ class OodDetector:
         """
         layouts, textures = describe(summaries)
         measured = {"layout": layouts, "texture": textures, "features": features}
-        times = {
-            space: distances(getattr(self, space), numbers) / self.thresholds[space]
-            for space, numbers in measured.items()
+        ratios = {
+            space: distances(getattr(self, space), values) / self.thresholds[space]
+            for space, values in measured.items()
         }
-        found = []
+        rejections = []
         for i, summary in enumerate(summaries):
-            # A distance that is not a number is out of distribution, too.
+            # NaN is out of distribution, too.
             far = tuple(
-                f"{_FAR[space]} ({own[i]:.2f} times the limit)."
-                for space, own in times.items()
-                if not own[i] <= 1
+                f"{_REASONS[space]} ({ratio[i]:.2f} times the limit)."
+                for space, ratio in ratios.items()
+                if not ratio[i] <= 1
             )
-            center = self.layout.centre
-            found.append(obvious_faults(summary, layouts[i], center, unusual=bool(far)) + far)
-        return found
+            faults = obvious_faults(summary, layouts[i], self.layout.centre, unusual=bool(far))
+            rejections.append(faults + far)
+        return rejections
 
 
 def to_bytes(detector: OodDetector) -> bytes:
-    """Return a gate as the file beside a model's weights, in single precision."""
+    """Return the content of a detector's file, in single precision."""
     arrays = {
         f"{space}.{part}": getattr(getattr(detector, space), part)
         for space in SPACES
@@ -82,13 +82,22 @@ def to_bytes(detector: OodDetector) -> bytes:
     )
 
 
-def load_detector(folder: Path, figures: GateFigures) -> OodDetector:
-    """Read a model's gate. Raises ModelError when it is missing, damaged or not the one that its card was written for."""
+def load_detector(folder: Path, results: GateFigures) -> OodDetector:
+    """Read the OOD detector of a model.
+
+    Args:
+        folder: Of the model.
+        results: From the model's card.
+
+    Raises:
+        ModelError: When it is missing or damaged, or is not the one in the card.
+    """
+    remedy = f"restore {DETECTOR_FILE}, or fit the detector again with `covidxr audit`"
     try:
-        content = (folder / GATE).read_bytes()
-        if hashlib.sha256(content).hexdigest() != figures.sha256:
+        content = (folder / DETECTOR_FILE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != results.sha256:
             raise ModelError(
-                f"the gate of {folder.name} is not the one its card was written for; restore {GATE}, or fit it by `covidxr audit`"
+                f"the OOD detector of {folder.name} is not the one in its card; {remedy}"
             )
         arrays = load(content)
         parts = {
@@ -96,8 +105,8 @@ def load_detector(folder: Path, figures: GateFigures) -> OodDetector:
             for space in SPACES
         }
         spaces = {space: FeatureSpace(**own) for space, own in parts.items()}
-        return OodDetector(**spaces, thresholds=figures.thresholds)
+        return OodDetector(**spaces, thresholds=results.thresholds)
     except (OSError, SafetensorError, KeyError) as error:
         raise ModelError(
-            f"the gate of {folder.name} cannot be read: {error}; restore {GATE}, or fit it by `covidxr audit`"
+            f"the OOD detector of {folder.name} cannot be read: {error}; {remedy}"
         ) from error

@@ -1,4 +1,4 @@
-"""How a picture looks before any network sees it, and what can be said against it: empty, inverted, a stripe."""
+"""Image statistics for the OOD detector: layout, texture and obvious faults."""
 
 from __future__ import annotations
 
@@ -24,81 +24,95 @@ from covidxr.images.quality import (
 )
 from covidxr.records import GreyImage
 
-_LOOK_SIZE = 128
+_SIZE = 128
 _FLOOR = 1e-3
-"""Added to powers before their logarithm is taken; those of a flat picture are zero."""
+"""Added to powers before the logarithm; those of a uniform image are zero."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
-    """A picture as it is compared with others: `square` (128, 128) uint8, and its height and width before."""
+    """An image reduced for comparison."""
 
     square: GreyImage
+    """(128, 128)."""
     shape: tuple[int, int]
+    """Height and width of the original."""
 
 
 def summarize(image: GreyImage) -> Summary:
-    """Stretch a picture, (H, W) uint8, to 128 x 128 pixels.
+    """Stretch an image, (H, W) uint8, to 128 x 128 pixels.
 
-    Were it padded to a square, as for a network, the black beside it would be what strikes most.
+    It is not padded, as black padding would dominate its layout.
     """
-    square = Image.fromarray(image).resize((_LOOK_SIZE, _LOOK_SIZE), Image.Resampling.BICUBIC)
+    square = Image.fromarray(image).resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
     return Summary(np.asarray(square), (image.shape[0], image.shape[1]))
 
 
-def describe(looks: Sequence[Summary]) -> tuple[Numbers, Numbers]:
-    """Return of N pictures the layouts (N, 256) of length 1, where they are bright and where dark, and the textures (N, 63)."""
-    squares = np.stack([look.square for look in looks])
+def describe(summaries: Sequence[Summary]) -> tuple[Numbers, Numbers]:
+    """Return the layouts (N, 256), of unit length, and the textures (N, 63) of N images."""
+    squares = np.stack([summary.square for summary in summaries])
     return np.stack([layout(square) for square in squares]), measure_textures(squares)
 
 
 def measure_textures(squares: GreyImage) -> Numbers:
-    """Return how coarse and how fine pictures, (N, S, S) uint8, are: the logarithm of their power at 1 to S / 2 - 1 cycles a side.
+    """Return the log power spectra of images, averaged over orientations.
 
-    The rotational average of the power spectrum under Hann's window: van der Schaaf & van Hateren 1996, "Modelling the power
-    spectra of natural images: statistics and information", Vision Research 36:2759; brightness and contrast are taken out before.
+    Of standardized images under a Hann window: van der Schaaf & van Hateren 1996, "Modelling the
+    power spectra of natural images: statistics and information", Vision Research 36:2759.
+
+    Args:
+        squares: (N, S, S).
+
+    Returns:
+        (N, S / 2 - 1) at 1, 2, ... cycles per image.
     """
     window, averages = _rings(squares.shape[1])
     grey = squares.astype(np.float32)
     grey -= grey.mean(axis=(1, 2), keepdims=True)
     grey /= np.maximum(grey.std(axis=(1, 2), keepdims=True), 1.0)
-    found = rfft2(grey * window)
-    power = (found.real**2 + found.imag**2).reshape(len(squares), -1)
+    spectrum = rfft2(grey * window)
+    power = (spectrum.real**2 + spectrum.imag**2).reshape(len(squares), -1)
     return np.asarray(np.log((averages @ power.T).T + _FLOOR), dtype=np.float64)
 
 
 @functools.cache
 def _rings(size: int) -> tuple[npt.NDArray[np.float32], csr_array]:
-    """Hann's window (S, S), and the matrix that averages half a spectrum (the other mirrors it) at each number of cycles."""
+    """Return a Hann window (S, S), and the matrix that averages a spectrum at each frequency."""
     window = np.outer(np.hanning(size), np.hanning(size)).astype(np.float32)
-    cycles = np.hypot(fftfreq(size, 1 / size)[:, None], rfftfreq(size, 1 / size)[None]).astype(
-        np.int64
-    )
+    frequency = np.hypot(fftfreq(size, 1 / size)[:, None], rfftfreq(size, 1 / size)[None])
+    cycles = frequency.astype(np.int64)
+    # The spectrum is symmetric and only half of it is there: all but two columns count twice.
     counts = np.full(cycles.shape, 2.0)
-    counts[:, [0, -1]] = 1.0  # their mirror images are in the same column
+    counts[:, [0, -1]] = 1.0
     shares = counts / np.bincount(cycles.ravel(), counts.ravel())[cycles]
     wanted = np.flatnonzero((cycles > 0) & (cycles < size // 2))
-    placed = (cycles.ravel()[wanted] - 1, wanted)
-    return window, csr_array((shares.ravel()[wanted], placed), shape=(size // 2 - 1, cycles.size))
+    entries = (cycles.ravel()[wanted] - 1, wanted)
+    return window, csr_array((shares.ravel()[wanted], entries), shape=(size // 2 - 1, cycles.size))
 
 
 def obvious_faults(
-    look: Summary, layout: Numbers, usual: Numbers, unusual: bool = False
+    summary: Summary, layout: Numbers, usual: Numbers, unusual: bool = False
 ) -> tuple[str, ...]:
-    """Return a sentence for each thing that forbids to judge a picture; the thresholds are those of the audit.
+    """Return a sentence for each fault that makes an image unusable, by the audit's thresholds.
 
-    layout: its own, of `describe`.  usual: (256,) mean of the training pictures' layouts.  unusual: whether it is far from
-    them; only then is it asked whether it is blank, which takes as long as all else, and blank pictures are far.
+    Args:
+        summary: Of the image.
+        layout: (256,) of the image, as in `describe`.
+        usual: (256,) mean of the training images' layouts.
+        unusual: Whether the image is far from the training images. Only then is it checked for
+            being blank, which is slow; blank images are always far.
     """
-    height, width = look.shape
-    brightness = float(look.square.mean())
+    height, width = summary.shape
+    brightness = float(summary.square.mean())
     faults = []
     if max(height, width) > MAX_ASPECT * min(height, width):
-        faults.append(f"It is {width} x {height} pixels: more than twice as long as wide.")
+        faults.append(
+            f"Unusual aspect ratio: {width} x {height} px, more than twice as long as wide."
+        )
     if not NEARLY_BLACK <= brightness <= NEARLY_WHITE:
-        faults.append(f"It is almost {'black' if brightness < NEARLY_BLACK else 'white'}.")
-    elif unusual and detail(look.square) < MIN_DETAIL:
-        faults.append("It is blank in the middle, where the chest should be.")
+        faults.append(f"The image is nearly {'black' if brightness < NEARLY_BLACK else 'white'}.")
+    elif unusual and detail(summary.square) < MIN_DETAIL:
+        faults.append("The image is blank in the center, where the chest should be.")
     elif float(layout @ usual) < INVERTED * max(float(np.linalg.norm(usual)), 1e-12):
-        faults.append("It is inverted: bone should be bright and lung dark.")
+        faults.append("The image is inverted: bones should be bright and lungs dark.")
     return tuple(faults)

@@ -1,4 +1,4 @@
-"""The app as a reader opens it, without a browser."""
+"""The app without a browser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from covidxr.prediction.cases import sample_phantom
 
 
 def unpack(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Take apart what a viewer is sent: its header, and its parts by name."""
+    """Split a message to the viewer into its header and its parts by name."""
     start = 4 + int.from_bytes(message[:4], "little")
     header = json.loads(message[4:start])
     return header, {
@@ -26,7 +26,7 @@ def unpack(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def panes(app: AppTest) -> list[dict[str, Any]]:
-    """The panes of a page's viewer, each with its alt text, caption and layers; none where there is no viewer."""
+    """The panes of a page's viewer: alt text, caption and layers; none without a viewer."""
     return [
         pane
         for viewer in app.get("bidi_component")
@@ -41,7 +41,7 @@ def repository() -> Path:
 
 @pytest.fixture
 def open_page(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
-    """Open a page by way of the router, with the models of a folder; the notice before radiographs counts as accepted."""
+    """Open a page through the router, with the models of a folder and the notice accepted."""
     st.cache_resource.clear()
 
     def opener(path: str, weights: Path, accept: bool = True) -> AppTest:
@@ -55,12 +55,12 @@ def open_page(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 @pytest.fixture(scope="session")
 def png() -> Callable[..., bytes]:
-    """Make a phantom into a PNG file."""
+    """Write a phantom as PNG."""
 
     def encode(class_name: str, size: tuple[int, int] | None = None) -> bytes:
-        picture = Image.fromarray(sample_phantom(class_name))
+        image = Image.fromarray(sample_phantom(class_name))
         content = io.BytesIO()
-        (picture.resize(size) if size else picture).save(content, "PNG")
+        (image.resize(size) if size else image).save(content, "PNG")
         return content.getvalue()
 
     return encode
@@ -68,7 +68,7 @@ def png() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def texts() -> Callable[[AppTest], str]:
-    """Collect all that a page says in words."""
+    """Collect the texts of a page."""
 
     def collect(app: AppTest) -> str:
         kinds = (

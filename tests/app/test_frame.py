@@ -1,7 +1,8 @@
-"""What a reader sees of names and errors that are not ours."""
+"""Escaping of names and errors."""
 
 import pytest
 
+from covidxr.app import frame
 from covidxr.app.frame import literal
 
 
@@ -16,3 +17,18 @@ from covidxr.app.frame import literal
 )
 def test_a_text_is_escaped_mark_by_mark(text, markdown):
     assert literal(text) == markdown
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("cannot read a file", "Cannot read a file"),
+        ("batch_size must be positive", r"batch\_size must be positive"),
+        ("poster-cnn has no classes", r"poster\-cnn has no classes"),
+    ],
+)
+def test_an_error_starts_with_a_capital_unless_it_starts_with_a_name(sentence, shown, monkeypatch):
+    errors = []
+    monkeypatch.setattr(frame.st, "error", lambda text, icon: errors.append(text))
+    frame.show_error(sentence)
+    assert errors == [shown]

@@ -1,4 +1,4 @@
-"""What the viewer is sent; what it does with it is tested in a browser."""
+"""Messages to the viewer; what it does with them is tested in a browser."""
 
 import io
 import zlib
@@ -14,7 +14,7 @@ from tests.app.conftest import panes, unpack
 
 
 def pixels(packed) -> np.ndarray:
-    """The levels as the browser gets them: inflated, then summed from the left."""
+    """The levels as decoded by the browser: inflated, then summed from the left."""
     header, parts = unpack(packed.message)
     kind = np.dtype("<u2" if header["depth"] == 2 else "u1")
     assert (packed.height, packed.width) == (header["height"], header["width"])
@@ -49,16 +49,16 @@ def test_a_layer_s_png_is_the_layer():
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(layer)))), layer)
 
 
-def test_a_pane_names_its_layers_and_texts_stay_data():
+def test_a_pane_names_its_layers_and_texts_remain_data():
     def page():
         import numpy as np
 
         from covidxr.app.lightbox import Pane, lightbox, sheet
         from covidxr.images.levels import of_greys
 
-        picture = sheet(of_greys(np.zeros((32, 40), np.uint8)), "a")
+        image = sheet(of_greys(np.zeros((32, 40), np.uint8)), "a")
         lightbox(
-            picture,
+            image,
             [Pane("<b>", "</script>"), Pane("y", "z", {"Lines": b"1"})],
             {"Lines": "thin"},
             b"2",
@@ -67,12 +67,12 @@ def test_a_pane_names_its_layers_and_texts_stay_data():
 
     app = AppTest.from_function(page).run()
     assert not app.exception
-    viewer, picture = app.get("bidi_component")
+    viewer, image = app.get("bidi_component")
     assert panes(app) == [
         {"alt": "<b>", "caption": "</script>", "layers": {}},
         {"alt": "y", "caption": "z", "layers": {"Lines": "Lines 1"}},
     ]
     _, parts = unpack(viewer.proto.bytes)
-    assert unpack(picture.proto.bytes)[0]["id"] == "a"
+    assert unpack(image.proto.bytes)[0]["id"] == "a"
     assert (parts["Lines 1"], parts["outline"]) == (b"1", b"2")
     assert "script" not in viewer.proto.html_content

@@ -1,4 +1,4 @@
-"""The table of pages."""
+"""The router of pages."""
 
 from streamlit.testing.v1 import AppTest
 
@@ -20,7 +20,7 @@ def test_every_page_has_its_frame(repository, open_page, tmp_path, texts):
         assert RESEARCH_ONLY in texts(app)
 
 
-def test_a_page_asked_for_before_the_router_is_gone_to(repository, monkeypatch, tmp_path):
+def test_a_page_requested_before_the_router_is_opened(repository, monkeypatch, tmp_path):
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path))
     app = AppTest.from_file(str(repository / "streamlit_app.py"), default_timeout=60)
     app.session_state["goto"] = "pages/predict.py"
@@ -29,7 +29,7 @@ def test_a_page_asked_for_before_the_router_is_gone_to(repository, monkeypatch, 
     assert "goto" not in app.session_state
 
 
-def test_a_way_back_that_leads_nowhere_is_forgotten(repository, monkeypatch, tmp_path):
+def test_an_unknown_page_is_ignored(repository, monkeypatch, tmp_path):
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path))
     app = AppTest.from_file(str(repository / "streamlit_app.py"), default_timeout=60)
     app.session_state["goto"] = "pages/gone.py"

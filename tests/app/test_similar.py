@@ -1,4 +1,4 @@
-"""Similar training pictures on Predict, without a browser."""
+"""Similar training cases on Predict, without a browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from covidxr.prediction.similar import features_of
 PAGE = "pages/predict.py"
 
 
-def drop(app: AppTest, name: str, content: bytes) -> AppTest:
+def upload(app: AppTest, name: str, content: bytes) -> AppTest:
     app.file_uploader[0].set_value([(name, content, "image/png")])
     return app.run()
 
@@ -27,16 +27,16 @@ def test_without_the_model_s_dataset_it_says_what_is_missing(
     png: Callable[..., bytes],
     texts: Callable[[AppTest], str],
 ) -> None:
-    app = drop(open_page(PAGE, phantom_model_folder), "case.png", png("COVID"))
+    app = upload(open_page(PAGE, phantom_model_folder), "case.png", png("COVID"))
     assert not app.exception
-    said = texts(app)
-    assert "Similar training pictures" in said
-    assert "name the folder or zip of" in said
+    shown = texts(app)
+    assert "Similar training cases" in shown
+    assert "set the folder or zip of" in shown
     assert not app.image
 
 
 @pytest.mark.slow
-def test_a_training_picture_finds_itself_and_is_said_to_prove_little(
+def test_a_training_image_finds_itself_and_is_reported_as_a_near_duplicate(
     open_page: Callable[..., AppTest],
     phantom_model_folder: Path,
     phantoms: Path,
@@ -48,11 +48,14 @@ def test_a_training_picture_finds_itself_and_is_said_to_prove_little(
     model = load_classifier("phantom-cnn")
     known = features_of(model, open_dataset(phantoms))
     file = known.data.split.files[known.rows[0]]
-    app = drop(app, "case.png", (phantoms / file).read_bytes())
+    app = upload(app, "case.png", (phantoms / file).read_bytes())
     assert not app.exception
-    said = texts(app).replace("\\", "")
-    assert "Of the 6 nearest" in said
-    assert any("learned from a picture nearly the same" in warning.value for warning in app.warning)
-    assert f"{Path(file).stem}, phantom, nearly the same picture, distance 0.00" in said
-    assert "Whether one of them is of the same patient is not known." in said
+    shown = texts(app).replace("\\", "")
+    assert "True class of the 6 nearest" in shown
+    assert any(
+        "near-duplicate of this image is in the training set" in warning.value
+        for warning in app.warning
+    )
+    assert f"{Path(file).stem}, phantom, near-duplicate, distance 0.00" in shown
+    assert "It is not known whether they show the same patient." in shown
     assert len(app.image) == 6

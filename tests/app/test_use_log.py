@@ -1,4 +1,4 @@
-"""What the app logs of its use."""
+"""The usage log of the app."""
 
 import hashlib
 import json
@@ -41,12 +41,12 @@ def sha256(content):
     return hashlib.sha256(content).hexdigest()
 
 
-def test_a_picture_is_one_line_a_session_however_often_the_page_runs(
+def test_an_image_is_one_line_per_session_however_often_the_page_runs(
     open_page, phantom_model_folder, png, lines
 ):
     good, side = png("COVID"), dicom(ViewPosition="LL")
     app = open_page(PAGE, phantom_model_folder)
-    app.button[1].click().run()  # a phantom, which is nobody's
+    app.button[1].click().run()  # phantoms are not logged
     assert lines() == []
     upload(app, ("Meier.png", good))
     app.run()
@@ -56,6 +56,6 @@ def test_a_picture_is_one_line_a_session_however_often_the_page_runs(
     app.run()
     assert not app.exception
     assert lines() == [*first, (sha256(b"text"), "unreadable"), (sha256(side), "refused")]
-    # Another session finds the answer in the cache, and asked nonetheless.
+    # Another session uses the cached result, and is logged nonetheless.
     upload(open_page(PAGE, phantom_model_folder), ("side.dcm", side))
     assert lines()[3:] == [(sha256(side), "refused")]

@@ -50,7 +50,7 @@ def serve(port: int, log: Path, **variables: Path) -> Iterator[str]:
 
 @pytest.fixture
 def port() -> int:
-    """A port that is free just now."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -58,7 +58,7 @@ def port() -> int:
 
 @pytest.fixture
 def server(two_models: Path, phantoms: Path, tmp_path: Path, port: int) -> Iterator[str]:
-    """Start the app with two phantom models and return its address; each test gets a server that no page was asked of yet."""
+    """Start the app with two phantom models, anew for each test, and return its address."""
     with serve(
         port, tmp_path / "server.log", COVIDXR_WEIGHTS=two_models, COVIDXR_DATASET=phantoms
     ) as address:
@@ -67,13 +67,13 @@ def server(two_models: Path, phantoms: Path, tmp_path: Path, port: int) -> Itera
 
 def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
     for _ in range(480):
-        assert process.poll() is None, "the server ended before it answered"
+        assert process.poll() is None, "the server ended before it responded"
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
         except OSError:
             time.sleep(0.25)
-    raise AssertionError("the server did not answer within two minutes")
+    raise AssertionError("the server did not respond within two minutes")
 
 
 @pytest.fixture(scope="session")
@@ -91,18 +91,18 @@ def browser():
 
 @pytest.fixture
 def errors() -> list[str]:
-    """What the browser complained of: console errors, failed requests, exceptions."""
+    """Console errors, external requests and exceptions of the browser."""
     return []
 
 
 @pytest.fixture
 def tab(browser, errors: list[str]):
-    """A new tab, 1440 x 900, whose complaints are noted."""
+    """A new tab, 1440 x 900, whose errors are recorded."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(120_000)
 
     def note(message) -> None:
-        # At a deep link Streamlit first looks for its own paths below the page's, and finds them one level up.
+        # At a deep link Streamlit first requests its own paths below the page, then one level up.
         if message.type == "error" and "_stcore" not in message.location.get("url", ""):
             errors.append(message.text)
 
@@ -122,13 +122,14 @@ def tab(browser, errors: list[str]):
 
 @pytest.fixture
 def sideways(tab):
-    """By how many pixels the page is wider than its window."""
-    script = """() => Math.max(...["html", "[data-testid=stMain]"].map(s => document.querySelector(s))
-        .map(e => e.scrollWidth - e.clientWidth))"""
+    """Pixels by which the page is wider than its window."""
+    script = """() => Math.max(...["html", "[data-testid=stMain]"]
+        .map(selector => document.querySelector(selector))
+        .map(element => element.scrollWidth - element.clientWidth))"""
     return lambda: tab.evaluate(script)
 
 
 @pytest.fixture
 def accept(tab):
-    """Accept the notice that stands before radiographs are dropped, as a reader does in each new session."""
+    """Accept the notice before uploads, as in each new session."""
     return lambda: tab.get_by_role("button", name="I understand").click()

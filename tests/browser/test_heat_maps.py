@@ -1,4 +1,4 @@
-"""A reader asks for reasons: another method, another class, two classes side by side, in a real browser."""
+"""Heat maps of other methods and classes on Predict, in a real browser."""
 
 import re
 
@@ -7,8 +7,8 @@ import pytest
 from tests.browser.conftest import serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-PICTURES, READY = ".lightbox canvas", ".stage[aria-busy=false]"
-WHERE = re.compile(r"of the map lies inside the lungs|Nothing of the map")
+CANVASES, READY = ".lightbox canvas", ".stage[aria-busy=false]"
+LUNGS = re.compile(r"energy is within the lungs|No heat-map energy")
 
 
 @pytest.fixture
@@ -20,13 +20,13 @@ def lungs_server(lungs_folder, phantoms, tmp_path, port):
 
 
 def drawn(tab, k):
-    """What a pane of the viewer shows."""
+    """The pixels of a pane of the viewer."""
     tab.locator(READY).wait_for()
-    return tab.locator(PICTURES).nth(k).evaluate("canvas => canvas.toDataURL()")
+    return tab.locator(CANVASES).nth(k).evaluate("canvas => canvas.toDataURL()")
 
 
 def choose(tab, label, option):
-    """Choose an option of a select box by its label, when the page rests: what is drawn anew under a click loses it."""
+    """Choose an option of a select box by its label, once the page has settled."""
     tab.locator("[data-test-script-state=notRunning]").wait_for(state="attached")
     tab.get_by_label(label, exact=True).scroll_into_view_if_needed()
     tab.wait_for_timeout(300)  # scrolling closes what is open
@@ -39,32 +39,32 @@ def test_another_method_and_class_change_the_map_and_the_sentence(
 ):
     tab.goto(f"{lungs_server}/predict")
     accept()
-    tab.get_by_role("button", name="COVID", exact=True).click()
+    tab.get_by_role("button", name="COVID-19", exact=True).click()
     tab.locator(READY).wait_for()
-    where = tab.get_by_text(WHERE).first
-    where.wait_for()
+    lungs = tab.get_by_text(LUNGS).first
+    lungs.wait_for()
     tab.get_by_text("Grad-CAM, 11 x 11 grid").wait_for()
-    first = (drawn(tab, 1), where.inner_text())
+    first = (drawn(tab, 1), lungs.inner_text())
 
     choose(tab, "Method", "Occlusion")
-    tab.get_by_text(re.compile(r"Brighter speaks for .*Occlusion, \d+ x \d+ grid")).wait_for()
-    second = (drawn(tab, 1), where.inner_text())
+    tab.get_by_text(
+        re.compile(r"Brighter: more evidence for .*Occlusion, \d+ x \d+ grid")
+    ).wait_for()
+    second = (drawn(tab, 1), lungs.inner_text())
     assert all(one != other for one, other in zip(first, second, strict=True))
 
-    called = tab.get_by_label("Why", exact=True).input_value()
-    other = "Normal" if called != "Normal" else "COVID"
-    choose(tab, "Why", other)
-    tab.get_by_text(
-        re.compile(rf"speaks? for {other}.*Occlusion|spoke for {other} \(Occlusion")
-    ).wait_for()
+    predicted = tab.get_by_label("Explain class", exact=True).input_value()
+    other = "Normal" if predicted != "Normal" else "COVID-19"
+    choose(tab, "Explain class", other)
+    tab.get_by_text(re.compile(rf"evidence for {other}.*Occlusion")).wait_for()
     assert drawn(tab, 1) != second[0]
 
-    choose(tab, "and not", "Viral Pneumonia")
-    tab.locator(PICTURES).nth(2).wait_for()
+    choose(tab, "Compare with class", "Viral pneumonia")
+    tab.locator(CANVASES).nth(2).wait_for()
     assert (
-        tab.locator(PICTURES).nth(2).get_attribute("aria-label")
-        == "The same picture under the heat map for Viral Pneumonia"
+        tab.locator(CANVASES).nth(2).get_attribute("aria-label")
+        == "Input image with heat map for Viral pneumonia"
     )
-    tab.get_by_text(re.compile(r"^Viral Pneumonia: ")).wait_for()
+    tab.get_by_text(re.compile(r"^Viral pneumonia: ")).wait_for()
     assert sideways() == 0
     assert errors == []

@@ -1,4 +1,4 @@
-"""A reader drops a radiograph on Predict, in a real browser."""
+"""Uploads on Predict, in a real browser."""
 
 import base64
 import hashlib
@@ -14,13 +14,14 @@ from covidxr.records import CLASS_NAMES, RESEARCH_ONLY, display_name
 from tests.images.test_dicom import dicom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-PICTURES, READY = ".lightbox canvas", ".stage[aria-busy=false]"
+CANVASES, READY = ".lightbox canvas", ".stage[aria-busy=false]"
 DROP = """([zone, content]) => {
     const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
     const data = new DataTransfer();
     data.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
+    const options = {dataTransfer: data, bubbles: true, cancelable: true};
     for (const kind of ["dragenter", "dragover", "drop"])
-        zone.dispatchEvent(new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true}));
+        zone.dispatchEvent(new DragEvent(kind, options));
 }"""
 
 
@@ -34,8 +35,8 @@ def phantom_png() -> bytes:
 def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, sideways, errors, phantom_png):
     tab.goto(f"{server}/predict")
     tab.get_by_role("heading", name="Predict").wait_for()
-    tab.get_by_text(RESEARCH_ONLY).wait_for()
-    # By the keyboard alone.
+    tab.get_by_text(RESEARCH_ONLY, exact=True).wait_for()
+    # With the keyboard alone.
     tab.get_by_role("button", name="I understand").wait_for()
     for _ in range(30):
         tab.keyboard.press("Tab")
@@ -46,29 +47,29 @@ def test_a_deep_link_as_the_first_request_then_a_drop(server, tab, sideways, err
     tab.evaluate(DROP, [zone, base64.b64encode(phantom_png).decode()])
     tab.locator(READY).wait_for()
 
-    alternatives = [tab.locator(PICTURES).nth(i).get_attribute("aria-label") for i in range(2)]
-    assert alternatives[0] == "dropped.png, as the model reads it"
-    assert alternatives[1].startswith("The same picture under the heat map for")
+    alternatives = [tab.locator(CANVASES).nth(i).get_attribute("aria-label") for i in range(2)]
+    assert alternatives[0] == "dropped.png, input image"
+    assert alternatives[1].startswith("Input image with heat map for")
     chart = tab.get_by_test_id("stPlotlyChart")
     chart.locator(".barlayer .point").nth(3).wait_for()
     assert chart.locator(".textpoint").count() == len(CLASS_NAMES)
     assert set(chart.locator(".ytick").all_text_contents()) == {
         display_name(name) for name in CLASS_NAMES
     }
-    box = tab.locator(PICTURES).nth(1).bounding_box()
-    assert box["y"] + box["height"] <= 900, "the heat map stands below the first screen"
+    box = tab.locator(CANVASES).nth(1).bounding_box()
+    assert box["y"] + box["height"] <= 900, "the heat map is below the first screen"
     assert sideways() == 0
     assert errors == []
 
 
-def test_home_leads_to_predict_and_a_dicom_file_to_a_report_on_a_phone_without_sideways_scroll(
+def test_home_leads_to_predict_and_a_dicom_file_to_reports_on_a_phone(
     server, tab, sideways, errors, accept
 ):
     tab.set_viewport_size({"width": 400, "height": 850})
     tab.goto(server)
     tab.get_by_text("phantom-cnn").first.wait_for(state="attached")
     assert sideways() == 0
-    tab.get_by_role("link", name="Predict: drop a radiograph").click()
+    tab.get_by_role("link", name="Predict:").click()
     tab.get_by_role("heading", name="Predict").wait_for()
     accept()
     content = dicom(sample_phantom("COVID"), 8, PatientName="Meier^Anna", ViewPosition="PA")
@@ -76,7 +77,7 @@ def test_home_leads_to_predict_and_a_dicom_file_to_a_report_on_a_phone_without_s
         {"name": "case.dcm", "mimeType": "application/dicom", "buffer": content}
     )
     tab.locator(READY).wait_for()
-    tab.get_by_text("What was left out of the file").click()
+    tab.get_by_text("Header elements not used").click()
     tab.get_by_role("cell", name="Patient's Name").wait_for()
     assert sideways() == 0
     taken = {}
@@ -92,7 +93,7 @@ def test_home_leads_to_predict_and_a_dicom_file_to_a_report_on_a_phone_without_s
     assert errors == []
 
 
-def test_a_hostile_name_makes_neither_link_nor_markup(server, tab, errors, accept):
+def test_a_hostile_name_becomes_neither_link_nor_markup(server, tab, errors, accept):
     tab.goto(f"{server}/predict")
     accept()
     name = "[x](www.a.com) **b** <img src=x> :smile: a@b.com.png"
@@ -118,13 +119,13 @@ def test_a_zip_becomes_a_worklist_whose_rows_open(
     tab.locator("input[type=file]").set_input_files(
         {"name": "ward.zip", "mimeType": "application/zip", "buffer": content.getvalue()}
     )
-    tab.get_by_text("2 answered, 1 unreadable").wait_for()
-    tab.get_by_role("img", name="a.png, as the model reads it", exact=True).wait_for()
+    tab.get_by_text("2 analyzed, 1 unreadable").wait_for()
+    tab.get_by_role("img", name="a.png, input image", exact=True).wait_for()
     table = tab.get_by_test_id("stDataFrame").first
     tab.set_default_timeout(20_000)
     assert sideways() == 0
     table.click(position={"x": 200, "y": 38 + 48 + 24})  # the second row's name
-    tab.get_by_role("img", name="b.png, as the model reads it", exact=True).wait_for()
+    tab.get_by_role("img", name="b.png, input image", exact=True).wait_for()
     with tab.expect_download() as download:
         tab.get_by_role("button", name="All rows (CSV)").click()
     lines = download.value.path().read_text("utf-8").splitlines()
@@ -134,11 +135,11 @@ def test_a_zip_becomes_a_worklist_whose_rows_open(
         "ward.zip/b.png",
         "ward.zip/bad.png",
     ]
-    tab.get_by_text("As dropped").click()
-    # Another order is another table, which begins with its first row and paints on a canvas some time later.
-    tab.get_by_role("img", name="a.png, as the model reads it", exact=True).wait_for()
+    tab.get_by_text("Upload order").click()
+    # Another order is another table, which opens its first row and is painted later.
+    tab.get_by_role("img", name="a.png, input image", exact=True).wait_for()
     tab.locator("[data-test-script-state=notRunning]").wait_for(state="attached")
     tab.wait_for_timeout(1000)
     table.click(position={"x": 200, "y": 38 + 2 * 48 + 24})
-    tab.get_by_test_id("stAlert").get_by_text("it is not a PNG").wait_for()
+    tab.get_by_test_id("stAlert").get_by_text("not a valid PNG").wait_for()
     assert errors == []

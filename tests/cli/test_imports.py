@@ -155,7 +155,10 @@ def test_errors_are_sentences(
             [*take, "--label", "absent=COVID"],
             "has no label 'absent'; it has NORMAL, Opacity, covid-19, pneumonia",
         ),
-        (["dataset", "import", clinic, "--name", "../x"], "'../x' is no name for an import"),
+        (
+            ["dataset", "import", clinic, "--name", "../x"],
+            "'../x' is not a valid name of an import",
+        ),
         ([*take, "--copy", clinic], "already; name a folder that is yet to be"),
         (["dataset", "import", tmp_path / "absent", "--name", "x"], "there is no folder or zip"),
         (

@@ -1,4 +1,4 @@
-"""The radiologists' boxes."""
+"""Radiologists' boxes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def dataset(tmp_path: Path) -> Dataset:
     return open_dataset(tmp_path)
 
 
-def test_boxes_are_read_by_file_and_those_of_other_files_left(dataset: Dataset) -> None:
+def test_boxes_are_read_by_file_and_unknown_files_ignored(dataset: Dataset) -> None:
     assert read_boxes(dataset) == {}
     rows = (
         "Lung_Opacity/images/Lung_Opacity-1.png,0.1,0.2,0.3,0.4\n" * 2
@@ -53,8 +53,8 @@ def test_a_damaged_table_is_named_by_its_line(dataset: Dataset, text: str, sente
         read_boxes(dataset)
 
 
-def test_a_box_on_a_tall_picture_lies_on_its_padded_square() -> None:
-    """A picture of 4 x 2 stands in the middle two of four columns; its lower right quarter is rows 2-3 of column 2."""
+def test_a_box_on_a_tall_image_is_placed_on_its_padded_square() -> None:
+    """A 4 x 2 image fills the middle two of four columns; its lower right is rows 2-3, column 2."""
     expected = np.zeros((4, 4), dtype=bool)
     expected[2:, 2] = True
     assert np.array_equal(box_mask([(0.5, 0.5, 0.5, 0.5)], (4, 2), 4), expected)

@@ -45,7 +45,7 @@ def _own_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def renamed(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The phantoms as another hospital might have them: other folders, no images/ below, a folder of masks."""
+    """The phantoms in other folders, without images/ below, and with a folder of masks."""
     root = tmp_path_factory.mktemp("renamed") / "hospital"
     for theirs, ours in THEIRS.items():
         shutil.copytree(phantoms / ours / "images", root / "xrays" / theirs)
@@ -55,13 +55,14 @@ def renamed(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """A table of three small pictures."""
+    """A table of three small images."""
     (tmp_path / "t" / "deep" / "er").mkdir(parents=True)
     for n, name in enumerate(("1.png", "deep/2.png", "deep/er/3.png")):
         Image.new("L", (40, 40), 50 * n).save(tmp_path / "t" / name)
     path = tmp_path / "t" / "own.csv"
     path.write_text(
-        "\ufefffile,label,patient_id,source,split\n1.png,a,p1,clinic,train\ndeep\\2.png, b ,,,test\ndeep/er/3.png,c,p1,clinic,val\n"
+        "\ufefffile,label,patient_id,source,split\n1.png,a,p1,clinic,train\n"
+        "deep\\2.png, b ,,,test\ndeep/er/3.png,c,p1,clinic,val\n"
     )
     return path
 
@@ -99,7 +100,7 @@ def test_the_database_s_own_layout_is_a_folder_like_any_other(phantoms: Path) ->
     assert taken.synthetic
 
 
-def test_pictures_beside_no_folder_have_the_label_of_the_whole(tmp_path: Path) -> None:
+def test_images_without_a_folder_have_the_label_of_the_dataset(tmp_path: Path) -> None:
     folder = tmp_path / "covid" / "IMAGES"
     folder.mkdir(parents=True)
     Image.new("L", (40, 40)).save(folder / "1.png")
@@ -107,7 +108,7 @@ def test_pictures_beside_no_folder_have_the_label_of_the_whole(tmp_path: Path) -
     assert find_labels(folder) == {"IMAGES": 1}
 
 
-def test_labels_are_suggested_only_where_they_are_obvious() -> None:
+def test_only_unambiguous_labels_are_suggested() -> None:
     names = [
         "NORMAL",
         "Healthy",
@@ -130,7 +131,7 @@ def test_labels_are_suggested_only_where_they_are_obvious() -> None:
     assert suggest_labels(CLASS_NAMES) == {name: name for name in CLASS_NAMES}
 
 
-def test_a_table_tells_patient_source_and_split(table: Path) -> None:
+def test_patient_source_and_split_are_read_from_a_table(table: Path) -> None:
     assert find_labels(table) == {"a": 1, "b": 1, "c": 1}
     dataset = open_import(ImportPlan("own", str(table), TWO))
     assert [(s.file, s.label, s.patient_id, s.source, s.split) for s in dataset.samples] == [
@@ -167,13 +168,14 @@ def test_an_import_is_written_listed_and_opened_by_name(
     assert opened.fingerprint == open_dataset(path).fingerprint == open_import(plan).fingerprint
     assert find_dataset("my-own.2") == path
     (tmp_path / "my-own.2").mkdir()
-    monkeypatch.chdir(tmp_path)  # a file of that name comes first
+    # A file of that name comes first.
+    monkeypatch.chdir(tmp_path)
     assert find_dataset("my-own.2") == Path("my-own.2")
     with pytest.raises(DatasetError, match="there is no folder or zip absent"):
         open_dataset("absent")
 
 
-def test_the_fingerprint_follows_what_is_taken(table: Path) -> None:
+def test_the_fingerprint_depends_on_the_mapped_images(table: Path) -> None:
     both, one = (
         open_import(ImportPlan("own", str(table), labels)) for labels in (TWO, {"a": "COVID"})
     )
@@ -198,9 +200,9 @@ def test_a_copy_in_the_database_s_layout_is_the_same_dataset(
     with (tmp_path / "copy" / "sources.csv").open(newline="") as file:
         originals = {row["file"]: row["original"] for row in csv.DictReader(file)}
     assert [originals[s.file] for s in copied.samples] == [s.file for s in taken.samples]
-    with pytest.raises(DatasetError, match="already; name a folder"):
+    with pytest.raises(DatasetError, match="exists already; name a new folder"):
         copy_import(plan, tmp_path / "copy")
-    # The original layout has every class, so a copy of two classes is no database, but its pictures can be imported.
+    # The database has every class, so a copy of two classes can only be imported.
     two = copy_import(ImportPlan("own", str(table), TWO), tmp_path / "two")
     with pytest.raises(DatasetError, match="has no images of Viral Pneumonia, Lung_Opacity"):
         open_dataset(two)
@@ -211,7 +213,7 @@ def test_a_copy_in_the_database_s_layout_is_the_same_dataset(
     ]
 
 
-def test_a_given_split_is_followed(phantoms: Path, tmp_path: Path) -> None:
+def test_a_given_split_is_used(phantoms: Path, tmp_path: Path) -> None:
     names = ("train", "train", "val", "test")
     rows = [(f"{c}/images/{c}-{n}.png", c, names[n % 4]) for c in CLASS_NAMES for n in range(1, 9)]
     root = tmp_path / "phantoms"
@@ -233,13 +235,13 @@ def test_a_given_split_is_followed(phantoms: Path, tmp_path: Path) -> None:
         (
             "train",
             "training",
-            r"16 of 32 images have no split .* the first is \S+ with the split 'training'",
+            r"16 of 32 images have no valid split, the first is \S+ with the split 'training'",
         ),
-        ("train", "", "16 of 32 images have no split .* with no split"),
+        ("train", "", "16 of 32 images have no valid split, .* with no split"),
         (
             "val",
             "train",
-            "the val split has no Normal, COVID, Viral Pneumonia, Lung_Opacity: the dataset's table gives it none",
+            "the val split has no Normal, COVID, .*: the dataset's table assigns none",
         ),
     ):
         table.write_text(
@@ -257,25 +259,25 @@ def test_a_given_split_is_followed(phantoms: Path, tmp_path: Path) -> None:
     [
         ("a;b\n1.png;x\n", "must have the columns file and label, .* got a;b"),
         ("", "must have the columns file and label, .* got none"),
-        ("file,label\n", "holds no pictures: expected rows"),
+        ("file,label\n", "contains no images: expected one row per image"),
         (
             "file,label\n1.png,a\ngone.png,a\nlost.png,b\n",
-            "2 of the 3 files that .* are not there, the first is gone.png",
+            "2 of the 3 files that .* do not exist, the first is gone.png",
         ),
-        ("file,label\n1.png,a\n1.png,b\n", "names 1.png twice, the second time in line 3"),
+        ("file,label\n1.png,a\n1.png,b\n", "names 1.png twice, again in line 3"),
         ("file,label\n1.png,\n", "line 2 of .* has no label"),
         ("file,label\n,a\n", "line 2 of .* has no file"),
-        ("file,label\n../1.png,a\n", "does not lie beside or below it"),
-        ("file,label\n/etc/hostname,a\n", "does not lie beside or below it"),
+        ("file,label\n../1.png,a\n", "is outside the folder of the table"),
+        ("file,label\n/etc/hostname,a\n", "is outside the folder of the table"),
     ],
 )
-def test_a_wrong_table_is_refused(table: Path, content: str, sentence: str) -> None:
+def test_a_wrong_table_is_rejected(table: Path, content: str, sentence: str) -> None:
     table.write_text(content)
     with pytest.raises(DatasetError, match=sentence):
         find_labels(table)
 
 
-def test_what_is_no_import_is_refused(table: Path, tmp_path: Path) -> None:
+def test_invalid_imports_are_rejected(table: Path, tmp_path: Path) -> None:
     table.with_name("latin.csv").write_bytes(b"file,label\n\xe9.png,a\n")
     (tmp_path / "empty").mkdir()
     for path, sentence in (
@@ -283,22 +285,22 @@ def test_what_is_no_import_is_refused(table: Path, tmp_path: Path) -> None:
         (table.with_name("absent.csv"), "there is no table"),
         (
             tmp_path / "empty",
-            "holds no pictures: expected PNG, JPEG, TIFF or DICOM files in a folder for each label",
+            "contains no images: expected PNG, JPEG, TIFF or DICOM files in one folder per label",
         ),
         (tmp_path / "absent", "there is no folder or zip"),
     ):
         with pytest.raises(DatasetError, match=sentence):
             find_labels(path)
     for name, root, labels, sentence in (
-        ("../x", str(table), TWO, "is no name for an import"),
-        ("", str(table), TWO, "is no name for an import"),
+        ("../x", str(table), TWO, "is not a valid name of an import"),
+        ("", str(table), TWO, "is not a valid name of an import"),
         ("x", "own.csv", TWO, "absolute path"),
-        ("x", str(table), {}, "got none"),
-        ("x", str(table), {"a": "Flu"}, "no class 'Flu' to take 'a' for"),
+        ("x", str(table), {}, "no label is mapped"),
+        ("x", str(table), {"a": "Flu"}, "label 'a' is mapped to the unknown class 'Flu'"),
     ):
         with pytest.raises(DatasetError, match=sentence):
             ImportPlan(name, root, labels)
-    with pytest.raises(DatasetError, match="has no label 'z'; it has a, b, c"):
+    with pytest.raises(DatasetError, match="has no label 'z'; its labels are a, b, c"):
         write_import(ImportPlan("x", str(table), {"z": "COVID"}))
     with pytest.raises(DatasetError, match="has no label z any more, only a, b, c"):
         open_import(ImportPlan("x", str(table), {"z": "COVID"}))
@@ -311,7 +313,7 @@ def test_what_is_no_import_is_refused(table: Path, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=sentence):
             open_dataset("x")
     file.write_text(to_json({"name": "x", "root": str(table), "labels": {"a": "Flu"}}))
-    with pytest.raises(DatasetError, match="no class 'Flu'"):
+    with pytest.raises(DatasetError, match="unknown class 'Flu'"):
         open_dataset("x")
     with pytest.raises(DatasetError, match="there is no import y"):
         read_import(import_file("y"))

@@ -16,17 +16,17 @@ from covidxr.records import CLASS_NAMES
 
 @pytest.fixture
 def database_like(tmp_path: Path) -> Path:
-    """Twelve images as in the original: three a class, some RGB, some JPEG, one mask, and no sources.csv."""
+    """Twelve images in the database's layout: three per class, some RGB or JPEG, and a mask."""
     root = tmp_path / "COVID-19_Radiography_Dataset"
     rng = np.random.default_rng(0)
     for name in CLASS_NAMES:
         folder = root / name / "images"
         folder.mkdir(parents=True)
         for n in (1, 2, 10):
-            picture = Image.fromarray(rng.integers(0, 256, (48, 48)).astype(np.uint8))
+            image = Image.fromarray(rng.integers(0, 256, (48, 48)).astype(np.uint8))
             if n == 2:
-                picture = picture.convert("RGB")
-            picture.save(folder / (f"{name}-{n}.png" if n < 10 else f"{name}-{n}.JPG"))
+                image = image.convert("RGB")
+            image.save(folder / (f"{name}-{n}.png" if n < 10 else f"{name}-{n}.JPG"))
     (root / "COVID" / "masks").mkdir()
     Image.new("L", (48, 48)).save(root / "COVID" / "masks" / "COVID-1.png")
     (root / "README.md.txt").write_text("as downloaded")
@@ -42,7 +42,7 @@ def zipped(root: Path, inside: str, target: Path) -> Path:
     return target
 
 
-def test_samples_stand_in_class_order_then_by_number(database_like: Path) -> None:
+def test_samples_are_sorted_by_class_then_by_number(database_like: Path) -> None:
     dataset = open_dataset(database_like)
     assert [s.file for s in dataset.samples][:4] == [
         "Normal/images/Normal-1.png",
@@ -70,7 +70,7 @@ def test_a_zip_is_the_same_dataset(database_like: Path, tmp_path: Path, inside: 
     assert archive.read(file) == folder.read(file)
 
 
-def test_the_folder_above_will_do(database_like: Path) -> None:
+def test_the_parent_folder_can_be_opened(database_like: Path) -> None:
     assert open_dataset(database_like.parent).fingerprint == open_dataset(database_like).fingerprint
 
 
@@ -88,7 +88,7 @@ def test_fingerprint_follows_names_and_lengths_and_state_follows_every_write(
     assert open_dataset(database_like).fingerprint != before.fingerprint
 
 
-def test_metadata_sheets_tell_the_source(database_like: Path) -> None:
+def test_sources_are_read_from_metadata_sheets(database_like: Path) -> None:
     url = "https://www.kaggle.com/c/rsna-pneumonia-detection-challenge/data"
     table = pd.DataFrame(
         {
@@ -109,7 +109,7 @@ def test_metadata_sheets_tell_the_source(database_like: Path) -> None:
     assert sources["COVID"] == {"unknown": 3}
 
 
-def test_sources_csv_wins_and_names_the_patients(database_like: Path) -> None:
+def test_sources_csv_takes_precedence_and_names_patients(database_like: Path) -> None:
     (database_like / "sources.csv").write_text(
         "file,source,patient_id\nCOVID/images/COVID-1.png,clinic,p7\nCOVID/images/COVID-2.png,,\n"
     )
@@ -134,7 +134,7 @@ def test_sources_csv_wins_and_names_the_patients(database_like: Path) -> None:
         (lambda root: shutil.rmtree(root), "there is no folder or zip .*check the path"),
         (
             lambda root: [shutil.rmtree(root / n) for n in CLASS_NAMES],
-            "is not a COVID-19 Radiography Database: expected folders Normal/images",
+            "is not a COVID-19 Radiography Database: found none of the folders Normal/images",
         ),
         (
             lambda root: (root / "sources.csv").write_text("a,b\n1,2\n"),
@@ -147,7 +147,7 @@ def test_sources_csv_wins_and_names_the_patients(database_like: Path) -> None:
     ],
     ids=["class", "path", "folder", "sources", "sheet"],
 )
-def test_a_wrong_dataset_is_refused_by_name(
+def test_a_wrong_dataset_is_rejected_by_name(
     database_like: Path, break_it: object, sentence: str
 ) -> None:
     break_it(database_like)  # type: ignore[operator]
@@ -155,13 +155,13 @@ def test_a_wrong_dataset_is_refused_by_name(
         open_dataset(database_like)
 
 
-def test_a_file_that_is_no_zip_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_zip_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "db.zip").write_text("not a zip")
     with pytest.raises(DatasetError, match=r"cannot open .*db.zip"):
         open_dataset(tmp_path / "db.zip")
 
 
-def test_without_lists_what_was_skipped(database_like: Path) -> None:
+def test_without_lists_the_skipped_files(database_like: Path) -> None:
     dataset = open_dataset(database_like).without([("COVID/images/COVID-1.png", "damaged")])
     assert dataset.class_counts()["COVID"] == 2
     assert dataset.skipped == (("COVID/images/COVID-1.png", "damaged"),)
@@ -181,7 +181,7 @@ def test_the_development_copy_has_the_counts_its_readme_gives(database: Path) ->
 
 
 @pytest.mark.parametrize("file", ["../secret.png", "/etc/hostname", "Normal/../../secret.png"])
-def test_no_name_leads_out_of_the_folder(database_like: Path, file: str) -> None:
+def test_files_outside_the_folder_are_not_read(database_like: Path, file: str) -> None:
     (database_like.parent / "secret.png").write_bytes(b"secret")
-    with pytest.raises(DatasetError, match="does not lie in"):
+    with pytest.raises(DatasetError, match="is not inside"):
         open_dataset(database_like).read(file)

@@ -39,9 +39,9 @@ def reexposed(image: np.ndarray) -> np.ndarray:
 
 
 def annotated(image: np.ndarray) -> np.ndarray:
-    picture = Image.fromarray(image)
-    ImageDraw.Draw(picture).text((4, 4), "R  2020-03-14", fill=255)
-    return np.asarray(picture)
+    image = Image.fromarray(image)
+    ImageDraw.Draw(image).text((4, 4), "R  2020-03-14", fill=255)
+    return np.asarray(image)
 
 
 def cropped(image: np.ndarray) -> np.ndarray:
@@ -52,10 +52,10 @@ def cropped(image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     "change", [resaved, reexposed, annotated, cropped], ids=lambda f: f.__name__
 )
-def test_a_planted_twin_is_found(change: object) -> None:
+def test_a_planted_near_duplicate_is_found(change: object) -> None:
     images = originals(24)
-    twins = [change(image) for image in images[:8]]  # type: ignore[operator]
-    pairs = near_duplicates(np.stack([thumbnail(i) for i in images + twins]))
+    changed = [change(image) for image in images[:8]]  # type: ignore[operator]
+    pairs = near_duplicates(np.stack([thumbnail(i) for i in images + changed]))
     found = {tuple(pair) for pair in pairs.tolist()}
     assert {(i, 24 + i) for i in range(8)} <= found
 
@@ -63,7 +63,8 @@ def test_a_planted_twin_is_found(change: object) -> None:
 def test_it_finds_exactly_the_pairs_that_a_full_comparison_finds() -> None:
     rng = np.random.default_rng(1)
     base = rng.normal(size=(60, THUMBNAIL, THUMBNAIL))
-    for i in range(30):  # a family of copies under more and more noise straddles the threshold
+    # Copies with increasing noise, on both sides of the threshold.
+    for i in range(30):
         base[30 + i] = base[i % 6] + rng.normal(size=base[0].shape) * 0.02 * i
     thumbnails = np.clip(base * 40 + 128, 0, 255).astype(np.uint8)
     correlation = np.corrcoef(thumbnails.reshape(60, -1).astype(float))
@@ -74,34 +75,34 @@ def test_it_finds_exactly_the_pairs_that_a_full_comparison_finds() -> None:
     assert {tuple(p) for p in near_duplicates(thumbnails).tolist()} == expected
 
 
-def test_nothing_alike_gives_no_pairs() -> None:
+def test_different_images_give_no_pairs() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (10, THUMBNAIL, THUMBNAIL)).astype(np.uint8)
     assert near_duplicates(noise).shape == (0, 2)
 
 
-def test_twins_are_searched_once_and_named_by_position(
+def test_near_duplicates_are_cached_and_given_by_position(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path / "cache"))
     copy = Path(shutil.copytree(phantoms, tmp_path / "copy"))
-    for number, twin in ((3, 900), (8, 901)):
+    for number, other in ((3, 900), (8, 901)):
         shutil.copy(
-            copy / f"COVID/images/COVID-{number}.png", copy / f"COVID/images/COVID-{twin}.png"
+            copy / f"COVID/images/COVID-{number}.png", copy / f"COVID/images/COVID-{other}.png"
         )
     dataset = open_dataset(copy)
     thumbnails = decode(dataset, THUMBNAIL)
 
-    twins = find_near_duplicates(dataset, thumbnails)
+    found = find_near_duplicates(dataset, thumbnails)
     named = [
         (Path(dataset.samples[a].file).stem, Path(dataset.samples[b].file).stem)
-        for a, b in twins.tolist()
+        for a, b in found.tolist()
     ]
     assert {("COVID-3", "COVID-900"), ("COVID-8", "COVID-901")} <= set(named)
     fewer = dataset.without(
-        [("Normal/images/Normal-1.png", "left out"), ("COVID/images/COVID-3.png", "left out")]
+        [("Normal/images/Normal-1.png", "excluded"), ("COVID/images/COVID-3.png", "excluded")]
     )
     rows = thumbnails.rows([sample.file for sample in fewer.samples])
     expected = near_duplicates(thumbnails.array[rows])
     monkeypatch.setattr(duplicates, "near_duplicates", lambda *_: pytest.fail("searched again"))
-    assert np.array_equal(find_near_duplicates(dataset, thumbnails), twins)
+    assert np.array_equal(find_near_duplicates(dataset, thumbnails), found)
     assert np.array_equal(find_near_duplicates(fewer, thumbnails), expected)

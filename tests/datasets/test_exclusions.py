@@ -8,7 +8,7 @@ from covidxr.datasets.exclusions import read_exclusions, write_exclusions
 from covidxr.errors import DatasetError
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_a_written_list_is_read_back(tmp_path: Path) -> None:
     listed = (
         ("COVID/images/COVID-1.png", "blank"),
         ("Normal/images/Normal 2.png", 'said "negative", kept: none'),
@@ -34,15 +34,17 @@ def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
         ("file,reason\na.png,blank\na.png,dark\n", "names a file twice"),
     ],
 )
-def test_anything_else_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+def test_a_list_without_file_or_reason_is_rejected(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
     (tmp_path / "list.csv").write_text(text, "utf-8")
     with pytest.raises(DatasetError, match=sentence):
         read_exclusions(tmp_path / "list.csv")
 
 
-def test_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_or_binary_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot read the exclusion list"):
         read_exclusions(tmp_path / "nowhere.csv")
-    (tmp_path / "picture.csv").write_bytes(b"\x89PNG\xff\xfe")
+    (tmp_path / "image.csv").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(DatasetError, match="cannot read the exclusion list"):
-        read_exclusions(tmp_path / "picture.csv")
+        read_exclusions(tmp_path / "image.csv")

@@ -14,7 +14,7 @@ from covidxr.images.radiograph import fit_to_square
 from covidxr.records import CLASS_NAMES
 
 
-def test_the_nearest_picture_is_the_same_one_exposed_otherwise_and_never_itself() -> None:
+def test_the_nearest_image_is_its_re_exposed_copy_and_never_itself() -> None:
     images = [
         fit_to_square(render_phantom(CLASS_NAMES[i % 4], np.random.default_rng(i))[0], 64)
         for i in range(40)
@@ -29,7 +29,7 @@ def test_the_nearest_picture_is_the_same_one_exposed_otherwise_and_never_itself(
         assert len(found) == 5
 
 
-def test_few_pictures_have_few_neighbours() -> None:
+def test_few_images_have_few_neighbors() -> None:
     images = np.stack(
         [fit_to_square(render_phantom("COVID", np.random.default_rng(i))[0], 64) for i in range(3)]
     )
@@ -44,7 +44,7 @@ def test_few_pictures_have_few_neighbours() -> None:
     wanted=st.integers(1, 40),
     without=st.sets(st.integers(0, 29)),
 )
-def test_neighbours_are_those_of_scikit_learn(
+def test_neighbors_equal_those_of_scikit_learn(
     seed: int, n: int, wanted: int, without: set[int]
 ) -> None:
     points = np.random.default_rng(seed).normal(size=(n, 3)).astype(np.float32)

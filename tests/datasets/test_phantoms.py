@@ -1,4 +1,4 @@
-"""Synthetic radiographs: layout, determinism, anatomy, and classes that only the lungs tell apart."""
+"""Phantoms: layout, determinism, anatomy, and classes that differ in the lungs only."""
 
 import csv
 from pathlib import Path
@@ -20,7 +20,7 @@ Phantoms = dict[str, list[tuple[GreyImage, GreyImage]]]
 
 @pytest.fixture(scope="module")
 def phantoms() -> Phantoms:
-    """Sixty patients, each rendered once a class on the same film."""
+    """Sixty patients, each rendered for every class with the same exposure."""
     return {
         name: [render_phantom(name, np.random.default_rng(i), SIZE) for i in range(60)]
         for name in CLASS_NAMES
@@ -60,11 +60,11 @@ def test_dataset_has_the_layout_of_the_radiography_database(dataset: Path) -> No
                 assert set(np.unique(np.asarray(image))) == {0, 255}
 
 
-def test_nothing_but_the_dataset_is_left_beside_it(dataset: Path) -> None:
+def test_no_temporary_files_remain(dataset: Path) -> None:
     assert [p.name for p in dataset.parent.iterdir()] == ["set"]
 
 
-def test_marker_says_synthetic_in_one_line(dataset: Path) -> None:
+def test_the_marker_is_one_line_that_says_synthetic(dataset: Path) -> None:
     (line,) = (dataset / MARKER).read_text(encoding="utf-8").splitlines()
     assert line.startswith("synthetic phantoms, not radiographs")
     assert "seed 5" in line
@@ -78,7 +78,7 @@ def test_sources_list_every_image_once(dataset: Path) -> None:
     assert list(rows(dataset)[0]) == ["file", "source", "patient_id"]
 
 
-def test_some_patients_of_each_class_own_two_images(dataset: Path) -> None:
+def test_some_patients_of_each_class_have_two_images(dataset: Path) -> None:
     owned: dict[str, list[str]] = {}
     for row in rows(dataset):
         owned.setdefault(row["patient_id"], []).append(row["file"].split("/")[0])
@@ -94,13 +94,13 @@ def test_some_patients_of_each_class_own_two_images(dataset: Path) -> None:
         ]
 
 
-def test_images_of_one_patient_share_their_anatomy_but_not_their_film(dataset: Path) -> None:
+def test_images_of_one_patient_share_anatomy_but_not_exposure(dataset: Path) -> None:
     def left_share(name: str, i: int) -> float:
-        """Share of the lungs that lies on the picture's left: the heart's size shows in it, zoom and exposure do not."""
+        """Share of lung on the left of the image: depends on the heart's size, not on exposure."""
         lungs, _ = ndimage.label(np.asarray(Image.open(dataset / f"{name}/masks/{name}-{i}.png")))
         areas = np.bincount(lungs.ravel())[1:]
-        centres = [c[1] for c in ndimage.center_of_mass(lungs > 0, lungs, [1, 2])]
-        return float(areas[np.argmin(centres)] / areas.sum())
+        centers = [c[1] for c in ndimage.center_of_mass(lungs > 0, lungs, [1, 2])]
+        return float(areas[np.argmin(centers)] / areas.sum())
 
     shares = np.array([[left_share(name, i) for i in range(1, 9)] for name in CLASS_NAMES])
     same_patient = np.abs(shares[:, [2, 6]] - shares[:, [3, 7]]).mean()
@@ -108,7 +108,7 @@ def test_images_of_one_patient_share_their_anatomy_but_not_their_film(dataset: P
     assert 0 < same_patient < other_patient / 2
 
 
-def test_same_seed_gives_the_same_bytes_and_another_seed_other_pictures(
+def test_same_seed_gives_the_same_bytes_and_another_seed_other_images(
     dataset: Path, tmp_path: Path
 ) -> None:
     again = contents(write_phantoms(tmp_path / "again", per_class=8, size=64, seed=5))
@@ -127,9 +127,9 @@ def test_a_larger_dataset_begins_with_the_smaller_one(dataset: Path, tmp_path: P
     assert all(small[name] == large[name] for name in pngs)
 
 
-def test_no_two_pictures_of_a_dataset_are_the_same(dataset: Path) -> None:
-    pictures = [content for name, content in contents(dataset).items() if "/images/" in name]
-    assert len(set(pictures)) == len(pictures) == 32
+def test_all_images_of_a_dataset_differ(dataset: Path) -> None:
+    images = [content for name, content in contents(dataset).items() if "/images/" in name]
+    assert len(set(images)) == len(images) == 32
 
 
 def test_lung_masks_are_two_lungs_of_plausible_size(phantoms: Phantoms) -> None:
@@ -145,13 +145,14 @@ def test_lungs_are_darker_than_the_mediastinum_and_the_heart_is_on_the_right(
     phantoms: Phantoms,
 ) -> None:
     middle = slice(SIZE // 2 - 4, SIZE // 2 + 4)
-    for picture, mask in phantoms["Normal"]:
-        mediastinum = picture[SIZE // 3 : 2 * SIZE // 3, middle]
-        assert picture[mask > 0].mean() < mediastinum.mean() - 40
+    for image, mask in phantoms["Normal"]:
+        mediastinum = image[SIZE // 3 : 2 * SIZE // 3, middle]
+        assert image[mask > 0].mean() < mediastinum.mean() - 40
     share_left = np.mean(
         [(mask[:, : SIZE // 2] > 0).sum() / (mask > 0).sum() for _, mask in phantoms["Normal"]]
     )
-    assert share_left > 0.5  # the heart takes room from the lung on the picture's right
+    # The heart reduces the lung on the right of the image.
+    assert share_left > 0.5
 
 
 @pytest.mark.parametrize("name", DISEASED)
@@ -184,7 +185,7 @@ def test_opacities_follow_the_pattern_of_their_class(phantoms: Phantoms) -> None
 
 @pytest.mark.parametrize("name", DISEASED)
 def test_mean_brightness_alone_predicts_the_class_poorly(phantoms: Phantoms, name: str) -> None:
-    brightness = [picture.mean() for c in ("Normal", name) for picture, _ in phantoms[c]]
+    brightness = [image.mean() for c in ("Normal", name) for image, _ in phantoms[c]]
     auroc = roc_auc_score([0] * 60 + [1] * 60, brightness)
     assert max(auroc, 1 - auroc) < 0.75
 
@@ -199,7 +200,7 @@ def test_size_changes_resolution_not_anatomy() -> None:
     assert (reduced == (small > 0)).mean() > 0.98
 
 
-def test_refuses_a_folder_that_is_not_empty(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("do not lose me")
     with pytest.raises(DatasetError, match="mine"):
@@ -209,7 +210,7 @@ def test_refuses_a_folder_that_is_not_empty(tmp_path: Path) -> None:
         write_phantoms(tmp_path / "mine" / "thesis.txt", per_class=4, size=64)
 
 
-def test_fills_a_folder_that_is_empty(tmp_path: Path) -> None:
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert write_phantoms(tmp_path / "empty", per_class=4, size=64) == tmp_path / "empty"
     assert len(contents(tmp_path / "empty")) == 34
@@ -219,12 +220,12 @@ def test_fills_a_folder_that_is_empty(tmp_path: Path) -> None:
     ("setting", "sentence"),
     [
         ({"per_class": 3}, "per_class must be 4 or more, got 3"),
-        ({"size": 63}, "size must lie between 64 and 1024 pixels, got 63"),
+        ({"size": 63}, "size must be between 64 and 1024 pixels, got 63"),
         ({"size": 1025}, "got 1025"),
         ({"seed": -1}, "seed must be 0 or more, got -1"),
     ],
 )
-def test_refuses_settings_that_make_no_sense(
+def test_settings_out_of_range_are_rejected(
     tmp_path: Path, setting: dict[str, int], sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
@@ -232,6 +233,6 @@ def test_refuses_settings_that_make_no_sense(
     assert not list(tmp_path.iterdir())
 
 
-def test_refuses_an_unknown_class() -> None:
+def test_an_unknown_class_is_rejected() -> None:
     with pytest.raises(ConfigError, match="Lung_Opacity, got 'Fracture'"):
         render_phantom("Fracture", np.random.default_rng(0))

@@ -38,7 +38,7 @@ def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return decoded
 
 
-def test_rows_are_the_images_to_the_bit_and_decoded_once(
+def test_rows_are_identical_to_the_images_and_decoded_once(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = open_dataset(copy)
@@ -71,7 +71,7 @@ def test_a_damaged_cache_is_rebuilt(copy: Path, tmp_path: Path, damage: str) -> 
     assert np.array_equal(decode(dataset, 48).array, before)
 
 
-def test_a_changed_image_is_decoded_anew(copy: Path) -> None:
+def test_a_changed_image_is_decoded_again(copy: Path) -> None:
     first = np.array(decode(open_dataset(copy), 48).array)
     shutil.copy(copy / "COVID/images/COVID-7.png", copy / "Normal/images/Normal-1.png")
     second = decode(open_dataset(copy), 48).array
@@ -95,7 +95,7 @@ def test_an_unreadable_image_is_named_or_skipped(copy: Path) -> None:
     assert len(decode(kept, 48, skip_unreadable=True).array) == len(kept.samples)
 
 
-def test_decoding_can_be_watched_and_stopped_and_leaves_nothing_half_done(
+def test_decoding_reports_progress_and_can_be_stopped_without_remains(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = open_dataset(copy)

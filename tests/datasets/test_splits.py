@@ -13,8 +13,6 @@ from covidxr.datasets.splits import Split, group_samples, leaked_samples, split_
 from covidxr.errors import DatasetError
 from covidxr.records import CLASS_NAMES, SPLITS, SplitFractions, SplitPlan
 
-NO_TWINS = np.empty((0, 2), dtype=np.int64)
-
 
 def dataset_of(counts: tuple[int, ...]) -> Dataset:
     samples = tuple(
@@ -25,13 +23,13 @@ def dataset_of(counts: tuple[int, ...]) -> Dataset:
     return Dataset(Path("x"), "", samples, "f", "s", synthetic=False)
 
 
-def test_the_study_s_counts_on_the_original_database() -> None:
+def test_the_baseline_study_s_counts_on_the_original_database() -> None:
     dataset = dataset_of((10_192, 3_616, 1_345, 6_012))
     split = split_dataset(dataset, SplitPlan("stratified"), np.arange(21_165))
     train = split.counts(CLASS_NAMES)["train"]
     published = {"Normal": 7_134, "COVID": 2_532, "Viral Pneumonia": 941, "Lung_Opacity": 4_210}
     assert all(abs(train[name] - n) <= 2 for name, n in published.items()), train
-    # the study tested on 3,175 images
+    # The baseline study has 3,175 test images.
     assert abs(sum(split.counts(CLASS_NAMES)["test"].values()) - 3_175) <= 4
 
 
@@ -73,7 +71,7 @@ def test_stratified_counts_are_the_shares_within_two(counts: tuple[int, ...], se
             assert abs(split.counts(CLASS_NAMES)[name][class_name] - share * total) <= 2
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_determines_the_split() -> None:
     dataset, groups = dataset_of((50, 50, 50, 50)), np.arange(200)
     one, again, other = (
         split_dataset(dataset, SplitPlan("grouped", seed), groups) for seed in (0, 0, 1)
@@ -83,7 +81,7 @@ def test_the_seed_decides() -> None:
     assert (one.names != other.names).mean() > 0.2
 
 
-def test_patients_and_twins_make_groups() -> None:
+def test_patients_and_near_duplicates_are_grouped() -> None:
     samples = [
         Sample("a", 0, "kermany", "p1"),
         Sample("b", 2, "kermany", "p1"),
@@ -97,12 +95,12 @@ def test_patients_and_twins_make_groups() -> None:
     assert len({groups[0], groups[2], groups[5]}) == 3
 
 
-def test_a_class_too_small_to_divide_is_named() -> None:
+def test_a_class_too_small_to_split_is_named() -> None:
     with pytest.raises(DatasetError, match="has no Viral Pneumonia"):
         split_dataset(dataset_of((50, 50, 2, 50)), SplitPlan(), np.arange(152))
 
 
-def test_the_csv_holds_plan_fingerprint_and_every_sample(tmp_path: Path) -> None:
+def test_the_csv_contains_plan_fingerprint_and_every_sample(tmp_path: Path) -> None:
     dataset = dataset_of((20, 20, 20, 20))
     split = split_dataset(dataset, SplitPlan("grouped", 3), np.arange(80))
     write_split(split, CLASS_NAMES, tmp_path / "split.csv")
@@ -122,7 +120,7 @@ def test_the_csv_holds_plan_fingerprint_and_every_sample(tmp_path: Path) -> None
     }
 
 
-def test_who_stands_on_both_sides_is_found() -> None:
+def test_leaked_samples_are_found() -> None:
     groups = np.array([0, 0, 1, 1, 2, 3, 3])
     names = np.array(["train", "test", "train", "val", "test", "val", "test"])
     split = Split(

@@ -15,7 +15,7 @@ from covidxr.cards import METHOD_TITLES, MapSettings
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.errors import Cancelled
 from covidxr.explanation import attribution as room
-from covidxr.explanation.attribution import attribute, heat_maps
+from covidxr.explanation.attribution import attribute, attribute_batch
 from covidxr.explanation.settings import candidates
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
@@ -24,7 +24,7 @@ from covidxr.prediction.loading import load_classifier
 from covidxr.records import Preprocessing
 
 PLAIN = Preprocessing(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-"""Leaves the pixels as they are, over 255."""
+"""Scales gray values to [0, 1] and nothing else."""
 ONE_OF_EACH = [
     MapSettings("gradcam", "conv"),
     MapSettings("hirescam", "conv"),
@@ -36,7 +36,7 @@ LOGIT = MapSettings("gradcam", "conv", "logit")
 
 
 class OneConv(nn.Module):
-    """Two maps: the input's first channel, and its negative; the mean of each is weighted by the head."""
+    """Two feature maps, the first channel and its negative; the head weights their means."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class OneConv(nn.Module):
 
 
 class Placed(nn.Module):
-    """One map, the input's first channel; each place of 4 x 4 has a weight of its own in the score of class 1, all are 0 in 0's."""
+    """One feature map, the first channel; each of 4 x 4 positions has its weight for class 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,34 +68,34 @@ class Placed(nn.Module):
 def maps_of(
     network: nn.Module, pixels: np.ndarray, target: int, settings: MapSettings
 ) -> np.ndarray:
-    maps, _ = heat_maps(network.eval(), PLAIN, pixels[None], np.array([target]), settings)
+    maps, _ = attribute_batch(network.eval(), PLAIN, pixels[None], np.array([target]), settings)
     return maps[0]
 
 
 @pytest.fixture
 def hot() -> np.ndarray:
-    """4 x 4 pixels, all black but the first, which is white, and one of a fifth of its grey."""
+    """4 x 4 pixels, all black but the first, which is white, and one of a fifth of its gray."""
     pixels = np.zeros((4, 4), dtype=np.uint8)
     pixels[0, 0], pixels[3, 2] = 255, 51
     return pixels
 
 
 def test_grad_cam_by_hand() -> None:
-    """The gradient of class 0 with respect to the maps is (3, 1) / 16 everywhere, so the map is relu((3 - 1) x / 16) = x / 8."""
+    """Gradients of class 0 are (3, 1) / 16, so the attribution is relu((3 - 1) x / 16) = x / 8."""
     x = torch.zeros(1, 3, 4, 4)
     x[0, 0] = torch.tensor([[0.0, 1, 2, 3], [0, 0, 0, 0], [-4, -8, 0, 0], [0, 0, 0, 16]])
     network = OneConv().eval()
-    heat = room.layer_maps(network, network.conv, x, torch.tensor([0]), LOGIT)
+    heat = room.layer_attributions(network, network.conv, x, torch.tensor([0]), LOGIT)
     assert torch.allclose(heat[0, 0], x[0, 0].clamp(min=0) / 8)
-    # class 1: the weights are (-2, 0) / 16, so only where x is negative does anything speak for it
+    # Class 1: the weights are (-2, 0) / 16, so only negative x is evidence for it.
     assert torch.allclose(
-        room.layer_maps(network, network.conv, x, torch.tensor([1]), LOGIT)[0, 0],
+        room.layer_attributions(network, network.conv, x, torch.tensor([1]), LOGIT)[0, 0],
         (-x[0, 0]).clamp(min=0) / 8,
     )
 
 
 def test_a_contrast_is_explained_by_hand(hot: np.ndarray) -> None:
-    """Class 0 against class 1: the weights differ by (5, 1) / 16, so the map is (5 - 1) x / 16; class 1 against 0: nothing."""
+    """Weights of class 0 minus class 1: (5, 1) / 16, so x / 4; class 1 minus 0: nothing."""
     settings = MapSettings("gradcam", "conv")
     assert np.allclose(maps_of(OneConv(), hot, 0, settings), hot / 255 / 4)
     assert not maps_of(OneConv(), hot, 1, settings).any()
@@ -113,7 +113,7 @@ def test_the_contrast_of_the_first_of_several_is_its_log_odds() -> None:
     )
 
 
-def test_hirescam_weighs_each_place_and_grad_cam_all_alike() -> None:
+def test_hirescam_weights_each_position_and_grad_cam_all_equally() -> None:
     """The gradients are -5 ... 10, their mean 2.5."""
     pixels = np.full((4, 4), 255, dtype=np.uint8)
     expected = (np.arange(16.0) - 5).reshape(4, 4)
@@ -124,7 +124,7 @@ def test_hirescam_weighs_each_place_and_grad_cam_all_alike() -> None:
 
 
 def test_integrated_gradients_by_hand(hot: np.ndarray) -> None:
-    """The network is linear, so each pixel's share is its value times its weight, and they add up to the score."""
+    """The network is linear: attributions are value times weight and add up to the score."""
     assert np.allclose(
         maps_of(OneConv(), hot, 0, MapSettings("integrated-gradients", score="logit")),
         hot / 255 / 8,
@@ -136,7 +136,7 @@ def test_integrated_gradients_by_hand(hot: np.ndarray) -> None:
 
 
 def test_occlusion_by_hand() -> None:
-    """A patch of 2 x 2 moves by 1; its first place takes the white pixel, worth 4 / 16. Each pixel has the mean of its places."""
+    """A 2 x 2 patch moves by 1; at the first position it covers the white pixel, 4 / 16."""
     pixels = np.zeros((4, 4), dtype=np.uint8)
     pixels[0, 0] = 255
     expected = np.zeros((4, 4))
@@ -144,13 +144,16 @@ def test_occlusion_by_hand() -> None:
     settings = MapSettings("occlusion", window=0.5)
     assert np.allclose(maps_of(OneConv(), pixels, 0, settings), expected, atol=1e-6)
     assert np.allclose(maps_of(OneConv(), pixels, 1, settings), -expected, atol=1e-6)
-    assert heat_maps(OneConv().eval(), PLAIN, pixels[None], np.array([0]), settings)[1] == (3, 3)
+    assert attribute_batch(OneConv().eval(), PLAIN, pixels[None], np.array([0]), settings)[1] == (
+        3,
+        3,
+    )
 
 
-def test_gradient_shap_by_hand_and_without_touching_the_process_s_generators(
+def test_gradient_shap_by_hand_without_changing_global_generators(
     hot: np.ndarray,
 ) -> None:
-    """The network is linear: each pixel's share is its weight times its distance from the mean of the greys drawn."""
+    """The network is linear: weight times the difference from the mean gray value drawn."""
     network = OneConv()
     state, seed = np.random.get_state()[1].copy(), torch.random.get_rng_state()
     first, again = (maps_of(network, hot, 0, MapSettings("gradient-shap")) for _ in range(2))
@@ -162,19 +165,19 @@ def test_gradient_shap_by_hand_and_without_touching_the_process_s_generators(
     assert torch.equal(torch.random.get_rng_state(), seed)
 
 
-def test_smoothing_keeps_the_sum_and_takes_the_sign_from_gradients_of_pixels() -> None:
+def test_smoothing_keeps_the_sum_and_drops_the_sign_of_pixel_gradients() -> None:
     raw = np.zeros((1, 32, 32), dtype=np.float32)
     raw[0, 10, 10], raw[0, 20, 20] = 1, -3
     for method, expected in (("occlusion", raw[0]), ("integrated-gradients", np.abs(raw[0]))):
         window = {"window": 0.25} if method == "occlusion" else {}
-        found = room.finish_maps(raw, MapSettings(method, smoothing=0.05, **window))
+        found = room.postprocess(raw, MapSettings(method, smoothing=0.05, **window))
         assert np.allclose(found[0], gaussian_filter(expected, 1.6), atol=1e-6)
         assert found.sum() == pytest.approx(expected.sum(), rel=1e-3)
-    assert room.finish_maps(raw, MapSettings("hirescam", "conv", smoothing=0.05)).min() == 0
+    assert room.postprocess(raw, MapSettings("hirescam", "conv", smoothing=0.05)).min() == 0
 
 
 @pytest.mark.parametrize("settings", ONE_OF_EACH, ids=lambda s: s.method)
-def test_the_steps_are_told_and_the_work_can_be_cancelled(
+def test_progress_is_reported_and_the_work_can_be_cancelled(
     settings: MapSettings, one_conv: Classifier
 ) -> None:
     told: list[tuple[int, int]] = []
@@ -198,7 +201,7 @@ def test_the_steps_are_told_and_the_work_can_be_cancelled(
     candidates("poster_cnn"),
     ids=lambda s: "-".join(map(str, (s.method, s.layer, s.score, s.interpolation, s.smoothing))),
 )
-def test_the_same_map_alone_in_a_batch_and_after_loading_again(
+def test_attributions_do_not_depend_on_the_batch_or_on_reloading(
     settings: MapSettings, phantom_model_folder: Path
 ) -> None:
     models = [load_classifier("phantom-cnn", phantom_model_folder) for _ in range(2)]
@@ -206,7 +209,7 @@ def test_the_same_map_alone_in_a_batch_and_after_loading_again(
         [render_phantom("Lung_Opacity", np.random.default_rng(i), 128)[0] for i in range(3)]
     )
     targets = np.array([3, 0, 1])
-    together, grid = heat_maps(
+    together, grid = attribute_batch(
         models[0].network, models[0].card.preprocessing, pixels, targets, settings
     )
     assert together.dtype == np.float32
@@ -217,7 +220,7 @@ def test_the_same_map_alone_in_a_batch_and_after_loading_again(
         assert np.allclose(alone.heat * scale, together[1], atol=1e-4 * scale)
 
 
-def test_every_method_has_its_settings_and_an_order() -> None:
+def test_every_method_has_ordered_candidates() -> None:
     for name in ("resnet18", "poster_cnn", "efficientnet_b0"):
         assert [s.method for s in dict.fromkeys(candidates(name))] == [
             s.method for s in candidates(name)
@@ -230,7 +233,7 @@ def test_every_method_has_its_settings_and_an_order() -> None:
 
 @pytest.fixture
 def one_conv(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Classifier:
-    """A model whose heat map can be worked out by hand: mean 0 and std 1 leave the pixels as they are."""
+    """A model whose attributions can be computed by hand."""
     row = Architecture(
         "one_conv", "", lambda classes: OneConv(), "conv", "conv", "head.", (), (32, 1024)
     )
@@ -240,7 +243,7 @@ def one_conv(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Cla
     return Classifier(card, OneConv().eval())
 
 
-def test_the_map_lies_where_the_reason_is(one_conv: Classifier) -> None:
+def test_the_attribution_is_where_the_evidence_is(one_conv: Classifier) -> None:
     pixels = np.zeros((32, 32), dtype=np.uint8)
     pixels[4:8, 20:28] = 255
     pixels[20:24, 4:8] = 51
@@ -249,13 +252,13 @@ def test_the_map_lies_where_the_reason_is(one_conv: Classifier) -> None:
     assert (result.method, result.target, result.native_grid) == ("gradcam", "yes", (32, 32))
 
 
-def test_a_map_of_nothing_is_zero_and_finite(one_conv: Classifier) -> None:
+def test_an_attribution_without_evidence_is_zero_and_finite(one_conv: Classifier) -> None:
     heat = attribute(one_conv, np.zeros((32, 32), dtype=np.uint8), 0, LOGIT).heat
     assert np.isfinite(heat).all()
     assert (heat == 0).all()
 
 
-def test_a_real_network_gives_a_map_of_its_input_s_size(phantom_model_folder: Path) -> None:
+def test_an_attribution_has_the_size_of_the_input(phantom_model_folder: Path) -> None:
     model = load_classifier("phantom-cnn", phantom_model_folder)
     state = {k: v.clone() for k, v in model.network.state_dict().items()}
     pixels = render_phantom("Lung_Opacity", np.random.default_rng(0), 128)[0]
@@ -277,19 +280,19 @@ def test_a_real_network_gives_a_map_of_its_input_s_size(phantom_model_folder: Pa
     [MapSettings("gradcam", "relu2"), MapSettings("gradient-shap")],
     ids=["gradcam", "gradient-shap"],
 )
-def test_many_sessions_at_once_get_the_serial_answers(
+def test_concurrent_sessions_get_the_serial_results(
     settings: MapSettings, phantom_model_folder: Path
 ) -> None:
     model = load_classifier("phantom-cnn", phantom_model_folder)
-    pictures = [render_phantom("COVID", np.random.default_rng(i), 128)[0] for i in range(6)]
-    serial = [attribute(model, p, 1, settings).heat for p in pictures]
+    images = [render_phantom("COVID", np.random.default_rng(i), 128)[0] for i in range(6)]
+    serial = [attribute(model, p, 1, settings).heat for p in images]
     with ThreadPoolExecutor(6) as pool:
         for _ in range(2):
-            together = list(pool.map(lambda p: attribute(model, p, 1, settings).heat, pictures))
+            together = list(pool.map(lambda p: attribute(model, p, 1, settings).heat, images))
             assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(serial, together, strict=True))
 
 
-def test_explaining_holds_the_lock(one_conv: Classifier) -> None:
+def test_attribution_holds_the_lock(one_conv: Classifier) -> None:
     done = threading.Event()
 
     def explain() -> None:

@@ -1,4 +1,4 @@
-"""Heat maps put to the test, on phantoms."""
+"""Validation of heat maps, on phantoms."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def weights(
 
 @pytest.fixture
 def boxed(phantoms: Path, weights: Path, tmp_path: Path) -> Path:
-    """The phantoms, with a box in the lower half of each of the class that the model is best at on val and test."""
+    """The phantoms, with a box on each image of the class that the model predicts best."""
     predictions = store.read_predictions(weights / "phantom-cnn")
     right = np.bincount(predictions.y_true[predictions.y_true == predictions.y_pred], minlength=4)
     name = predictions.class_names[int(right.argmax())]
@@ -57,43 +57,50 @@ def boxed(phantoms: Path, weights: Path, tmp_path: Path) -> Path:
 
 
 def localization(
-    data: Path, kinds: tuple[MapSettings, ...] | None = None
+    data: Path, configurations: tuple[MapSettings, ...] | None = None
 ) -> tuple[Localisation, ...]:
     predictions = store.read_predictions(weights_folder() / "phantom-cnn")
     model, dataset = load_classifier("phantom-cnn"), open_dataset(data)
-    return room.measure_localization(model, dataset, predictions, find_segmenter(), kinds)
+    return room.measure_localization(model, dataset, predictions, find_segmenter(), configurations)
 
 
-def test_pointing_is_measured_on_held_out_pictures_called_right(weights: Path, boxed: Path) -> None:
+def test_localization_is_measured_on_held_out_correctly_classified_images(
+    weights: Path, boxed: Path
+) -> None:
     before = store.read_card(weights / "phantom-cnn")
-    kinds = (
+    configurations = (
         MapSettings("gradcam", "relu2"),
         MapSettings("hirescam", "relu2"),
         MapSettings("hirescam", "relu2", smoothing=0.1),
     )
-    card = replace(before, localisation=localization(boxed, kinds))
-    rivals = {one.rival: one for one in card.localisation if one.rival}
-    assert set(rivals) == {"constant", "noise", "centre"}  # no segmenter, no lungs
-    assert [one.settings for one in card.localisation if one.settings] == list(kinds)
+    card = replace(before, localisation=localization(boxed, configurations))
+    baselines = {one.rival: one for one in card.localisation if one.rival}
+    assert set(baselines) == {"constant", "noise", "centre"}
+    assert [one.settings for one in card.localisation if one.settings] == list(configurations)
     predictions = store.read_predictions(weights / "phantom-cnn")
     target = card.class_names.index(card.localisation[0].target)
     right = (predictions.y_true == target) & (predictions.y_pred == target)
     for one in card.localisation:
         assert one.both.n == one.val.n + one.test.n == right.sum()
         assert one.both.gain.estimate == pytest.approx(
-            one.both.hits.estimate - rivals["constant"].both.hits.estimate
+            one.both.hits.estimate - baselines["constant"].both.hits.estimate
         )
-    # all boxes are the same, so their mean is the box itself, and everything of it lies inside
-    assert rivals["constant"].both.hits.estimate == rivals["constant"].both.inside.estimate == 1.0
-    assert rivals["noise"].both.inside.estimate == pytest.approx(0.4, abs=0.15)
+    # All boxes are equal, so their mean is inside each of them.
+    assert (
+        baselines["constant"].both.hits.estimate
+        == baselines["constant"].both.inside.estimate
+        == 1.0
+    )
+    assert baselines["noise"].both.inside.estimate == pytest.approx(0.4, abs=0.15)
     maps = {one.settings: one.both.inside.estimate for one in card.localisation if one.settings}
-    assert len(set(maps.values())) == 3  # smoothing does not leak from one kind to the next
+    # The cached raw attributions are not smoothed.
+    assert len(set(maps.values())) == 3
     best = best_localisation(card)
     assert best is not None
     assert map_settings(card) == best.settings
 
 
-def test_costly_methods_see_fewer_pictures_and_are_paired_with_the_same(
+def test_costly_methods_use_fewer_images_paired_with_the_same_baseline(
     weights: Path, boxed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "COSTLY", 1)
@@ -118,10 +125,10 @@ def test_the_audit_fills_the_card_and_the_command_prints_it(
     monkeypatch.setattr(room, "SAMPLE", 8)
     monkeypatch.setattr(room, "PERTURBED", 2)
     monkeypatch.setattr(room, "PERTURBED_COSTLY", 1)
-    kinds = tuple(
+    configurations = tuple(
         map_settings(store.read_card(weights / "phantom-cnn"), method) for method in METHOD_TITLES
     )
-    monkeypatch.setattr("covidxr.explanation.audit.candidates", lambda name: kinds)
+    monkeypatch.setattr("covidxr.explanation.audit.candidates", lambda name: configurations)
     words = ["explain-audit", "phantom-cnn", "--data", str(boxed), "--json"]
     found = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
     assert len(found["localisation"]) == 3 + len(METHOD_TITLES)
@@ -132,7 +139,7 @@ def test_the_audit_fills_the_card_and_the_command_prints_it(
         assert {
             len(c) for c in (one.deletion, one.insertion, one.random_deletion, one.random_insertion)
         } == {21}
-        assert one.deletion[0] == one.random_deletion[0] == one.insertion[-1]  # the whole picture
+        assert one.deletion[0] == one.random_deletion[0] == one.insertion[-1]  # the whole image
         assert one.deletion[-1] == one.random_deletion[-1]  # nothing left
         trapezes = np.trapezoid(one.deletion, dx=1 / 20)
         assert one.deletion_area.estimate == pytest.approx(trapezes, abs=1e-3)
@@ -159,13 +166,14 @@ def test_each_method_explains_a_case_and_can_be_cancelled() -> None:
             explain(model, image, "COVID", method, stop)
     assert explain(model, image, "COVID").method == "gradcam"
     with pytest.raises(
-        ConfigError, match="there is no heat map 'crystal-ball'; there are gradcam, hirescam"
+        ConfigError,
+        match="there is no attribution method 'crystal-ball'; there are gradcam, hirescam",
     ):
         explain(model, image, "COVID", "crystal-ball")
 
 
 @pytest.mark.usefixtures("weights")
-def test_a_map_of_part_of_the_picture_is_put_back_where_it_was(
+def test_an_attribution_of_a_box_is_placed_at_the_box(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, image = load_classifier("phantom-cnn"), sample_phantom("COVID", 3)
@@ -179,7 +187,7 @@ def test_a_map_of_part_of_the_picture_is_put_back_where_it_was(
     assert np.corrcoef(part[64:, 32:96].ravel(), whole[::2, ::2].ravel())[0, 1] > 0.9
 
 
-def test_the_command_writes_a_map(weights: Path, boxed: Path, tmp_path: Path) -> None:
+def test_the_command_writes_a_heat_map(weights: Path, boxed: Path, tmp_path: Path) -> None:
     file = next((boxed / "COVID" / "images").iterdir())
     words = [
         "explain",

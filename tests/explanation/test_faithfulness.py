@@ -1,4 +1,4 @@
-"""Heat maps put to the test, on networks whose answers are known."""
+"""Faithfulness of attributions, on networks with known results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from covidxr.cards import MapSettings
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.explanation import faithfulness as room
-from covidxr.explanation.attribution import heat_maps
+from covidxr.explanation.attribution import attribute_batch
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
 from covidxr.models.classifier import Classifier
@@ -24,7 +24,7 @@ SETTINGS = MapSettings("integrated-gradients", score="logit")
 
 
 class Corner(nn.Module):
-    """The score of class 0 is the mean of the upper left quarter of the first channel, times 20; that of class 1 is 0."""
+    """The score of class 0 is 20 times the mean of the upper left quarter; that of class 1 is 0."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,8 +54,8 @@ def corner(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Class
     )
 
 
-def test_the_curves_of_a_true_map_and_of_a_false_one(corner: Classifier) -> None:
-    """A white picture is class 0 for certain. The first quarter of the pixels is all that counts, if the map knows it."""
+def test_curves_of_a_faithful_and_an_unfaithful_attribution(corner: Classifier) -> None:
+    """A white image is class 0; only the upper left quarter matters."""
     pixels = np.full((2, 32, 32), 255, dtype=np.uint8)
     true = np.zeros((32, 32), dtype=np.float32)
     true[:16, :16] = 1
@@ -65,22 +65,19 @@ def test_the_curves_of_a_true_map_and_of_a_false_one(corner: Classifier) -> None
     assert deletion.shape == insertion.shape == (2, 21)
     assert deletion[:, 0] == pytest.approx([1, 1], abs=1e-6)
     assert deletion[:, -1] == pytest.approx([0.5, 0.5])
-    assert deletion[0, 5:] == pytest.approx(
-        np.full(16, 0.5)
-    )  # after 5 of 20 steps the quarter is gone
+    # After 5 of 20 steps the quarter is gone.
+    assert deletion[0, 5:] == pytest.approx(np.full(16, 0.5))
     assert deletion[1, :16] == pytest.approx(np.ones(16), abs=1e-6)  # the false map takes it last
-    assert insertion == pytest.approx(
-        np.ones((2, 21)), abs=1e-6
-    )  # a white picture blurred is a white picture
+    # A white image blurred is a white image.
+    assert insertion == pytest.approx(np.ones((2, 21)), abs=1e-6)
 
 
-def test_a_true_map_has_no_infidelity_and_a_false_one_has(
+def test_only_an_unfaithful_attribution_has_infidelity(
     corner: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(0)
-    pixels = random.integers(0, 30, (3, 32, 32)).astype(
-        np.uint8
-    )  # dark, where the probability is nearly linear
+    # Dark, where the probability is nearly linear.
+    pixels = random.integers(0, 30, (3, 32, 32)).astype(np.uint8)
     targets = np.zeros(3, dtype=np.int64)
     true, sensitive = room.infidelity_and_sensitivity(corner, pixels, targets, SETTINGS)
     assert true.shape == sensitive.shape == (3,)
@@ -89,16 +86,16 @@ def test_a_true_map_has_no_infidelity_and_a_false_one_has(
     assert np.array_equal(true, again[0])
     assert np.array_equal(sensitive, again[1])
 
-    def turned(*arguments: object) -> tuple[np.ndarray, tuple[int, int]]:
-        maps, grid = heat_maps(*arguments)  # type: ignore[arg-type]
+    def rotated(*arguments: object) -> tuple[np.ndarray, tuple[int, int]]:
+        maps, grid = attribute_batch(*arguments)  # type: ignore[arg-type]
         return maps[:, ::-1, ::-1].copy(), grid
 
-    monkeypatch.setattr(room, "heat_maps", turned)
+    monkeypatch.setattr(room, "attribute_batch", rotated)
     false, _ = room.infidelity_and_sensitivity(corner, pixels, targets, SETTINGS)
     assert (true < 0.2 * false).all()
 
 
-def test_the_cascade_begins_at_the_head_and_leaves_the_model_alone(
+def test_the_cascade_starts_at_the_head_and_does_not_change_the_model(
     phantom_model_folder: Path,
 ) -> None:
     model = load_classifier("phantom-cnn", phantom_model_folder)
@@ -112,12 +109,14 @@ def test_the_cascade_begins_at_the_head_and_leaves_the_model_alone(
     assert steps == room.cascade(model, pixels, np.array([1, 1]), MapSettings("hirescam", "relu2"))
 
 
-def test_a_map_that_ignores_the_network_is_found_out(
+def test_an_attribution_independent_of_the_network_is_detected(
     phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load_classifier("phantom-cnn", phantom_model_folder)
     pixels = np.stack([render_phantom("COVID", np.random.default_rng(0), 128)[0]])
-    monkeypatch.setattr(room, "heat_maps", lambda *arguments: (arguments[2] / 255.0, (128, 128)))
+    monkeypatch.setattr(
+        room, "attribute_batch", lambda *arguments: (arguments[2] / 255.0, (128, 128))
+    )
     steps = room.cascade(model, pixels, np.array([1]), SETTINGS)
     assert all(
         step.correlation == pytest.approx(1) and step.similarity == pytest.approx(1)
@@ -125,7 +124,7 @@ def test_a_map_that_ignores_the_network_is_found_out(
     )
 
 
-def test_the_stages_of_a_resnet_are_all_its_weights_head_first() -> None:
+def test_the_stages_of_a_resnet_contain_all_weights_head_first() -> None:
     network = ARCHITECTURES["resnet18"].build(4)
     found = room.stages(network, "resnet18")
     assert [name for name, _ in found] == ["fc", "layer4", "layer3", "layer2", "layer1", "conv1"]

@@ -1,4 +1,4 @@
-"""Where heat maps lie."""
+"""Localization of attributions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from covidxr.errors import ConfigError
 from covidxr.explanation.localization import (
     best_localisation,
     map_facts,
-    noise_maps,
     pointing,
     pointing_hits,
     shares_inside,
+    smoothed_noise,
 )
 from covidxr.models.store import read_card
 from covidxr.records import Interval
@@ -30,7 +30,7 @@ def spot(row: int, column: int, size: int = 8) -> np.ndarray:
     return heat
 
 
-def test_a_hit_has_the_highest_point_in_the_box_and_no_tolerance() -> None:
+def test_a_hit_has_its_maximum_inside_the_box_without_tolerance() -> None:
     mask = np.zeros((8, 8), dtype=bool)
     mask[2:5, 2:5] = True
     maps = np.stack([spot(2, 2), spot(4, 4), spot(4, 5), spot(1, 2), np.zeros((8, 8)), -spot(3, 3)])
@@ -44,21 +44,21 @@ def test_a_hit_has_the_highest_point_in_the_box_and_no_tolerance() -> None:
     ]
 
 
-def test_a_plateau_points_to_its_middle() -> None:
+def test_a_plateau_points_to_its_center() -> None:
     heat = np.zeros((1, 9, 9))
     heat[0, 3:6, 3:6] = 1
     assert pointing_hits(heat, spot(4, 4, 9)[None] > 0).tolist() == [True]
     assert pointing_hits(heat, spot(3, 3, 9)[None] > 0).tolist() == [False]
 
 
-def test_only_what_is_positive_has_a_share() -> None:
+def test_only_positive_values_count() -> None:
     heat = np.array([[[3.0, 1.0], [-8.0, 0.0]], [[0.0, 0.0], [-1.0, 0.0]]])
     mask = np.array([[[True, False], [True, False]]] * 2)
     assert shares_inside(heat, mask).tolist() == [0.75, 0.0]
 
 
 @given(st.integers(0, 1000), st.floats(0.1, 50))
-def test_neither_figure_hangs_on_the_scale(seed: int, scale: float) -> None:
+def test_the_metrics_do_not_depend_on_the_scale(seed: int, scale: float) -> None:
     random = np.random.default_rng(seed)
     maps, masks = random.normal(size=(3, 8, 8)), random.random((3, 8, 8)) < 0.4
     assert np.array_equal(pointing_hits(maps, masks), pointing_hits(maps * scale, masks))
@@ -66,13 +66,13 @@ def test_neither_figure_hangs_on_the_scale(seed: int, scale: float) -> None:
     assert np.allclose(shares_inside(maps, masks) + shares_inside(maps, ~masks), 1)
 
 
-def test_an_even_map_has_the_mask_s_own_share() -> None:
+def test_a_uniform_attribution_has_the_share_of_the_mask() -> None:
     masks = np.random.default_rng(0).random((4, 16, 16)) < 0.3
     assert np.allclose(shares_inside(np.ones((4, 16, 16)), masks), masks.mean(axis=(1, 2)))
 
 
-def test_pointing_is_paired_with_the_constant_map() -> None:
-    """10 pictures: 8 hits against 5, on the same pictures but one."""
+def test_pointing_is_paired_with_the_fixed_point_baseline() -> None:
+    """10 images: 8 hits against 5, on the same images but one."""
     mask = spot(4, 4) > 0
     maps = np.stack([spot(4, 4)] * 8 + [spot(0, 0)] * 2)
     constant = np.array([True] * 4 + [False] * 5 + [True])
@@ -96,12 +96,12 @@ def test_groups_widen_the_intervals() -> None:
         assert b.high - b.low > 1.5 * (a.high - a.low)
 
 
-def test_noise_is_smooth_different_each_time_and_the_same_again() -> None:
-    maps = noise_maps(3, 64)
+def test_noise_is_smooth_varied_and_reproducible() -> None:
+    maps = smoothed_noise(3, 64)
     assert (maps.min(), maps.max()) == (0, 1)
     assert np.abs(np.diff(maps, axis=1)).max() < 0.2
     assert not np.allclose(maps[0], maps[1])
-    assert np.array_equal(maps, noise_maps(3, 64))
+    assert np.array_equal(maps, smoothed_noise(3, 64))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_noise_is_smooth_different_each_time_and_the_same_again() -> None:
         (27, 25, "left lower"),
     ],
 )
-def test_the_patient_s_right_is_the_picture_s_left(row: int, column: int, zone: str) -> None:
+def test_the_patient_s_right_is_the_image_s_left(row: int, column: int, zone: str) -> None:
     lungs = np.zeros((32, 32), dtype=bool)
     lungs[1:31, 2:12] = lungs[1:31, 20:30] = True
     facts = map_facts(spot(row, column, 32) + 0.5 * spot(0, 0, 32), lungs)
@@ -123,21 +123,21 @@ def test_the_patient_s_right_is_the_picture_s_left(row: int, column: int, zone: 
     assert facts.lungs == pytest.approx(600 / 1024)
 
 
-def test_a_map_beside_the_lungs_has_no_zone() -> None:
+def test_an_attribution_outside_the_lungs_has_no_zone() -> None:
     lungs = np.zeros((8, 8), dtype=bool)
     lungs[2:6, 2:6] = True
     assert map_facts(spot(0, 0), lungs).zone == ""
     assert map_facts(spot(0, 0), np.zeros((8, 8), dtype=bool)).lungs == 0
 
 
-def test_a_single_lung_has_its_zones_too() -> None:
+def test_a_single_lung_has_zones() -> None:
     lungs = np.zeros((30, 30), dtype=bool)
     lungs[:, 4:5] = True
     assert map_facts(spot(29, 4, 30), lungs).zone.endswith("lower")
 
 
 def measured(method: str, gain: float, inside: float, **more: float) -> Localisation:
-    figures = Pointing(
+    results = Pointing(
         20,
         Interval(0.5, 0.4, 0.6),
         Interval(inside, 0, 1),
@@ -145,32 +145,30 @@ def measured(method: str, gain: float, inside: float, **more: float) -> Localisa
     )
     layer = {"layer": "relu2"} if "cam" in method else {}
     settings = MapSettings(method, **layer, **more)  # type: ignore[arg-type]
-    best = replace(figures, gain=Interval(9.0, 9.0, 9.0))
-    return Localisation("Lung_Opacity", settings, "", figures, best, best)
+    best = replace(results, gain=Interval(9.0, 9.0, 9.0))
+    return Localisation("Lung_Opacity", settings, "", results, best, best)
 
 
 def test_the_best_is_chosen_on_val_alone_then_by_its_share(phantom_model_folder: Path) -> None:
     card = read_card(phantom_model_folder / "phantom-cnn")
     assert best_localisation(card) is None
-    rival = replace(measured("gradcam", 5, 1), settings=None, rival="constant")
-    kinds = (
-        rival,
+    baseline = replace(measured("gradcam", 5, 1), settings=None, rival="constant")
+    configurations = (
+        baseline,
         measured("gradcam", 0.2, 0.9),
         measured("hirescam", 0.3, 0.3),
         measured("hirescam", 0.3, 0.4, smoothing=0.06),
-        measured(
-            "occlusion", 0.9, 0.4, window=0.4
-        ),  # slow, and judged on few pictures: on demand only
-        replace(measured("integrated-gradients", 0.0, 0.0), test=rival.val),
+        measured("occlusion", 0.9, 0.4, window=0.4),
+        replace(measured("integrated-gradients", 0.0, 0.0), test=baseline.val),
     )
-    card = replace(card, localisation=kinds)
-    assert best_localisation(card) == kinds[3]
-    assert best_localisation(card, "gradcam") == kinds[1]
-    assert best_localisation(card, "occlusion") == kinds[4]
+    card = replace(card, localisation=configurations)
+    assert best_localisation(card) == configurations[3]
+    assert best_localisation(card, "gradcam") == configurations[1]
+    assert best_localisation(card, "occlusion") == configurations[4]
     assert best_localisation(card, "gradient-shap") is None
 
 
-def test_where_the_best_may_be_no_better_than_a_fixed_spot_grad_cam_serves(
+def test_grad_cam_is_the_default_where_none_is_better_than_a_fixed_point(
     phantom_model_folder: Path,
 ) -> None:
     card = read_card(phantom_model_folder / "phantom-cnn")

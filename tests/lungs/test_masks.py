@@ -1,4 +1,4 @@
-"""Masks of lungs, worked out by hand."""
+"""Lung masks, by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def block(*spans: tuple[int, int, int, int], size: int = MASK_SIZE) -> np.ndarra
     return mask
 
 
-def test_the_two_largest_patches_are_kept_and_their_holes_filled() -> None:
+def test_the_two_largest_regions_are_kept_and_their_holes_filled() -> None:
     lungs = block((50, 200, 30, 100), (50, 200, 150, 220))
     said = lungs.copy()
     said[100:110, 60:70] = False  # a hole
@@ -37,7 +37,7 @@ def test_the_two_largest_patches_are_kept_and_their_holes_filled() -> None:
     assert np.array_equal(tidy_mask(said.astype(np.float32)), lungs)
 
 
-def test_a_speck_is_no_second_lung_and_too_little_is_no_lungs_at_all() -> None:
+def test_small_regions_are_dropped() -> None:
     one = block((50, 200, 30, 100))
     assert np.array_equal(tidy_mask((one | block((230, 240, 230, 240))).astype(np.float32)), one)
     edge = int((LEAST_SHARE * MASK_SIZE**2) ** 0.5)
@@ -45,7 +45,7 @@ def test_a_speck_is_no_second_lung_and_too_little_is_no_lungs_at_all() -> None:
     assert tidy_mask(block((0, edge + 1, 0, edge + 1)).astype(np.float32)).any()
 
 
-def test_probabilities_count_from_a_half_and_are_enlarged_smoothly() -> None:
+def test_the_threshold_is_one_half_after_smooth_enlargement() -> None:
     probability = np.full((128, 128), 0.49, dtype=np.float32)
     probability[20:100, 20:100] = 0.51
     mask = tidy_mask(probability)
@@ -54,8 +54,8 @@ def test_probabilities_count_from_a_half_and_are_enlarged_smoothly() -> None:
     assert not mask[:38].any()
 
 
-def test_the_box_is_a_square_about_the_lungs_that_stays_in_the_picture() -> None:
-    # rows 100 to 149 and columns 10 to 109: 100 wide, 8 pixels (3 % of 256) on each side make 116
+def test_the_box_is_a_square_around_the_lungs_inside_the_image() -> None:
+    # rows 100 to 149 and columns 10 to 109: 100 wide, 8 pixels (3% of 256) on each side make 116
     left, top, right, bottom = (
         round(edge * MASK_SIZE) for edge in lung_box(block((100, 150, 10, 110)))
     )
@@ -66,7 +66,7 @@ def test_the_box_is_a_square_about_the_lungs_that_stays_in_the_picture() -> None
     assert lung_box(np.zeros((MASK_SIZE, MASK_SIZE), dtype=bool)) == WHOLE
 
 
-def test_only_the_lungs_are_left_and_they_fill_the_picture() -> None:
+def test_only_the_lungs_remain_and_fill_the_image() -> None:
     image = np.full((512, 512), 200, dtype=np.uint8)
     mask = block((64, 192, 64, 192))
     view = only_lungs(image, mask, 72)
@@ -78,7 +78,7 @@ def test_only_the_lungs_are_left_and_they_fill_the_picture() -> None:
     assert (left[:, -2:] == 0).all()
 
 
-def test_a_mask_is_read_at_any_size_and_damage_is_named() -> None:
+def test_masks_of_any_size_are_read_and_damage_is_named() -> None:
     buffer = io.BytesIO()
     Image.fromarray(block((0, 64, 0, 128), size=128).astype(np.uint8) * 255).convert("RGB").save(
         buffer, format="PNG"

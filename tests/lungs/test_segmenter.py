@@ -29,9 +29,7 @@ from tests.helpers import audit
 pytestmark = pytest.mark.slow
 
 
-def test_it_finds_the_lungs_of_phantoms_and_says_how_well(
-    lungs_folder: Path, phantoms: Path
-) -> None:
+def test_lungs_of_phantoms_are_found_and_evaluated(lungs_folder: Path, phantoms: Path) -> None:
     segmenter = load_segmenter(lungs_folder)
     card = segmenter.card
     assert card.metrics["dice"].estimate > 0.9
@@ -54,11 +52,11 @@ def test_it_finds_the_lungs_of_phantoms_and_says_how_well(
     assert mean == pytest.approx(card.metrics["dice"].estimate, abs=1e-4)
 
 
-def test_it_is_no_classifier_and_not_listed_as_one(lungs_folder: Path) -> None:
+def test_the_segmenter_is_not_listed_as_a_classifier(lungs_folder: Path) -> None:
     assert store.LUNGS not in {entry.model_id for entry in store.list_models(lungs_folder)}
 
 
-def test_other_weights_than_its_own_are_refused(
+def test_weights_that_do_not_match_the_card_are_rejected(
     lungs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import shutil
@@ -66,17 +64,17 @@ def test_other_weights_than_its_own_are_refused(
     shutil.copytree(lungs_folder / store.LUNGS, tmp_path / store.LUNGS)
     weights = tmp_path / store.LUNGS / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
-    with pytest.raises(ModelError, match="not those its card was written for"):
+    with pytest.raises(ModelError, match="do not match its card"):
         load_segmenter(tmp_path)
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path))
-    assert "not those its card was written for" in str(verify_models()[store.LUNGS])
+    assert "do not match its card" in str(verify_models()[store.LUNGS])
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))
     assert set(verify_models().values()) == {None}
     with pytest.raises(ModelError, match=r"no lung segmenter in .*covidxr train-lungs"):
         load_segmenter(tmp_path / "nowhere")
 
 
-def test_what_is_served_is_what_was_trained_on_bit_for_bit(
+def test_inputs_in_use_are_identical_to_those_in_training(
     lungs_folder: Path, phantoms: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))
@@ -95,7 +93,7 @@ def test_what_is_served_is_what_was_trained_on_bit_for_bit(
         )
 
 
-def test_a_map_of_the_lungs_is_brought_back_to_where_they_are(
+def test_an_attribution_of_the_lungs_is_placed_at_the_lungs(
     lungs_folder: Path, phantoms: Path
 ) -> None:
     model = load_classifier("lungs-cnn", lungs_folder)
@@ -107,7 +105,7 @@ def test_a_map_of_the_lungs_is_brought_back_to_where_they_are(
     assert whole.sum() == (bottom - top) * (right - left)
 
 
-def test_a_picture_without_lungs_is_refused(
+def test_an_image_without_lungs_is_rejected(
     lungs_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load_classifier("lungs-cnn", lungs_folder)
@@ -116,9 +114,7 @@ def test_a_picture_without_lungs_is_refused(
         model.predict(np.zeros((200, 200), dtype=np.uint8))
 
 
-def test_a_model_is_not_loaded_with_another_segmenter_than_its_own(
-    lungs_folder: Path, tmp_path: Path
-) -> None:
+def test_a_model_is_not_loaded_with_another_segmenter(lungs_folder: Path, tmp_path: Path) -> None:
     import shutil
 
     shutil.copytree(lungs_folder, tmp_path / "weights")
@@ -129,11 +125,11 @@ def test_a_model_is_not_loaded_with_another_segmenter_than_its_own(
         load_classifier("lungs-cnn", tmp_path / "weights")
 
 
-def test_masks_are_needed_to_train_it(tmp_path: Path, phantoms: Path) -> None:
+def test_training_needs_masks(tmp_path: Path, phantoms: Path) -> None:
     import shutil
 
     shutil.copytree(phantoms, tmp_path / "bare", ignore=shutil.ignore_patterns("masks"))
-    with pytest.raises(DatasetError, match="no lung masks in the split train"):
+    with pytest.raises(DatasetError, match="no lung masks in the train split"):
         train_lungs(
             open_dataset(tmp_path / "bare"),
             SegmenterRecipe(epochs=1),
@@ -146,7 +142,7 @@ def test_masks_are_needed_to_train_it(tmp_path: Path, phantoms: Path) -> None:
 def test_the_audit_blackens_the_lungs_and_all_but_the_lungs(
     lungs_folder: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Made with its own hand from the masks; a model that sees only lungs is not asked."""
+    """By hand from the masks; not measured for a lung-only model."""
     import shutil
 
     from sklearn.metrics import accuracy_score
@@ -195,7 +191,7 @@ def test_the_audit_blackens_the_lungs_and_all_but_the_lungs(
     assert not {"lungs-blackened", "lungs-only"} & {check.kind for check in lungs_card.shortcuts}
 
 
-def test_what_a_lungs_recipe_would_cost_holds_the_lungs(
+def test_the_estimate_of_a_lung_recipe_includes_the_segmentation(
     lungs_folder: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))

@@ -15,7 +15,7 @@ from covidxr.models.architectures import ARCHITECTURES, architecture, build_netw
 from covidxr.models.pretrained import load_imagenet
 
 
-def test_the_study_s_network_to_the_letter() -> None:
+def test_the_baseline_study_s_network_is_reproduced() -> None:
     network = build_network("poster_cnn", 4, 128).eval()
     assert sum(p.numel() for p in network.parameters()) == 9_826
     kinds = [type(m).__name__ for m in network]
@@ -34,7 +34,7 @@ def test_the_study_s_network_to_the_letter() -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_row_of_the_table_holds(name: str) -> None:
+def test_every_architecture_is_as_described(name: str) -> None:
     row = architecture(name)
     network = build_network(name, 3, 128).eval()
     seen = {}
@@ -50,7 +50,7 @@ def test_every_row_of_the_table_holds(name: str) -> None:
             network.get_submodule(module)
 
 
-def test_unknown_names_and_sizes_are_refused() -> None:
+def test_unknown_names_and_sizes_are_rejected() -> None:
     with pytest.raises(
         ConfigError, match="no architecture 'vgg'; there are poster_cnn, resnet18, efficientnet_b0"
     ):
@@ -66,7 +66,7 @@ def full_resnet() -> dict[str, torch.Tensor]:
     return torchvision.models.resnet18(num_classes=1000).state_dict()
 
 
-def test_a_complete_file_fills_all_but_the_head(tmp_path: Path) -> None:
+def test_a_complete_file_initializes_all_but_the_head(tmp_path: Path) -> None:
     weights = full_resnet()
     save_file(weights, tmp_path / "w.safetensors")
     network = build_network("resnet18", 4, 128)
@@ -78,7 +78,7 @@ def test_a_complete_file_fills_all_but_the_head(tmp_path: Path) -> None:
     assert origin == f"weights from the file {tmp_path.name}/w.safetensors"
 
 
-def test_an_absent_block_starts_as_the_identity(tmp_path: Path) -> None:
+def test_a_missing_block_starts_as_the_identity(tmp_path: Path) -> None:
     weights = {
         k: v.half() if v.ndim == 4 else v
         for k, v in full_resnet().items()
@@ -87,7 +87,7 @@ def test_an_absent_block_starts_as_the_identity(tmp_path: Path) -> None:
     save_file(weights, tmp_path / "w.safetensors")
     network = build_network("resnet18", 4, 128).eval()
     origin = load_imagenet(network, "resnet18", tmp_path / "w.safetensors")
-    assert "layer4.1 absent there and started as the identity" in origin
+    assert "layer4.1 not included and initialized as the identity" in origin
     x = torch.rand(2, 512, 4, 4)
     assert torch.equal(network.get_submodule("layer4.1")(x), x)
     assert network.get_parameter("conv1.weight").dtype == torch.float32
@@ -100,7 +100,7 @@ def test_the_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("missing", ["layer2.0.", "conv1.", "layer4.0."])
-def test_a_file_that_lacks_more_is_refused(tmp_path: Path, missing: str) -> None:
+def test_a_file_that_lacks_more_is_rejected(tmp_path: Path, missing: str) -> None:
     save_file(
         {k: v for k, v in full_resnet().items() if not k.startswith(missing)},
         tmp_path / "w.safetensors",
@@ -109,19 +109,17 @@ def test_a_file_that_lacks_more_is_refused(tmp_path: Path, missing: str) -> None
         load_imagenet(build_network("resnet18", 4, 128), "resnet18", tmp_path / "w.safetensors")
 
 
-def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+def test_pickled_weights_are_rejected(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     torch.save({"conv1.weight": torch.zeros(1)}, buffer)
     (tmp_path / "w.pth").write_bytes(buffer.getvalue())
-    with pytest.raises(
-        ModelError, match=r"not a safetensors file .* pickled weights are never opened"
-    ):
+    with pytest.raises(ModelError, match=r"not a safetensors file .* pickled weights are rejected"):
         load_imagenet(build_network("resnet18", 4, 128), "resnet18", tmp_path / "w.pth")
     with pytest.raises(ModelError, match="there is no weights file"):
         load_imagenet(build_network("resnet18", 4, 128), "resnet18", tmp_path / "absent")
 
 
-def test_no_network_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COVIDXR_PRETRAINED", raising=False)
 
     def offline(*_: object, **__: object) -> None:
@@ -135,11 +133,11 @@ def test_no_network_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.data
-def test_the_weights_that_lie_with_the_data(database: Path) -> None:
+def test_the_weights_stored_with_the_data(database: Path) -> None:
     file = next((database.parent / "pretrained").glob("resnet18*.safetensors"))
     network = build_network("resnet18", 4, 224).eval()
     load_imagenet(network, "resnet18", file)
-    # ImageNet's first filters are smooth edges and blobs: neighbouring weights agree, those of a random start do not
+    # ImageNet's first filters are smooth: neighboring weights are correlated, unlike random ones.
     filters = network.get_parameter("conv1.weight").detach()
     neighbors = np.corrcoef(filters[..., 1:].flatten(), filters[..., :-1].flatten())[0, 1]
     assert neighbors > 0.15

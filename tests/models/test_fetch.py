@@ -1,4 +1,4 @@
-"""Fetching released models: whole or not at all, and only what the manifest lists."""
+"""Fetching released models: atomic, and only what the manifest lists."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_model_is_fetched_with_what_it_needs(url: str, released: Path, tmp_pat
 
 
 @pytest.mark.parametrize("tampered", ["same length", "shorter", "longer"])
-def test_a_tampered_file_is_refused_and_nothing_is_stored(
+def test_a_tampered_file_is_rejected_and_nothing_is_stored(
     url: str, released: Path, tmp_path: Path, tampered: str
 ) -> None:
     path, root = released / "small" / "model.safetensors", tmp_path / "weights"
@@ -123,15 +123,13 @@ def test_only_http_addresses_are_followed(released: Path, tmp_path: Path, addres
         fetch_models(tmp_path / "weights", ["small"], url=address)
 
 
-def test_a_redirect_to_a_file_is_refused(url: str, tmp_path: Path) -> None:
+def test_a_redirect_to_a_file_is_rejected(url: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be fetched"):
         fetch_models(tmp_path / "weights", ["small"], url=f"{url}/redirect")
     assert not (tmp_path / "weights" / "small").exists()
 
 
-def test_what_is_not_there_is_named(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_file_is_named(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "weights"
     with pytest.raises(ModelError, match="HTTP 404"):
         fetch_models(root, ["small"], url=f"{url}/elsewhere")

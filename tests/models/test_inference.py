@@ -1,4 +1,4 @@
-"""What comes out of a network in batches."""
+"""Scores and features of a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from covidxr.records import Preprocessing
 @pytest.mark.parametrize(
     ("name", "width"), [("poster_cnn", 50), ("resnet18", 512), ("efficientnet_b0", 1280)]
 )
-def test_the_head_turns_the_features_into_the_scores(name: str, width: int) -> None:
+def test_the_head_maps_features_to_scores(name: str, width: int) -> None:
     torch.manual_seed(0)
     network = build_network(name, 4, 128).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (5, 128, 128), dtype=np.uint8)
@@ -28,7 +28,7 @@ def test_the_head_turns_the_features_into_the_scores(name: str, width: int) -> N
     assert np.allclose(torch.softmax(logits, 1).numpy(), expected, atol=1e-6)
 
 
-def test_the_network_is_left_as_it_was() -> None:
+def test_the_network_is_not_changed() -> None:
     network = build_network("poster_cnn", 4, 128).eval()
     pixels = np.zeros((1, 128, 128), dtype=np.uint8)
     scores_and_features(network, "fc3.", pixels, np.array([0]), Preprocessing(image_size=128))

@@ -32,7 +32,7 @@ def edit_card(root: Path, **changes: object) -> None:
 
 
 def rewrite_weights(root: Path, weights: dict[str, torch.Tensor]) -> None:
-    """Store other weights under a card that vouches for them."""
+    """Store other weights with a matching card."""
     import hashlib
 
     file = root / "phantom-cnn" / "model.safetensors"
@@ -40,7 +40,7 @@ def rewrite_weights(root: Path, weights: dict[str, torch.Tensor]) -> None:
     edit_card(root, weights_sha256=hashlib.sha256(file.read_bytes()).hexdigest())
 
 
-def test_what_is_saved_is_what_is_loaded_to_the_bit(root: Path) -> None:
+def test_saved_and_loaded_models_are_identical(root: Path) -> None:
     model = load_classifier("phantom-cnn", root)
     weights = {k: v.clone() for k, v in model.network.state_dict().items()}
     predictions = store.read_predictions(root / "phantom-cnn")
@@ -51,7 +51,7 @@ def test_what_is_saved_is_what_is_loaded_to_the_bit(root: Path) -> None:
     again = load_classifier("copy", root)
     assert again.detector is not None
     assert to_bytes(again.detector) == to_bytes(model.detector)
-    # the first trip to disk rounded the kernels to half precision; a second one changes nothing
+    # The kernels were rounded to half precision before; a second time changes nothing.
     assert all(torch.equal(v, again.network.state_dict()[k]) for k, v in weights.items())
     assert replace(again.card, model_id="phantom-cnn") == model.card
     back = store.read_predictions(root / "copy")
@@ -63,7 +63,7 @@ def test_what_is_saved_is_what_is_loaded_to_the_bit(root: Path) -> None:
     assert back.sources == predictions.sources == ("phantom",) * len(back)
 
 
-def test_predictions_are_those_of_the_stored_weights(root: Path, phantoms: Path) -> None:
+def test_stored_predictions_are_those_of_the_stored_weights(root: Path, phantoms: Path) -> None:
     model, predictions = (
         load_classifier("phantom-cnn", root),
         store.read_predictions(root / "phantom-cnn"),
@@ -80,7 +80,7 @@ def test_predictions_are_those_of_the_stored_weights(root: Path, phantoms: Path)
     assert np.allclose(scores, predictions.y_score, atol=1e-5)
 
 
-def test_a_batch_changes_no_score(root: Path) -> None:
+def test_scores_do_not_depend_on_the_batch(root: Path) -> None:
     model = load_classifier("phantom-cnn", root)
     pixels = np.stack([render_phantom("COVID", np.random.default_rng(i), 128)[0] for i in range(5)])
     together = predict_scores(model.network, pixels, np.arange(5), model.card.preprocessing)
@@ -105,21 +105,17 @@ def test_temperature_divides_the_logits(root: Path) -> None:
     assert np.allclose(tempered, expected, atol=1e-6)
 
 
-def test_a_pickle_is_refused_by_name(root: Path) -> None:
+def test_a_pickle_is_rejected_by_name(root: Path) -> None:
     buffer = io.BytesIO()
     torch.save({"x": torch.zeros(1)}, buffer)
     file = root / "phantom-cnn" / "model.safetensors"
     file.write_bytes(buffer.getvalue())
-    with pytest.raises(
-        ModelError, match="weights of phantom-cnn are not those its card was written for"
-    ):
+    with pytest.raises(ModelError, match="weights of phantom-cnn do not match its card"):
         load_classifier("phantom-cnn", root)
     import hashlib
 
     edit_card(root, weights_sha256=hashlib.sha256(buffer.getvalue()).hexdigest())
-    with pytest.raises(
-        ModelError, match=r"not a safetensors file .* pickled weights are never opened"
-    ):
+    with pytest.raises(ModelError, match=r"not a safetensors file .* pickled weights are rejected"):
         load_classifier("phantom-cnn", root)
 
 
@@ -135,7 +131,7 @@ def test_a_flipped_bit_is_noticed(root: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("how", ["missing", "extra", "misshaped"])
-def test_tensors_that_do_not_fit_are_refused(root: Path, how: str) -> None:
+def test_tensors_that_do_not_fit_are_rejected(root: Path, how: str) -> None:
     weights = load_file(root / "phantom-cnn" / "model.safetensors")
     if how == "missing":
         del weights["conv2.bias"]
@@ -151,17 +147,15 @@ def test_tensors_that_do_not_fit_are_refused(root: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"schema_version": 99}, "schema 99, this program reads 1; update covidxr"),
+        ({"schema_version": 99}, "schema 99, and this version of covidxr reads 1; update covidxr"),
         ({"architecture": "vgg"}, "no architecture 'vgg'"),
         ({"temperature": "hot"}, "temperature must be float, got str"),
         ({"model_id": "other"}, "is that of other"),
         ({"surprise": 1}, "unknown field surprise"),
-        ({"metrics": {}}, "no accuracy"),
+        ({"metrics": {}}, "no test accuracy"),
     ],
 )
-def test_a_card_that_cannot_be_followed_is_refused(
-    root: Path, changes: dict[str, object], sentence: str
-) -> None:
+def test_an_invalid_card_is_rejected(root: Path, changes: dict[str, object], sentence: str) -> None:
     edit_card(root, **changes)
     with pytest.raises(ModelError, match=sentence):
         load_classifier("phantom-cnn", root)
@@ -181,7 +175,7 @@ def test_the_list_shows_broken_models_with_their_reason(root: Path) -> None:
     assert store.list_models(root / "nowhere") == ()
 
 
-def test_nothing_is_overwritten_and_no_path_is_followed(root: Path) -> None:
+def test_models_are_not_overwritten_and_paths_are_rejected(root: Path) -> None:
     model = load_classifier("phantom-cnn", root)
     with pytest.raises(ModelError, match="there is a model phantom-cnn already"):
         store.save_model(
@@ -191,11 +185,11 @@ def test_nothing_is_overwritten_and_no_path_is_followed(root: Path) -> None:
             store.read_predictions(root / "phantom-cnn"),
         )
     for name in ("../x", "", "a/b", ".hidden", "a b"):
-        with pytest.raises(ModelError, match="is no model id"):
+        with pytest.raises(ModelError, match="is not a model id"):
             store.model_folder(root, name)
 
 
-def test_damaged_predictions_are_refused(root: Path) -> None:
+def test_damaged_predictions_are_rejected(root: Path) -> None:
     file = root / "phantom-cnn" / "predictions.csv"
     file.write_text(file.read_text().replace(",test,", ",test,Flu,", 1))
     with pytest.raises(ModelError, match="predictions of phantom-cnn cannot be read"):

@@ -64,10 +64,10 @@ EVERYTHING = {
 }
 
 
-def test_it_tells_how_far_it_is_within_an_epoch(
+def test_progress_is_reported_within_an_epoch(
     data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_TELL_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_REPORT_SECONDS", 0.0)
     events: list[dict[str, Any]] = []
     fit(small(), data, tmp_path / "checkpoint", events.append)
     steps = [event for event in events if event["event"] == "steps"]
@@ -80,13 +80,12 @@ def test_it_tells_how_far_it_is_within_an_epoch(
         assert np.mean(own) == pytest.approx(epoch["train_loss"])
 
 
-def test_rare_classes_weigh_as_the_recipe_says_in_every_batch(
+def test_class_weights_of_the_recipe_apply_in_every_batch(
     data: TrainingData, tmp_path: Path
 ) -> None:
-    """One batch of all: the loss is the weighted sum over the samples, worked out by hand from the same first step."""
-    rows = np.array(
-        [i for i in range(96) if i % 2 == 0 or i % 6 == 1]
-    )  # 48 of one class, 16 of the other
+    """One batch of all images: the loss is the weighted sum over samples, by hand."""
+    # 48 of one class, 16 of the other.
+    rows = np.array([i for i in range(96) if i % 2 == 0 or i % 6 == 1])
     uneven = TrainingData(data.pixels, data.labels, rows, data.val_rows, data.class_names)
     _, events = run(small(epochs=1, batch_size=64, class_balance=1.0), uneven, tmp_path)
     torch.manual_seed(0)
@@ -102,7 +101,7 @@ def test_rare_classes_weigh_as_the_recipe_says_in_every_batch(
     assert events[0]["train_loss"] == pytest.approx(float(expected.detach()), rel=5e-3)
 
 
-def test_it_reports_every_epoch_and_keeps_the_best(data: TrainingData, tmp_path: Path) -> None:
+def test_every_epoch_is_reported_and_the_best_is_kept(data: TrainingData, tmp_path: Path) -> None:
     fitted, events = run(small(epochs=3), data, tmp_path)
     assert [e["epoch"] for e in events] == [1, 2, 3]
     best = max(events, key=lambda e: e["val_macro_f1"])
@@ -112,7 +111,7 @@ def test_it_reports_every_epoch_and_keeps_the_best(data: TrainingData, tmp_path:
     assert fitted.origin == "random weights"
 
 
-def test_the_seed_decides_to_the_bit(data: TrainingData, tmp_path: Path) -> None:
+def test_the_same_seed_gives_identical_weights(data: TrainingData, tmp_path: Path) -> None:
     one, _ = run(small(**EVERYTHING), data, tmp_path / "1")
     again, _ = run(small(**EVERYTHING), data, tmp_path / "2")
     other, _ = run(small(**EVERYTHING, seed=1), data, tmp_path / "3")
@@ -123,7 +122,7 @@ def test_the_seed_decides_to_the_bit(data: TrainingData, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "changes", [{}, pytest.param(EVERYTHING, marks=pytest.mark.slow)], ids=["plain", "everything"]
 )
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+def test_a_resumed_run_gives_the_same_result(
     data: TrainingData, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     whole, whole_events = run(small(epochs=3, **changes), data, tmp_path / "whole")
@@ -146,7 +145,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
 @pytest.mark.parametrize(
     "damage", [lambda path: path.write_bytes(path.read_bytes()[:999]), lambda path: path.unlink()]
 )
-def test_without_the_last_checkpoint_the_one_before_serves(
+def test_a_damaged_checkpoint_falls_back_to_the_previous_one(
     data: TrainingData, tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     whole, _ = run(small(epochs=3), data, tmp_path / "whole")
@@ -158,14 +157,14 @@ def test_without_the_last_checkpoint_the_one_before_serves(
 
 
 @pytest.mark.slow
-def test_it_learns_what_can_be_learnt(data: TrainingData, tmp_path: Path) -> None:
+def test_training_reduces_the_loss(data: TrainingData, tmp_path: Path) -> None:
     chosen = small(optimizer="adam", learning_rate=3e-3).override(epochs=25, patience=25)
     _, events = run(chosen, data, tmp_path)
     assert events[-1]["train_loss"] < 0.6 * events[0]["train_loss"]
     assert max(e["val_accuracy"] for e in events) >= 0.8
 
 
-def test_it_stops_when_nothing_gets_better(data: TrainingData, tmp_path: Path) -> None:
+def test_training_stops_without_improvement(data: TrainingData, tmp_path: Path) -> None:
     stuck = small(learning_rate=1e-9, patience=2).override(epochs=10)
     fitted, events = run(stuck, data, tmp_path)
     assert fitted.best_epoch == 1
@@ -194,10 +193,10 @@ def test_frozen_stages_keep_weights_and_statistics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
-def test_the_first_step_is_the_optimizer_s(
+def test_the_first_step_equals_a_plain_optimizer_step(
     data: TrainingData, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against a plain loop over the same batch, written out; in float32, since Adam's first step is little but a sign."""
+    """In float32, since Adam's first step is little more than a sign."""
     monkeypatch.setattr(training, "has_fast_bfloat16", lambda: False)
     chosen = small(optimizer=kind, learning_rate=1e-2, weight_decay=0.1).override(
         epochs=1, batch_size=96
@@ -229,21 +228,21 @@ def test_the_first_step_is_the_optimizer_s(
         assert torch.allclose(value, fitted.weights[key], atol=2e-4), key
 
 
-def test_nonsense_is_refused(data: TrainingData, tmp_path: Path) -> None:
+def test_invalid_settings_and_checkpoints_are_rejected(data: TrainingData, tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"batch_size \(128\) must be <= the number of training images \(96\)"
     ):
         run(small().override(batch_size=128), data, tmp_path)
     with pytest.raises(ConfigError, match="frozen_stages must be <= 0 for poster_cnn, got 1"):
         run(small(frozen_stages=1), data, tmp_path)
-    with pytest.raises(RunError, match="holds no checkpoint"):
+    with pytest.raises(RunError, match="has no checkpoint"):
         best_of_checkpoint(tmp_path / "checkpoint")
     (tmp_path / "checkpoint").write_bytes(b"half a file")
     with pytest.raises(RunError, match="cannot be read"):
         best_of_checkpoint(tmp_path / "checkpoint")
 
 
-def test_the_recipes_are_the_study_s() -> None:
+def test_the_recipes_are_those_of_the_baseline_study() -> None:
     for name in ("poster-cnn", "poster-cnn-augmented"):
         row = RECIPES[name]
         assert (row.architecture, row.optimizer, row.learning_rate, row.momentum) == (

@@ -1,4 +1,4 @@
-"""The gate of a model of phantoms: phantoms pass, foreign pictures do not, and only the card's own gate is opened."""
+"""The OOD detector of a model trained on phantoms."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def without_gate(folder: Path) -> None:
     (folder / "card.json").write_text(json.dumps({**card, "gate": None}), "utf-8")
 
 
-def test_phantoms_pass_and_noise_and_negatives_do_not(
+def test_phantoms_pass_and_noise_and_inverted_ones_do_not(
     phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(phantom_model_folder))
@@ -37,16 +37,16 @@ def test_phantoms_pass_and_noise_and_negatives_do_not(
     ]
     assert sum(not model.predict(image).refusals for image in fresh) == 30
     noise = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
-    assert any("grain" in why for why in model.predict(noise).refusals)
+    assert any("Noise or sharpness" in why for why in model.predict(noise).refusals)
     assert any("inverted" in why for why in model.predict(255 - fresh[0]).refusals)
     gate = model.card.gate
     assert sum(n for n, _ in gate.foreign.values()) > 75
-    assert "phantom" not in gate.foreign  # to a model of phantoms
+    assert "phantom" not in gate.foreign
     assert gate.altered["inverted"][1].estimate > 0.9
     assert gate.auroc.estimate > 0.95
 
 
-def test_a_model_without_a_gate_refuses_nothing_and_the_audit_gives_it_the_same_again(
+def test_a_model_without_a_detector_rejects_nothing_and_the_audit_restores_it(
     phantom_model_folder: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(phantom_model_folder, tmp_path / "w")
@@ -62,7 +62,7 @@ def test_a_model_without_a_gate_refuses_nothing_and_the_audit_gives_it_the_same_
     assert gate == replace(before, thresholds=halved)  # the fixture's limits are wide
 
 
-def test_a_gate_that_is_not_the_card_s_is_refused_and_the_audit_mends_it(
+def test_a_detector_that_does_not_match_the_card_is_rejected_and_refitted(
     phantom_model_folder: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(phantom_model_folder, tmp_path / "w")
@@ -70,7 +70,7 @@ def test_a_gate_that_is_not_the_card_s_is_refused_and_the_audit_mends_it(
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.raises(ModelError, match="not the one its card was written for"):
+    with pytest.raises(ModelError, match="is not the one in its card"):
         load_classifier("phantom-cnn", file.parents[1])
     file.unlink()
     with pytest.raises(ModelError, match="cannot be read"):
@@ -80,17 +80,17 @@ def test_a_gate_that_is_not_the_card_s_is_refused_and_the_audit_mends_it(
     assert load_classifier("phantom-cnn").detector is not None
 
 
-def test_what_is_no_number_is_far(phantom_model_folder: Path) -> None:
+def test_nan_features_are_out_of_distribution(phantom_model_folder: Path) -> None:
     model = load_classifier("phantom-cnn", phantom_model_folder)
     assert isinstance(model.detector, OodDetector)
     texture = model.detector.texture
     broken = replace(texture, centre=np.full_like(texture.centre, np.nan))
     image = render_phantom("Normal", np.random.default_rng(0), 128)[0]
     found = replace(model, detector=replace(model.detector, texture=broken)).predict(image)
-    assert any("grain" in why for why in found.refusals)
+    assert any("Noise or sharpness" in why for why in found.refusals)
 
 
-def test_a_gate_is_fitted_on_the_model_s_own_dataset_alone(
+def test_a_detector_is_fitted_on_the_model_s_own_dataset_only(
     phantom_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(phantom_model_folder))
@@ -98,7 +98,7 @@ def test_a_gate_is_fitted_on_the_model_s_own_dataset_alone(
         audit("phantom-cnn", write_phantoms(tmp_path / "p", per_class=10, size=128, seed=9))
 
 
-def test_one_pass_gives_what_two_would(phantom_model_folder: Path) -> None:
+def test_one_pass_gives_scores_and_features(phantom_model_folder: Path) -> None:
     model = load_classifier("phantom-cnn", phantom_model_folder)
     card, pixels = (
         model.card,
@@ -114,7 +114,7 @@ def test_one_pass_gives_what_two_would(phantom_model_folder: Path) -> None:
     assert np.array_equal(features, model.features(pixels, rows))
 
 
-def test_a_model_that_sees_only_lungs_has_a_gate_too(lungs_folder: Path) -> None:
+def test_a_lung_only_model_has_a_detector(lungs_folder: Path) -> None:
     model = load_classifier("lungs-cnn", lungs_folder)
     assert model.card.gate is not None
     assert model.card.gate.foreign["white noise"][1].estimate == 1

@@ -16,7 +16,7 @@ FEATURES = (
 )
 
 
-def test_the_distance_is_scipy_s_from_the_nearest_class_under_the_covariance_written_out() -> None:
+def test_the_distance_equals_scipy_s_to_the_nearest_class() -> None:
     space = fit_space(FEATURES, LABELS)
     k = space.axes.shape[1]
     assert k == 3  # half of the features
@@ -28,23 +28,23 @@ def test_the_distance_is_scipy_s_from_the_nearest_class_under_the_covariance_wri
     covariance = space.axes @ shrunk @ space.axes.T + noise * (
         np.eye(6) - space.axes @ space.axes.T
     )
-    centres = [
+    centers = [
         FEATURES.mean(axis=0) + space.axes @ along[c == LABELS].mean(axis=0) for c in range(3)
     ]
     new = RANDOM.normal(size=(20, 6)) * 10
     expected = [
-        min(mahalanobis(x, centre, np.linalg.inv(covariance)) for centre in centres) for x in new
+        min(mahalanobis(x, centre, np.linalg.inv(covariance)) for centre in centers) for x in new
     ]
     assert distances(space, new) == pytest.approx(expected)
 
 
-def test_what_lies_beside_the_axes_counts() -> None:
+def test_the_residual_outside_the_axes_counts() -> None:
     space = fit_space(FEATURES, LABELS)
     beside = np.array([[0, 0, 0, 10.0, 0, 0]])
     assert distances(space, beside)[0] > 5 * np.quantile(distances(space, FEATURES), 0.95)
 
 
-def test_a_class_is_near_its_own_mean_and_no_further_than_the_others() -> None:
+def test_images_are_nearest_to_their_own_class_mean() -> None:
     space = fit_space(FEATURES, LABELS)
     means = np.stack([FEATURES[c == LABELS].mean(axis=0) for c in range(3)])
     assert (distances(space, means) < 1).all()
@@ -52,7 +52,7 @@ def test_a_class_is_near_its_own_mean_and_no_further_than_the_others() -> None:
     assert distances(space, between)[0] > 2
 
 
-def test_axes_are_few_and_dead_features_do_no_harm() -> None:
+def test_axes_are_limited_and_constant_features_are_allowed() -> None:
     wide = np.concatenate([RANDOM.normal(size=(100, 150)), np.zeros((100, 10))], axis=1)
     space = fit_space(wide, np.arange(100) % 2)
     assert space.axes.shape == (160, MOST_AXES)
@@ -60,6 +60,6 @@ def test_axes_are_few_and_dead_features_do_no_harm() -> None:
 
 
 @pytest.mark.parametrize("labels", [[0, 2, 2], []])
-def test_every_class_needs_a_picture(labels: list[int]) -> None:
+def test_every_class_needs_an_image(labels: list[int]) -> None:
     with pytest.raises(ConfigError, match="every class"):
         fit_space(np.zeros((len(labels), 4)), np.array(labels, dtype=np.int64))

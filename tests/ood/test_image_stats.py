@@ -9,7 +9,7 @@ from PIL import Image
 from covidxr.datasets.audit.facts import measure_file
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.images.quality import detail, layout
-from covidxr.ood.foreign_images import foreign_images
+from covidxr.ood.examples import ood_examples
 from covidxr.ood.image_stats import describe, measure_textures, obvious_faults, summarize
 from covidxr.records import CLASS_NAMES
 
@@ -23,7 +23,7 @@ def faults(image: np.ndarray) -> tuple[str, ...]:
     return obvious_faults(look, describe([look])[0][0], USUAL, unusual=True)
 
 
-def test_a_grating_has_its_power_at_its_cycles_whatever_its_contrast() -> None:
+def test_a_grating_has_its_power_at_its_frequency_at_any_contrast() -> None:
     y, x = np.mgrid[:128, :128] / 128
     for cycles, angle in ((5, 0.0), (20, 0.7), (40, 1.5)):
         wave = np.sin(2 * np.pi * cycles * (x * np.cos(angle) + y * np.sin(angle)))
@@ -51,7 +51,7 @@ def test_the_texture_is_the_rotational_average_of_scipy() -> None:
     )
 
 
-def test_a_picture_that_is_wider_looks_much_as_it_did() -> None:
+def test_the_aspect_ratio_hardly_changes_the_summary() -> None:
     square, wide = (render_phantom("Normal", np.random.default_rng(0))[0] for _ in range(2))
     wide = np.asarray(Image.fromarray(wide).resize((320, 256)))
     (one, other), _ = describe([summarize(wide), summarize(square)])
@@ -59,7 +59,7 @@ def test_a_picture_that_is_wider_looks_much_as_it_did() -> None:
     assert summarize(wide).shape == (256, 320)
 
 
-def test_many_at_once_are_each_as_alone() -> None:
+def test_results_do_not_depend_on_the_batch() -> None:
     looks = [summarize(image) for image in PHANTOMS]
     alone = [describe([look]) for look in looks]
     for together, each in zip(describe(looks), zip(*alone, strict=True), strict=True):
@@ -67,20 +67,20 @@ def test_many_at_once_are_each_as_alone() -> None:
 
 
 @pytest.mark.parametrize("image", PHANTOMS)
-def test_phantoms_pass_and_their_negatives_do_not(image: np.ndarray) -> None:
+def test_phantoms_pass_and_inverted_ones_do_not(image: np.ndarray) -> None:
     assert faults(image) == ()
     assert "inverted" in faults(255 - image)[0]
 
 
 def test_each_fault_is_named() -> None:
     image = PHANTOMS[0]
-    assert "256 x 100 pixels" in faults(image[:100])[0]
-    assert faults(image // 20) == ("It is almost black.",)
-    assert faults(255 - image // 20) == ("It is almost white.",)
-    assert "blank in the middle" in faults(np.full((256, 256), 128, np.uint8))[0]
+    assert "256 x 100 px" in faults(image[:100])[0]
+    assert faults(image // 20) == ("The image is nearly black.",)
+    assert faults(255 - image // 20) == ("The image is nearly white.",)
+    assert "blank in the center" in faults(np.full((256, 256), 128, np.uint8))[0]
 
 
-def test_detail_and_layout_are_those_of_the_audit() -> None:
+def test_detail_and_layout_equal_those_of_the_audit() -> None:
     content = io.BytesIO()
     Image.fromarray(PHANTOMS[1]).save(content, "PNG")
     facts = measure_file(content.getvalue(), "x.png")
@@ -89,8 +89,8 @@ def test_detail_and_layout_are_those_of_the_audit() -> None:
 
 
 @pytest.mark.slow
-def test_foreign_pictures_are_many_of_nine_kinds_and_always_the_same() -> None:
-    first, again = list(foreign_images()), list(foreign_images())
+def test_ood_examples_are_of_nine_types_and_always_the_same() -> None:
+    first, again = list(ood_examples()), list(ood_examples())
     assert len(first) > 75
     assert len({kind for kind, _ in first}) == 9
     assert all(image.dtype == np.uint8 and image.ndim == 2 for _, image in first)

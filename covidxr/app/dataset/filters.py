@@ -1,178 +1,189 @@
-"""Which of a dataset's pictures the grid shows: the reader's filters."""
+"""Filters of the gallery on the Dataset page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
 from covidxr.app import numbers
-from covidxr.app.dataset.datasets import SPLIT_TITLES
+from covidxr.app.cache import HASH_FUNCS
+from covidxr.app.splits import SPLIT_TITLES
 from covidxr.app.widgets import stored_models
 from covidxr.cards import ModelCard
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.duplicates import THUMBNAIL, find_near_duplicates
 from covidxr.datasets.pixels import decode
 from covidxr.datasets.splits import SplitData
+from covidxr.formatting import count
 from covidxr.records import SPLITS, display_name
 
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
 _ANY = "Any"
-_TWINS = "Near-duplicates"
-"""As the audit calls them; they are known before it."""
+_NEAR_DUPLICATES = "Near-duplicates"
+"""The audit's own title of this issue, which is known before the audit."""
 
 Mask = npt.NDArray[np.bool_]
 
 
-def _identity(dataset: Dataset) -> tuple[str, str, int]:
-    return str(dataset.path), dataset.state, len(dataset.samples)
-
-
-HASHED: dict[str | type[Any], Callable[[Any], Any]] = {
-    Dataset: _identity,
-    SplitData: lambda data: (_identity(data.dataset), data.split.plan),
-}
-"""What stands for a dataset, and for its division, as the key of what is kept."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class _Table:
-    """What the filters ask of each sample, worked out once: (N,) values, and the choices that there are."""
+class _Index:
+    """What the filters look up: values of each sample, (N,), and positions of samples by title."""
 
     positions: dict[str, int]
+    """By file."""
     sources: npt.NDArray[np.str_]
-    words: tuple[str, ...]
+    searched: tuple[str, ...]
+    """File name and patient ID, in lower case."""
     patients: dict[str, list[int]]
-    """Patients of several pictures, by what to call them."""
+    """Of patients with several images."""
     groups: dict[str, list[int]]
-    """Groups of several pictures, by what to call them."""
+    """Of groups of several images."""
     group_of: dict[int, str]
-    """What the group of a sample is called, where it is one of several pictures."""
+    """Title of a sample's group, where it holds several images."""
 
 
-@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=HASHED)
-def table(data: SplitData) -> _Table:
-    """Return what the filters ask of each sample of a division."""
+@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=HASH_FUNCS)
+def index(data: SplitData) -> _Index:
+    """Return what the filters look up in a split dataset."""
     samples = data.dataset.samples
-    patients: dict[str, list[int]] = {}
-    groups: dict[int, list[int]] = {}
-    for i, (sample, group) in enumerate(zip(samples, data.split.groups.tolist(), strict=True)):
-        groups.setdefault(group, []).append(i)
-        if sample.patient_id:
-            patients.setdefault(
-                f"{sample.patient_id} ({sample.source or 'source not known'})", []
-            ).append(i)
-    named: dict[str, list[int]] = {}
-    for rows in sorted((rows for rows in groups.values() if len(rows) > 1), key=len, reverse=True):
+    groups: dict[str, list[int]] = {}
+    for rows in _several(data.split.groups.tolist()).values():
         file = samples[rows[0]].file
-        stem = file.rpartition("/")[2].rpartition(".")[0]
-        title = f"{stem} and {len(rows) - 1} more"
-        named[f"{file} and {len(rows) - 1} more" if title in named else title] = rows
-    return _Table(
+        title = f"{_stem(file)} and {len(rows) - 1} more"
+        groups[f"{file} and {len(rows) - 1} more" if title in groups else title] = rows
+    patients = _several(
+        [s.patient_id and f"{s.patient_id} ({s.source or 'unknown source'})" for s in samples]
+    )
+    return _Index(
         {sample.file: i for i, sample in enumerate(samples)},
         np.array([sample.source or "unknown" for sample in samples]),
         tuple(f"{sample.file} {sample.patient_id or ''}".casefold() for sample in samples),
-        {
-            f"{title}: {len(rows)} pictures": rows
-            for title, rows in sorted(patients.items())
-            if len(rows) > 1
-        },
-        named,
-        {i: title for title, rows in named.items() for i in rows},
+        {f"{name}: {count(len(patients[name]))}": patients[name] for name in sorted(patients)},
+        groups,
+        {i: title for title, rows in groups.items() for i in rows},
     )
 
 
-@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=HASHED)
-def twins_of(dataset: Dataset) -> dict[int, list[int]]:
+def _several(keys: Sequence[Any]) -> dict[Any, list[int]]:
+    """Return the positions of each key that occurs more than once, the most frequent first."""
+    positions: dict[Any, list[int]] = {}
+    for i, key in enumerate(keys):
+        if key is not None and key != "":
+            positions.setdefault(key, []).append(i)
+    ordered = sorted(positions.items(), key=lambda item: -len(item[1]))
+    return {key: rows for key, rows in ordered if len(rows) > 1}
+
+
+def _stem(file: str) -> str:
+    return file.rpartition("/")[2].rpartition(".")[0]
+
+
+@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=HASH_FUNCS)
+def near_duplicates(dataset: Dataset) -> dict[int, list[int]]:
     """Return the near-duplicates of each sample that has some, by position."""
-    twins: dict[int, list[int]] = {}
-    for a, b in find_near_duplicates(
-        dataset, decode(dataset, THUMBNAIL, skip_unreadable=True)
-    ).tolist():
-        twins.setdefault(a, []).append(b)
-        twins.setdefault(b, []).append(a)
-    return twins
+    found: dict[int, list[int]] = {}
+    thumbnails = decode(dataset, THUMBNAIL, skip_unreadable=True)
+    for a, b in find_near_duplicates(dataset, thumbnails).tolist():
+        found.setdefault(a, []).append(b)
+        found.setdefault(b, []).append(a)
+    return found
 
 
-def filtered(data: SplitData, findings: Mapping[str, Sequence[str]]) -> Mask:
-    """Let the reader choose which pictures are shown; return (N,) which they are."""
-    dataset, split, known = data.dataset, data.split, table(data)
+def evaluated_models(dataset: Dataset) -> dict[str, ModelCard]:
+    """Return the models that were evaluated on a dataset, sorted by test accuracy."""
+    cards = (entry.card for entry in stored_models())
+    return {
+        card.model_id: card
+        for card in cards
+        if card and card.dataset_fingerprint == dataset.fingerprint
+    }
+
+
+def filtered(data: SplitData, issues: Mapping[str, Sequence[str]]) -> Mask:
+    """Let the user filter the images.
+
+    Args:
+        data: The split dataset, of N samples.
+        issues: Files of each quality issue that an audit found, by its title.
+
+    Returns:
+        (N,) whether each image is shown.
+    """
+    dataset, split, known = data.dataset, data.split, index(data)
     keep = np.ones(len(dataset.samples), dtype=bool)
     one, two, three, four = st.columns(4)
-    names = one.multiselect(
-        "Class",
-        list(dataset.class_names),
-        format_func=display_name,
-        placeholder=_ANY,
-        key="browse class",
-    )
-    if names:
-        keep &= np.isin(split.labels, [dataset.class_names.index(name) for name in names])
-    parts = two.multiselect(
-        "Split",
-        list(SPLITS),
-        format_func=SPLIT_TITLES.__getitem__,
-        placeholder=_ANY,
-        key="browse split",
-    )
-    if parts:
-        keep &= np.isin(split.names, parts)
-    wanted = three.multiselect(
-        "Source", np.unique(known.sources).tolist(), placeholder=_ANY, key="browse source"
-    )
-    if wanted:
-        keep &= np.isin(known.sources, wanted)
-    text = (
-        four.text_input("File or patient", placeholder="Part of a name", key="browse text")
-        .strip()
-        .casefold()
-    )
-    if text:
-        keep &= np.fromiter((text in words for words in known.words), dtype=bool, count=len(keep))
+    classes = _several_of(one, "Class", dataset.class_names, display_name)
+    if classes:
+        keep &= np.isin(split.labels, [dataset.class_names.index(name) for name in classes])
+    splits = _several_of(two, "Split", SPLITS, SPLIT_TITLES.__getitem__)
+    if splits:
+        keep &= np.isin(split.names, splits)
+    sources = _several_of(three, "Source", np.unique(known.sources).tolist())
+    if sources:
+        keep &= np.isin(known.sources, sources)
+    text = four.text_input("Search", placeholder="File name or patient ID", key="browse text")
+    if text := text.strip().casefold():
+        keep &= np.array([text in searched for searched in known.searched])
     one, two, three, four = st.columns(4)
-    keep &= _chosen(
-        one,
-        "Patient",
-        known.patients,
-        len(keep),
-        "Those of several pictures; the field above finds all.",
-    )
-    tied = "Pictures tied by a patient or by being near-duplicates; no division that is grouped parts them."
-    keep &= _chosen(two, "Group", known.groups, len(keep), tied)
+    keep &= _one_of(one, "Patient", known.patients, len(keep), "Patients with several images.")
+    grouped = "Images of one patient and near-duplicates, never separated by a grouped split."
+    keep &= _one_of(two, "Group", known.groups, len(keep), grouped)
     rows = {
         title: [known.positions[file] for file in files if file in known.positions]
-        for title, files in findings.items()
+        for title, files in issues.items()
     }
-    why = None if findings else "The audit, in the next part of this page, adds its own."
-    keep &= _chosen(three, "Finding", {_TWINS: list(twins_of(dataset))} | rows, len(keep), why)
-    cards = judges(dataset)
-    judge = four.selectbox(
-        "Judged by",
+    audited = None if issues else "Run the audit to filter by all of its quality issues."
+    rows = {_NEAR_DUPLICATES: list(near_duplicates(dataset))} | rows
+    keep &= _one_of(three, "Quality issue", rows, len(keep), audited)
+    cards = evaluated_models(dataset)
+    model_id = four.selectbox(
+        "Model prediction",
         [_ANY, *cards],
         key="browse model",
-        help="A model's verdict on its own test pictures.",
+        help="Predictions of a model on its test set.",
     )
-    if judge != _ANY:
-        keep &= _by_verdict(cards[judge], known.positions, len(keep))
+    if model_id != _ANY:
+        keep &= _by_prediction(cards[model_id], known.positions, len(keep))
     return keep
 
 
-def _chosen(
-    place: st.delta_generator.DeltaGenerator,
+def _several_of(
+    place: DeltaGenerator,
+    label: str,
+    choices: Sequence[str],
+    title: Callable[[str], str] = str,
+) -> list[str]:
+    """Let the user choose any number of values."""
+    key = f"browse {label.lower()}"
+    return place.multiselect(label, choices, format_func=title, placeholder=_ANY, key=key)
+
+
+def _one_of(
+    place: DeltaGenerator,
     label: str,
     choices: Mapping[str, Sequence[int]],
     n: int,
-    help: str | None,
+    explanation: str | None,
 ) -> Mask:
-    """Let the reader choose one of some sets of pictures, or none; return (n,) which are in it."""
+    """Let the user choose one set of images, or none; return (n,) which images are in it."""
     key = f"browse {label.lower()}"
     if st.session_state.get(key) not in (None, *choices):
         st.session_state[key] = None
     title = place.selectbox(
-        label, list(choices), None, placeholder=_ANY, key=key, help=help, disabled=not choices
+        label,
+        list(choices),
+        None,
+        placeholder=_ANY,
+        key=key,
+        help=explanation,
+        disabled=not choices,
     )
     mask = np.full(n, title is None)
     if title is not None:
@@ -180,29 +191,24 @@ def _chosen(
     return mask
 
 
-def _by_verdict(card: ModelCard, positions: Mapping[str, int], n: int) -> Mask:
+def _by_prediction(card: ModelCard, positions: Mapping[str, int], n: int) -> Mask:
+    """Let the user filter by a model's predictions on its test set; return (n,)."""
     part = numbers.test_predictions(card)
     left, right = st.columns([1, 3])
-    verdict = left.segmented_control("Verdict", ["Right", "Wrong"], key="browse verdict")
+    wanted = left.segmented_control("Prediction", ["Correct", "Incorrect"], key="browse prediction")
     low, high = right.slider(
-        "Confidence (%)", 0, 100, (0, 100), key="browse confidence", help="Of the class it called."
+        "Confidence (%)",
+        0,
+        100,
+        (0, 100),
+        key="browse confidence",
+        help="Calibrated probability of the predicted class.",
     )
-    sure = 100 * part.y_score.max(axis=1)
-    kept = (sure >= low) & (sure <= high)
-    if verdict:
-        kept &= (part.y_pred == part.y_true) == (verdict == "Right")
+    confidence = 100 * part.y_score.max(axis=1)
+    kept = (confidence >= low) & (confidence <= high)
+    if wanted:
+        kept &= (part.y_pred == part.y_true) == (wanted == "Correct")
     mask = np.zeros(n, dtype=bool)
-    mask[
-        [positions[part.samples[i]] for i in np.flatnonzero(kept) if part.samples[i] in positions]
-    ] = True
+    files = [part.samples[i] for i in np.flatnonzero(kept)]
+    mask[[positions[file] for file in files if file in positions]] = True
     return mask
-
-
-def judges(dataset: Dataset) -> dict[str, ModelCard]:
-    """Return the models that were judged on a dataset, the most accurate first."""
-    cards = (entry.card for entry in stored_models())
-    return {
-        card.model_id: card
-        for card in cards
-        if card and card.dataset_fingerprint == dataset.fingerprint
-    }

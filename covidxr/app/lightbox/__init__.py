@@ -1,4 +1,4 @@
-"""The viewer: a picture at full depth under layers, with window, zoom, swipe and panes that move together, drawn in the browser."""
+"""Image viewer in the browser: full bit depth, overlays, window, zoom and linked panes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A picture packed for its way to the browser, which keeps the reader's view of it by its `id`."""
+    """An image packed for the browser, which keeps the user's view of it by its `id`."""
 
     id: str
     height: int
@@ -35,16 +35,20 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """The picture under one of several layers that the reader chooses from by name, or under none."""
+    """The image under one of several overlays, chosen by name, or under none."""
 
     alt: str
     caption: str
     layers: Mapping[str, bytes] = field(default_factory=dict)
-    """PNG files (`png`), stretched over the picture."""
+    """PNG files (`png`), stretched over the image, by the name of the overlay."""
 
 
 def sheet(levels: Levels, id: str) -> Sheet:
-    """Pack a picture. Pixels travel deflated as differences to their left neighbour: exact, and as small as PNG in less time."""
+    """Pack an image for the browser.
+
+    Pixels are sent deflated, as differences to their left neighbors: lossless, and as small as PNG
+    in less time.
+    """
     height, width = levels.values.shape
     values = np.ascontiguousarray(levels.values, dtype=levels.values.dtype.newbyteorder("<"))
     left = np.zeros((height, 1), dtype=values.dtype)
@@ -68,24 +72,28 @@ def sheet(levels: Levels, id: str) -> Sheet:
 
 
 def png(layer: Rgba) -> bytes:
-    """Return a layer, (H, W, 4) uint8, as a PNG file."""
+    """Return an overlay, (H, W, 4) uint8, as a PNG file."""
     content = io.BytesIO()
-    Image.fromarray(layer).save(
-        content, "PNG", compress_level=1
-    )  # higher levels take longer than the way to the browser
+    # Higher levels take longer than the transfer to the browser.
+    Image.fromarray(layer).save(content, "PNG", compress_level=1)
     return content.getvalue()
 
 
 def lightbox(
-    picture: Sheet,
+    image: Sheet,
     panes: Sequence[Pane],
-    drawings: Mapping[str, str],
+    overlays: Mapping[str, str],
     outline: bytes | None,
     key: str,
 ) -> None:
-    """Show a picture in panes that move together. What the reader set is kept as long as the picture is the same.
+    """Show an image in linked panes; the user's view is kept as long as the image is the same.
 
-    drawings: the names of the layers to choose from, and what each shows.  outline: a PNG file laid over every pane with layers.
+    Args:
+        image: From `sheet`.
+        panes: At least one.
+        overlays: Names of the overlays to choose from, and what each shows.
+        outline: PNG file drawn over every pane with overlays; None for no outline.
+        key: Of the component.
     """
     parts = {
         f"{name} {k}": layer for k, pane in enumerate(panes) for name, layer in pane.layers.items()
@@ -93,7 +101,7 @@ def lightbox(
     if outline is not None:
         parts["outline"] = outline
     header = {
-        "id": picture.id,
+        "id": image.id,
         "panes": [
             {
                 "alt": pane.alt,
@@ -102,18 +110,22 @@ def lightbox(
             }
             for k, pane in enumerate(panes)
         ],
-        "drawings": list(drawings.items()),
+        "overlays": list(overlays.items()),
         "outline": None if outline is None else "outline",
         "note": RESEARCH_ONLY,
     }
     with st.container(gap=None):
         _component()(data=pack(header, parts), key=key)
-        # By itself, and without a place on the page, so that another map does not send the picture again.
-        _component()(data=picture.message, key=f"{key} picture")
+        # Separate and invisible, so that another heat map does not send the image again.
+        _component()(data=image.message, key=f"{key} image")
 
 
 def pack(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> bytes:
-    """Return one message: four bytes with the length of a JSON header, little-endian, the header, and the parts that it places."""
+    """Return one message for the browser.
+
+    It consists of the length of a JSON header (four bytes, little-endian), the header, and the
+    parts whose positions the header states.
+    """
     places, start = {}, 0
     for name, part in parts.items():
         places[name] = [start, len(part)]
@@ -124,6 +136,6 @@ def pack(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> bytes:
 
 @functools.cache
 def _component() -> ComponentRenderer:
-    names = ("lightbox.html", "lightbox.css", "picture.js", "screen.js", "hands.js")
+    names = ("lightbox.html", "lightbox.css", "image.js", "screen.js", "input.js")
     html, css, *scripts = (files(__name__).joinpath(name).read_text("utf-8") for name in names)
     return st.components.v2.component("covidxr.lightbox", html=html, css=css, js="".join(scripts))

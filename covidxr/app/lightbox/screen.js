@@ -1,9 +1,9 @@
-// The viewer, second: what is shown.
+// Display: panes, overlays and window.
 
-const remembered = { layout: null, drawing: null, opacity: 60, hidden: false, lungs: true, divider: null, views: new Map() };
-const NARROW = 560; // CSS pixels, below which panes stand one below the other
+const remembered = { layout: null, overlay: null, opacity: 60, hidden: false, lungs: true, divider: null, views: new Map() };
+const NARROW = 560; // CSS pixels, below which panes are stacked
 
-// Where the browser knows it, the box that changes with the screen, too.
+// Where supported, the box that also changes with the screen.
 const BOX = "devicePixelContentBoxSize" in ResizeObserverEntry.prototype ? { box: "device-pixel-content-box" } : {};
 
 class Screen {
@@ -24,56 +24,56 @@ class Screen {
 
   fail(error) {
     this.shown = null;
-    this.stage.textContent = "The picture could not be drawn in this browser.";
+    this.stage.textContent = "This browser cannot display the image.";
     this.stage.classList.remove("waiting");
     console.error(error);
   }
 
   async show({ header, part }) {
-    const turn = (this.turn = {});
+    const request = (this.request = {});
     this.stage.setAttribute("aria-busy", "true");
-    this.stage.classList.toggle("waiting", this.header?.id !== header.id); // no picture beside the words on another
+    this.stage.classList.toggle("waiting", this.header?.id !== header.id); // hide the previous image
     const bitmap = (name) => createImageBitmap(new Blob([part(name)], { type: "image/png" }));
     const layers = header.panes.map(async (pane) =>
       Object.fromEntries(await Promise.all(Object.entries(pane.layers).map(async ([name, own]) => [name, await bitmap(own)]))),
     );
     const outline = header.outline ? bitmap(header.outline) : null;
-    const found = await Promise.all([picture(header.id).arrived, outline, ...layers]);
-    if (turn !== this.turn) return; // newer data came in the meantime
+    const found = await Promise.all([imageOf(header.id).arrived, outline, ...layers]);
+    if (request !== this.request) return; // superseded by newer data
     const known = this.header?.id === header.id;
-    [this.picture, this.outline, ...this.layers] = found;
+    [this.image, this.outline, ...this.layers] = found;
     this.header = header;
     if (!known) {
       this.view = remembered.views.get(header.id) ?? this.first();
       remembered.views.set(header.id, this.view);
-      this.source.width = this.picture.width;
-      this.source.height = this.picture.height;
-      this.image = new ImageData(this.picture.width, this.picture.height);
-      this.root.style.setProperty("--shape", this.picture.width / this.picture.height);
+      this.source.width = this.image.width;
+      this.source.height = this.image.height;
+      this.bitmap = new ImageData(this.image.width, this.image.height);
+      this.root.style.setProperty("--shape", this.image.width / this.image.height);
       this.stale = true;
     }
-    this.name();
+    this.setControls();
     this.arrange(true);
   }
 
   first() {
-    return { fit: true, zoom: 1, x: this.picture.width / 2, y: this.picture.height / 2, low: null, high: null, inverted: false };
+    return { fit: true, zoom: 1, x: this.image.width / 2, y: this.image.height / 2, low: null, high: null, inverted: false };
   }
 
-  // What depends on the header alone: the drawings, and what there is nothing of.
-  name() {
-    const { drawings, outline, note } = this.header;
-    const { span, low, high } = this.picture;
+  // Controls that depend on the header alone.
+  setControls() {
+    const { overlays, outline, note } = this.header;
+    const { span, low, high } = this.image;
     this.find(".note").textContent = note;
-    const choice = this.find(".drawing");
+    const choice = this.find(".overlay");
     choice.replaceChildren(
-      ...drawings.map(([name]) => Object.assign(document.createElement("option"), { value: name, textContent: name })),
+      ...overlays.map(([name]) => Object.assign(document.createElement("option"), { value: name, textContent: name })),
     );
-    if (!drawings.some(([name]) => name === remembered.drawing)) remembered.drawing = drawings[0][0];
+    if (!overlays.some(([name]) => name === remembered.overlay)) remembered.overlay = overlays[0][0];
     this.find(".lungs").hidden = !outline;
     this.find("[data-do=full]").hidden = span[0] === low && span[1] === high;
     this.find("[data-do=fullscreen]").hidden = !document.fullscreenEnabled;
-    this.one = span[1] - span[0] > 20 ? 1 : 0; // grey values are whole numbers, and a width counts both ends: PS3.3 C.11.2.1.2
+    this.one = span[1] - span[0] > 20 ? 1 : 0; // integer gray values: a width counts both ends, PS3.3 C.11.2.1.2
   }
 
   find(selector) {
@@ -86,7 +86,7 @@ class Screen {
     return remembered.layout ?? (this.root.clientWidth < NARROW ? "swipe" : "side");
   }
 
-  // The panes: all beside one another; or two in one, the last over the one before it, parted by a divider.
+  // Side by side, or the last two panes in one frame with a divider.
   arrange(anew = false) {
     if (!this.header) return;
     this.root.classList.toggle("narrow", this.root.clientWidth < NARROW);
@@ -147,7 +147,7 @@ class Screen {
     return divider;
   }
 
-  // To begin with most of the map is seen, or as much of one as of the other.
+  // At first most of the heat map is shown, or as much of one as of the other.
   get divider() {
     return remembered.divider ?? (this.header.panes.length > 2 ? 0.5 : 0.1);
   }
@@ -157,13 +157,13 @@ class Screen {
     this.draw();
   }
 
-  // The canvas has exactly as many pixels as the screen gives it; else the browser would resample it.
+  // The canvas has exactly as many pixels as on the screen, so that the browser does not resample it.
   resized(entries) {
     for (const { target, contentBoxSize, devicePixelContentBoxSize } of entries) {
       const own = (side) => {
         const about = contentBoxSize[0][side] * window.devicePixelRatio;
         const exact = devicePixelContentBoxSize?.[0][side] ?? about;
-        return Math.max(1, Math.round(Math.abs(exact - about) < 1 ? exact : about)); // an emulated screen gives CSS pixels
+        return Math.max(1, Math.round(Math.abs(exact - about) < 1 ? exact : about)); // emulated screens report CSS pixels
       };
       target.width = own("inlineSize");
       target.height = own("blockSize");
@@ -182,7 +182,7 @@ class Screen {
     this.asked = null;
     if (!this.header || !this.panes.length) return;
     if (this.view.fit) this.settle();
-    if (this.stale) this.develop();
+    if (this.stale) this.applyWindow();
     for (const pane of this.panes) this.lay(pane);
     this.tell();
     this.stage.setAttribute("aria-busy", "false");
@@ -191,14 +191,14 @@ class Screen {
 
   settle() {
     const { width, height } = this.panes[0].canvas;
-    const { picture, view } = this;
-    Object.assign(view, { zoom: Math.min(width / picture.width, height / picture.height), x: picture.width / 2, y: picture.height / 2 });
+    const { image, view } = this;
+    Object.assign(view, { zoom: Math.min(width / image.width, height / image.height), x: image.width / 2, y: image.height / 2 });
   }
 
-  // The grey of every level, then of every pixel.
-  develop() {
+  // Apply the window: the gray value of every level, then of every pixel.
+  applyWindow() {
     const { view, source } = this;
-    const { slope, intercept, negative, padded, greys, values } = this.picture;
+    const { slope, intercept, negative, padded, greys, values } = this.image;
     const width = view.high - view.low;
     const shades = Uint32Array.from(greys, (grey, level) => {
       if (view.low !== null) {
@@ -209,13 +209,13 @@ class Screen {
       if (view.inverted) grey = 255 - grey;
       return 0xff000000 | (grey << 16) | (grey << 8) | grey;
     });
-    const pixels = new Uint32Array(this.image.data.buffer);
+    const pixels = new Uint32Array(this.bitmap.data.buffer);
     for (let i = 0; i < pixels.length; i++) pixels[i] = shades[values[i]];
-    source.getContext("2d").putImageData(this.image, 0, 0);
+    source.getContext("2d").putImageData(this.bitmap, 0, 0);
     this.stale = false;
   }
 
-  // Where the picture's upper left corner lies, on whole pixels of the screen.
+  // Position of the image's upper left corner, in whole pixels of the screen.
   corner(canvas) {
     const { x, y, zoom } = this.view;
     return [Math.round(canvas.width / 2 - x * zoom), Math.round(canvas.height / 2 - y * zoom)];
@@ -236,7 +236,7 @@ class Screen {
     cover(this.source, 1, this.view.zoom < 1);
     const split = Math.round(this.divider * canvas.width);
     own.forEach((k, i) => {
-      const layer = remembered.hidden ? null : this.layers[k][remembered.drawing];
+      const layer = remembered.hidden ? null : this.layers[k][remembered.overlay];
       const mapped = Object.keys(this.layers[k]).length > 0;
       context.save();
       if (own.length > 1) {
@@ -252,38 +252,39 @@ class Screen {
     if (!divider) return;
     divider.style.left = `${100 * this.divider}%`;
     divider.setAttribute("aria-valuenow", Math.round(100 * this.divider));
-    divider.setAttribute("aria-valuetext", `${Math.round(100 * this.divider)} % from the left`);
+    divider.setAttribute("aria-valuetext", `${Math.round(100 * this.divider)}% from the left`);
   }
 
-  // --- what is shown, in figures ---
+  // --- status ---
 
   get ends() {
-    return this.view.low === null ? [this.picture.low, this.picture.high] : [this.view.low, this.view.high];
+    return this.view.low === null ? [this.image.low, this.image.high] : [this.view.low, this.view.high];
   }
 
   tell() {
     const { view } = this;
     const [low, high] = this.ends;
     const percent = 100 * view.zoom;
-    const zoom = `${Math.abs(percent - 100) < 1 && percent !== 100 ? percent.toFixed(1) : Math.round(percent)}\u00a0%`;
+    const zoom = `${Math.abs(percent - 100) < 1 && percent !== 100 ? percent.toFixed(1) : Math.round(percent)}%`;
     const digits = this.one ? 0 : 3;
-    const centre = ((low + high + this.one) / 2).toFixed(digits);
+    const level = ((low + high + this.one) / 2).toFixed(digits);
     const width = (high - low + this.one).toFixed(digits);
     this.find(".zoom").textContent = zoom;
-    for (const [selector, text] of [[".centre", centre], [".width", width]]) {
+    for (const [selector, text] of [[".level", level], [".width", width]]) {
       const field = this.find(selector);
       if (field.getRootNode().activeElement !== field) field.value = text;
     }
     const pressed = { fit: view.fit, exact: view.zoom === 1, invert: view.inverted };
     Object.assign(pressed, { side: this.layout === "side", swipe: this.layout === "swipe" });
     for (const [name, on] of Object.entries(pressed)) this.find(`[data-do=${name}]`).setAttribute("aria-pressed", on);
-    const [drawing, title] = this.header.drawings.find(([name]) => name === remembered.drawing);
-    Object.assign(this.find(".drawing"), { value: drawing, title: `${drawing} (d): ${title}` });
+    const [overlay, title] = this.header.overlays.find(([name]) => name === remembered.overlay);
+    Object.assign(this.find(".overlay"), { value: overlay, title: `Overlay (d): ${title}` });
     this.find(".opacity").value = remembered.hidden ? 0 : remembered.opacity;
     this.find(".lungs input").checked = remembered.lungs;
-    const map = remembered.hidden ? "heat map hidden" : `heat map at ${remembered.opacity} %`;
-    const said = `Zoom ${zoom}, centre ${centre}, width ${width}${view.inverted ? ", inverted" : ""}, ${map}`;
+    const heatMap = remembered.hidden ? "heat map hidden" : `heat map at ${remembered.opacity}%`;
+    const values = `window level ${level}, window width ${width}${view.inverted ? ", inverted" : ""}`;
+    const status = `Zoom ${zoom}, ${values}, ${heatMap}`;
     clearTimeout(this.speech);
-    this.speech = setTimeout(() => (this.find(".status").textContent = said), 400);
+    this.speech = setTimeout(() => (this.find(".status").textContent = status), 400);
   }
 }

@@ -1,4 +1,4 @@
-"""What a reader takes home of an answer: the report, the heat map, the figures."""
+"""Downloads of a result: report, heat map and values."""
 
 from __future__ import annotations
 
@@ -14,48 +14,50 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import covidxr
-from covidxr.app.cache import Case, Picture
-from covidxr.app.predict.heat import lungs_of
+from covidxr.app.cache import Analysis, Case, lungs_of
 from covidxr.cards import METHOD_TITLES, ModelCard
-from covidxr.figures import heat_overlay
+from covidxr.figures import fit_screen, heat_overlay
 from covidxr.prediction.report import report_case
-from covidxr.records import RESEARCH_ONLY, Attribution
+from covidxr.records import RESEARCH_ONLY, Attribution, display_name
 from covidxr.reports.dicom_report import case_report_dicom, writes_dicom
 from covidxr.reports.sentences import prediction_set
 
 if TYPE_CHECKING:
     from covidxr.reports.case_report import CaseReport
 
+PHANTOM = (
+    "This image is a synthetic phantom: predictions of a model for radiographs are meaningless."
+)
 _OPACITY = 0.6
 _DICOM = (
-    "A zip of three files: the picture, a structured report of the probabilities, and the PDF. They are marked as research and as "
-    "unverified, and have no patient: whose they are is yours to say."
+    "ZIP of three files: image, structured report with the probabilities, and PDF, marked as "
+    "research use and unverified. They contain no patient identifiers; assign them in your PACS."
 )
 
 
-def exports(card: ModelCard, picture: Picture, case: Case, attribution: Attribution) -> None:
-    """Offer an answer as PDF, PNG, JSON and, where highdicom is installed, DICOM; each is made when it is asked for.
+def exports(card: ModelCard, case: Case, analysis: Analysis, attribution: Attribution) -> None:
+    """Offer a result as PDF, PNG, JSON and, where highdicom is installed, DICOM.
 
-    None names a file or a patient by itself.
+    Each is written on request, and names neither file nor patient unless the user enters an ID.
     """
-    lungs, stem = lungs_of(picture), picture.sha256[:8]
+    lungs, stem = lungs_of(case), case.sha256[:8]
     label = st.text_input(
-        "Label on the report (optional)",
+        "Case ID (optional)",
         max_chars=80,
-        key=f"label {picture.sha256}",
-        help="Printed on the PDF as it is typed. Without it, the report names no file and no patient.",
+        key=f"label {case.sha256}",
+        help="Printed on the PDF. Without it, the report names neither file nor patient.",
     )
 
     def report() -> CaseReport:
         return report_case(
             card,
-            case.image,
-            case.prediction,
-            case.stability,
+            fit_screen(case.image),
+            analysis.prediction,
+            analysis.stability,
             attribution,
             lungs,
-            picture.sha256,
-            _remarks(picture, case),
+            case.sha256,
+            _remarks(case, analysis),
             label,
         )
 
@@ -63,15 +65,15 @@ def exports(card: ModelCard, picture: Picture, case: Case, attribution: Attribut
         ("Report (PDF)", lambda: _pdf(report()), f"report-{stem}.pdf", "application/pdf", None),
         (
             "Heat map (PNG)",
-            lambda: _heat_map(picture, case, attribution),
+            lambda: _heat_map(case, analysis, attribution),
             f"heat-map-{stem}.png",
             "image/png",
             None,
         ),
         (
-            "Figures (JSON)",
-            lambda: _figures(card, picture, case, attribution),
-            f"figures-{stem}.json",
+            "Results (JSON)",
+            lambda: _results(card, case, analysis, attribution),
+            f"results-{stem}.json",
             "application/json",
             None,
         ),
@@ -87,16 +89,21 @@ def exports(card: ModelCard, picture: Picture, case: Case, attribution: Attribut
             )
         )
     with st.container(horizontal=True):
-        for title, data, name, kind, what in offers:
+        for title, data, name, mime, explanation in offers:
             st.download_button(
-                title, data, name, kind, on_click="ignore", icon=":material/download:", help=what
+                title,
+                data,
+                name,
+                mime,
+                on_click="ignore",
+                icon=":material/download:",
+                help=explanation,
             )
 
 
 def _pdf(report: CaseReport) -> bytes:
-    from covidxr.reports.case_report import (
-        case_report_pdf,  # here, since fpdf2 takes a third of a second to load
-    )
+    # Imported here, since fpdf2 takes a third of a second to load.
+    from covidxr.reports.case_report import case_report_pdf
 
     return case_report_pdf(report)
 
@@ -104,55 +111,49 @@ def _pdf(report: CaseReport) -> bytes:
 def _dicom(report: CaseReport) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, own in case_report_dicom(report).items():
-            archive.writestr(name, own)
+        for name, file in case_report_dicom(report).items():
+            archive.writestr(name, file)
     return content.getvalue()
 
 
-def _heat_map(picture: Picture, case: Case, attribution: Attribution) -> bytes:
+def _heat_map(case: Case, analysis: Analysis, attribution: Attribution) -> bytes:
     note, content = PngInfo(), io.BytesIO()
-    told = (
-        f"{RESEARCH_ONLY} {METHOD_TITLES[attribution.method]} for {attribution.target}.",
-        *_remarks(picture, case),
-    )
-    refused = (
-        f"Not judged: {' '.join(case.prediction.refusals)}" if case.prediction.refusals else ""
-    )
-    note.add_itxt("Comment", " ".join((*told, refused)).strip())
-    Image.fromarray(heat_overlay(case.image, attribution.heat, _OPACITY)).save(
-        content, "PNG", pnginfo=note
-    )
+    title, target = METHOD_TITLES[attribution.method], display_name(attribution.target)
+    sentences = [RESEARCH_ONLY, f"{title} for {target}.", *_remarks(case, analysis)]
+    if analysis.prediction.refusals:
+        sentences += ["Input check failed:", *analysis.prediction.refusals]
+    note.add_itxt("Comment", " ".join(sentences))
+    overlay = heat_overlay(fit_screen(case.image), attribution.heat, _OPACITY)
+    Image.fromarray(overlay).save(content, "PNG", pnginfo=note)
     return content.getvalue()
 
 
-def _figures(card: ModelCard, picture: Picture, case: Case, attribution: Attribution) -> str:
-    found: dict[str, Any] = {
+def _results(card: ModelCard, case: Case, analysis: Analysis, attribution: Attribution) -> str:
+    prediction, sets = analysis.prediction, card.prediction_sets
+    results: dict[str, Any] = {
         "note": RESEARCH_ONLY,
         "model_id": card.model_id,
         "weights_sha256": card.weights_sha256,
         "covidxr_version": covidxr.__version__,
-        "input_sha256": picture.sha256,
-        "predicted": case.prediction.predicted,
-        "probabilities": dict(case.prediction.probabilities),
-        "gate": {"fitted": card.gate is not None, "refusals": case.prediction.refusals},
-        "stability": asdict(case.stability),
-        "prediction_set": prediction_set(card.prediction_sets, case.prediction.probabilities)
-        if card.prediction_sets
-        else None,
-        "remarks": _remarks(picture, case),
+        "input_sha256": case.sha256,
+        "predicted": prediction.predicted,
+        "probabilities": dict(prediction.probabilities),
+        "gate": {"fitted": card.gate is not None, "refusals": prediction.refusals},
+        "stability": asdict(analysis.stability),
+        "prediction_set": prediction_set(sets, prediction.probabilities) if sets else None,
+        "remarks": _remarks(case, analysis),
         "heat_map": {
             "method": attribution.method,
             "target": attribution.target,
             "native_grid": attribution.native_grid,
         },
     }
-    return json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _remarks(picture: Picture, case: Case) -> tuple[str, ...]:
-    phantom = "This picture is a synthetic phantom: what a model of real radiographs says of it means nothing."
+def _remarks(case: Case, analysis: Analysis) -> tuple[str, ...]:
     return (
-        *((phantom,) if picture.synthetic else ()),
-        *case.warnings,
-        *((case.padding,) if case.padding else ()),
+        *((PHANTOM,) if case.synthetic else ()),
+        *analysis.warnings,
+        *((analysis.padding,) if analysis.padding else ()),
     )

@@ -1,9 +1,8 @@
-"""The worklist: many pictures judged by one model, in a table that opens them."""
+"""Worklist: many images analyzed by one model, in a table that opens each of them."""
 
 from __future__ import annotations
 
 import base64
-import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import streamlit as st
 
-from covidxr.app.cache import Picture, gated, log_once
+from covidxr.app.cache import Case, load_current, log_once, read_case
+from covidxr.app.widgets import progress
 from covidxr.cards import ModelCard
 from covidxr.errors import CovidxrError, DatasetError, ImageError
-from covidxr.prediction.worklist import Picture as Unread
+from covidxr.formatting import count
+from covidxr.prediction.worklist import Picture as ImageFile
 from covidxr.prediction.worklist import (
     WorklistRow,
     list_pictures,
@@ -29,45 +30,57 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-Order = Literal["Urgency", "Uncertainty", "As dropped"]
+Order = Literal["Suspicion", "Uncertainty", "Upload order"]
+Verdict = Literal["answered", "refused", "unreadable"]
 Place = tuple[str, int]
-"""An upload's id, which stands for its content as long as the session lasts, and a picture's number in it."""
+"""Id of an upload, which identifies its content in the session, and number of an image in it."""
 
 _THUMBNAIL, _ROW, _HEIGHT = 64, 48, 340
-"""Pixels: the long edge of a thumbnail, the height of a row, that of the table at most."""
+"""Pixels: long edge of a thumbnail, height of a row, and maximum height of the table."""
 _SHOWN = 1000
-"""Rows on the page; each carries its thumbnail to the browser."""
-_ROUNDS = 0.2
-"""Seconds between two movements of the progress bar."""
-_WITHOUT = {"refused": "Refused", "unreadable": "Cannot be read"}
+"""Rows on the page; each sends its thumbnail to the browser."""
+_TALLY: tuple[tuple[Verdict, str], ...] = (
+    ("answered", "analyzed"),
+    ("refused", "rejected"),
+    ("unreadable", "unreadable"),
+)
+"""Values of `WorklistRow.verdict`, and the words for them on screen."""
 
 
 def is_worklist(files: Sequence[UploadedFile]) -> bool:
-    """Whether files that were dropped are many pictures: several files, or a zip."""
+    """Whether uploads hold many images: several files, or a zip."""
     return len(files) > 1 or any(file.getvalue().startswith(b"PK\3\4") for file in files)
 
 
 def forget_worklist() -> None:
-    """Let go of pictures that are no longer on the page."""
+    """Drop the images and rows of a worklist that is no longer on the page."""
     st.session_state.pop("worklist", None)
-    st.session_state.pop("unread", None)
+    st.session_state.pop("image files", None)
 
 
-def worklist(card: ModelCard, files: Sequence[UploadedFile], head: DeltaGenerator) -> Picture:
-    """Judge all pictures of the files, list them, and return the one that the reader opened, at first the topmost.
+def worklist(card: ModelCard, uploads: Sequence[UploadedFile], head: DeltaGenerator) -> Case:
+    """Analyze and list all images of the uploads.
 
-    head: where what is not the table is drawn.
-    Raises ImageError or DatasetError with the reason for a row whose file cannot be read, ModelError.
+    Args:
+        card: Of the model.
+        uploads: Image files and zips.
+        head: Container for everything but the table.
+
+    Returns:
+        The image that the user opened, at first the topmost.
+
+    Raises:
+        ImageError: When the opened image cannot be read.
+        DatasetError: When the zip of the opened image cannot be read.
+        ModelError: For a model that cannot be loaded.
     """
-    unread = _unread(files)
+    files = _image_files(uploads)
     with head:
-        rows = _judged(card, unread)
+        rows = _analyzed(card, files)
     place_of = {id(row): place for place, row in rows.items()}
     tally = Counter(row.verdict for row in rows.values())
-    counts = ", ".join(
-        f"{tally[what]:,} {what}" for what in ("answered", "refused", "unreadable") if tally[what]
-    )
-    head.markdown(f"**{len(rows):,} picture{'s' * (len(rows) > 1)}**: {counts}")
+    counts = ", ".join(f"{tally[key]:,} {word}" for key, word in _TALLY if tally[key])
+    head.markdown(f"**{count(len(rows))}**: {counts}")
     with head.container(horizontal=True, vertical_alignment="bottom"):
         order = _choose_order(card)
         st.download_button(
@@ -78,74 +91,66 @@ def worklist(card: ModelCard, files: Sequence[UploadedFile], head: DeltaGenerato
             icon=":material/download:",
         )
     ordered = _sorted(list(rows.values()), order)
-    prefix = f"{files[0].name}/" if len(files) == 1 else ""
-    chosen = ordered[_table(ordered[:_SHOWN], prefix, f"worklist {order} {hash(tuple(rows))}")]
+    prefix = f"{uploads[0].name}/" if len(uploads) == 1 else ""
+    opened = ordered[_table(ordered[:_SHOWN], prefix, f"worklist {order} {hash(tuple(rows))}")]
     if len(ordered) > _SHOWN:
-        st.caption(f"The first {_SHOWN:,} of {len(ordered):,}; the download holds them all.")
-    return Picture.of(chosen.name.removeprefix(prefix), unread[place_of[id(chosen)]].read())
+        st.caption(f"First {_SHOWN:,} of {count(len(ordered))}; all are in the CSV.")
+    return read_case(opened.name.removeprefix(prefix), files[place_of[id(opened)]].read())
 
 
-def _unread(files: Sequence[UploadedFile]) -> dict[Place, Unread]:
-    """List the pictures of the files, once for each file; one that cannot be opened is a picture that cannot be read."""
-    kept: dict[str, list[Unread]] = st.session_state.setdefault("unread", {})
+def _image_files(uploads: Sequence[UploadedFile]) -> dict[Place, ImageFile]:
+    """List the image files of the uploads; each upload is opened once per session."""
+    kept: dict[str, list[ImageFile]] = st.session_state.setdefault("image files", {})
     listed = {
-        file.file_id: kept[file.file_id] if file.file_id in kept else _list(file) for file in files
+        upload.file_id: kept[upload.file_id] if upload.file_id in kept else _list(upload)
+        for upload in uploads
     }
-    st.session_state["unread"] = listed
-    return {
-        (file_id, i): picture
-        for file_id, pictures in listed.items()
-        for i, picture in enumerate(pictures)
-    }
+    st.session_state["image files"] = listed
+    return {(file_id, i): file for file_id, files in listed.items() for i, file in enumerate(files)}
 
 
-def _list(file: UploadedFile) -> list[Unread]:
+def _list(upload: UploadedFile) -> list[ImageFile]:
+    """List the image files of an upload; one that cannot be opened is an unreadable image."""
     try:
-        # A zip in memory stays open, to read the pictures that the reader opens, and goes with the list.
-        return list_pictures([(file.name, file.getvalue())], ExitStack())
+        # A zip in memory stays open for reading, and is freed with the list.
+        return list_pictures([(upload.name, upload.getvalue())], ExitStack())
     except (ImageError, DatasetError) as error:
-        return [Unread(file.name, partial(_fail, error))]
+        return [ImageFile(upload.name, partial(_fail, error))]
 
 
 def _fail(error: CovidxrError) -> NoReturn:
     raise error
 
 
-def _judged(card: ModelCard, unread: dict[Place, Unread]) -> dict[Place, WorklistRow]:
-    """Return the row of each picture; those that are new are judged, with a progress bar.
+def _analyzed(card: ModelCard, files: dict[Place, ImageFile]) -> dict[Place, WorklistRow]:
+    """Return the row of each image; new images are analyzed with a progress bar.
 
-    Rows are kept one by one, so that a reader who clicks meanwhile loses none; and with the session, since Streamlit would draw the
-    progress anew with each hit of a cache of its own.
+    Rows are kept one by one, so that none is lost to a click meanwhile; and in the session, since
+    Streamlit would replay the progress bar with each hit of a cache of its own.
     """
     kept: dict[tuple[str, str, str, Place], WorklistRow] = st.session_state.setdefault(
         "worklist", {}
     )
-    own = card.model_id, card.weights_sha256, card.gate.sha256 if card.gate else ""
-    bar = st.empty()  # with each rerun, lest what stands below move
-    for key in [key for key in kept if key[-1] not in unread]:
+    model_key = card.model_id, card.weights_sha256, card.gate.sha256 if card.gate else ""
+    for key in [key for key in kept if key[-1] not in files]:
         del kept[key]
-    new = [place for place in unread if (*own, place) not in kept]
-    if new:
-        model, started = gated(card), time.monotonic()
-        bar.progress(0.0, f"Judging {len(new):,} pictures…")
-        drawn = started
-        scored = score_pictures(model, [unread[place] for place in new], thumbnail=_THUMBNAIL)
-        for done, (place, row) in enumerate(zip(new, scored, strict=True), start=1):
-            kept[(*own, place)] = row
-            log_once(card, row.input_sha256, row.verdict, row.predicted)
-            if (now := time.monotonic()) - drawn > _ROUNDS:
-                drawn, left = now, (now - started) / done * (len(new) - done)
-                how_long = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
-                bar.progress(
-                    done / len(new),
-                    f"{done:,} of {len(new):,} pictures judged, about {how_long} left",
+    new = [place for place in files if (*model_key, place) not in kept]
+    # With each rerun, so that nothing below moves.
+    with st.container():
+        if new:
+            model = load_current(card)
+            with progress("Analyzing images") as watch:
+                scored = score_pictures(
+                    model, [files[place] for place in new], watch, thumbnail=_THUMBNAIL
                 )
-        bar.empty()
-    return {place: kept[(*own, place)] for place in unread}
+                for place, row in zip(new, scored, strict=True):
+                    kept[(*model_key, place)] = row
+                    log_once(card, row.input_sha256, row.verdict, row.predicted)
+    return {place: kept[(*model_key, place)] for place in files}
 
 
 def _choose_order(card: ModelCard) -> Order:
-    orders: list[Order] = ["Urgency", "Uncertainty", "As dropped"]
+    orders: list[Order] = ["Suspicion", "Uncertainty", "Upload order"]
     known = orders if CLASS_NAMES[0] in card.class_names else orders[1:]
     return st.segmented_control(
         "Sort by",
@@ -153,45 +158,23 @@ def _choose_order(card: ModelCard) -> Order:
         default=known[0],
         required=True,
         key=f"order {len(known)}",
-        help="Urgency: the most probably diseased first. Uncertainty: first where the model is least sure. Pictures without an "
-        "answer come last.",
+        help="Suspicion: highest P(abnormal) first. Uncertainty: highest first. Rejected and "
+        "unreadable images are last.",
     )
 
 
 def _sorted(rows: list[WorklistRow], order: Order) -> list[WorklistRow]:
-    if order == "As dropped":
+    if order == "Upload order":
         return rows
-    return sort_worklist(rows, "disease" if order == "Urgency" else "uncertainty")
+    return sort_worklist(rows, "disease" if order == "Suspicion" else "uncertainty")
 
 
 def _table(rows: Sequence[WorklistRow], prefix: str, key: str) -> int:
-    """Show the rows and return the place of the one that the reader opened."""
-    answered = [row.verdict == "answered" for row in rows]
-    # The name stands in a column of its own.
-    notes = [
-        row.error.removeprefix(f"cannot read {row.name}: ") or " ".join(row.refusals + row.warnings)
-        for row in rows
-    ]
-    columns: dict[str, list[Any]] = {
-        "": [_data_url(row.thumbnail) for row in rows],
-        "Picture": [row.name.removeprefix(prefix) for row in rows],
-        "Verdict": [_WITHOUT.get(row.verdict) or display_name(str(row.predicted)) for row in rows],
-        "Probability": [
-            max(row.probabilities.values()) * 100 if ok else None
-            for row, ok in zip(rows, answered, strict=True)
-        ],
-        "Any disease": [
-            row.disease * 100 if ok and row.disease is not None else None
-            for row, ok in zip(rows, answered, strict=True)
-        ],
-        "Uncertainty": [
-            row.uncertainty if ok else None for row, ok in zip(rows, answered, strict=True)
-        ],
-        "Note": notes,
-    }
-    left_out = {
+    """Show the rows; return the index of the one that the user opened."""
+    columns = _columns(rows, prefix)
+    empty = {
         name
-        for name in ("Any disease", "Note")
+        for name in ("P(abnormal)", "Remarks")
         if not any(value not in (None, "") for value in columns[name])
     }
     event = st.dataframe(
@@ -202,32 +185,62 @@ def _table(rows: Sequence[WorklistRow], prefix: str, key: str) -> int:
         height=min(_ROW * len(rows) + 38, _HEIGHT),
         column_config={
             "": st.column_config.ImageColumn(width=56),
-            "Picture": st.column_config.TextColumn(width=160 if "Note" not in left_out else None),
-            "Verdict": st.column_config.TextColumn(width=120),
+            "Image": st.column_config.TextColumn(width=None if "Remarks" in empty else 160),
+            "Prediction": st.column_config.TextColumn(width=120),
             "Probability": st.column_config.NumberColumn(
-                format="%.1f %%", width=90, help="Of the class that the verdict names."
+                format="%.1f%%", width=90, help="Of the predicted class."
             ),
-            "Any disease": st.column_config.NumberColumn(
-                format="%.1f %%",
-                width=90,
-                help="Probability of any class but Normal; what Urgency sorts by.",
+            "P(abnormal)": st.column_config.NumberColumn(
+                format="%.1f%%", width=90, help="Probability of any class but Normal."
             ),
             "Uncertainty": st.column_config.NumberColumn(
                 format="%.2f",
                 width=90,
-                help="0: one class for certain. 1: all classes are equally probable.",
+                help="Normalized entropy of the probabilities. 0: certain of one class; "
+                "1: all classes equally probable.",
             ),
-            "Note": st.column_config.TextColumn(width=330),
+            "Remarks": st.column_config.TextColumn(width=330),
         },
-        column_order=[name for name in columns if name not in left_out],
+        column_order=[name for name in columns if name not in empty],
         on_select="rerun",
-        selection_mode="single-cell",  # a row is chosen only by the circle before it, a cell by a click anywhere
-        selection_default={"selection": {"cells": [(0, "Picture")]}},
+        # A row is selected only by its checkbox, a cell by a click anywhere.
+        selection_mode="single-cell",
+        selection_default={"selection": {"cells": [(0, "Image")]}},
         key=key,
-        alt="The pictures with their verdicts, probabilities and uncertainty, or the reason why there are none",
+        alt="Images with prediction, probabilities and uncertainty, or why there are none",
     )
     cells = event.selection.cells
     return cells[0][0] if cells and cells[0][0] < len(rows) else 0
+
+
+def _columns(rows: Sequence[WorklistRow], prefix: str) -> dict[str, list[Any]]:
+    """Return the columns of the table; rejected images have no probabilities."""
+    titles = {"refused": "Rejected", "unreadable": "Unreadable"}
+    columns: dict[str, list[Any]] = {
+        name: []
+        for name in (
+            "",
+            "Image",
+            "Prediction",
+            "Probability",
+            "P(abnormal)",
+            "Uncertainty",
+            "Remarks",
+        )
+    }
+    for row in rows:
+        # The name has a column of its own.
+        error = row.error.removeprefix(f"cannot read {row.name}: ")
+        values: list[Any] = [_data_url(row.thumbnail), row.name.removeprefix(prefix)]
+        if row.verdict == "answered":
+            values += [display_name(str(row.predicted)), 100 * max(row.probabilities.values())]
+            values += [None if row.disease is None else 100 * row.disease, row.uncertainty]
+        else:
+            values += [titles[row.verdict], None, None, None]
+        values.append(error or " ".join(row.refusals + row.warnings))
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value)
+    return columns
 
 
 def _data_url(png: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""The audit of a dataset, from its path to its findings."""
+"""The audit of a dataset: duplicates, leakage, faulty images and shortcut features."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from covidxr.datasets.audit import findings as room
 from covidxr.datasets.audit.facts import Facts, measure
-from covidxr.datasets.audit.findings import ClassPicture, Finding, Projection
+from covidxr.datasets.audit.findings import (
+    Finding,
+    MeanImage,
+    Projection,
+    find_copies,
+    find_faults,
+    find_leaks,
+    mean_images,
+    project,
+)
 from covidxr.datasets.audit.properties import Spurious, rank_properties
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.duplicates import THUMBNAIL, find_near_duplicates
@@ -22,7 +30,7 @@ from covidxr.records import Labels, SplitPlan
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audit:
-    """What is known about a dataset whose unreadable images are out."""
+    """The audit of a dataset without its unreadable images."""
 
     dataset: Dataset
     thumbnails: Pixels
@@ -30,14 +38,19 @@ class Audit:
     """In the order of the dataset's samples."""
     split: Split | None
     not_divided: str
-    """Why there is no split, and so no check of leaks; empty where there is one."""
+    """Why there is no split, and so no check of leakage; empty where there is one."""
     findings: tuple[Finding, ...]
-    """Every check that was made, those that found nothing too."""
+    """Results of all checks, including those that found nothing."""
     spurious: tuple[Spurious, ...]
-    pictures: tuple[ClassPicture, ...]
+    pictures: tuple[MeanImage, ...]
+    """Mean image of each class."""
 
     def found(self, check: str) -> Finding:
-        """Return what a check found. Raises KeyError for a check that was not made."""
+        """Return the result of a check.
+
+        Raises:
+            KeyError: For a check that was not made.
+        """
         return {finding.check: finding for finding in self.findings}[check]
 
 
@@ -47,49 +60,49 @@ def audit_dataset(
     skip_unreadable: bool = False,
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Audit:
-    """Open a dataset, decode and measure its images, find its twins, divide it by a plan, and say what is wrong with it.
+    """Audit a dataset.
 
-    A dataset that the plan cannot divide is audited all the same, but for its leaks.
-    watch: told how many steps of how many are done, two for each image that is in no cache; what it raises ends the audit.
-    Raises DatasetError for a wrong folder, a missing class or, unless `skip_unreadable`, an image that cannot be read.
+    A dataset that cannot be split by the plan is not checked for leakage.
+
+    Args:
+        dataset: As opened.
+        plan: How to split it.
+        skip_unreadable: Whether to skip images that cannot be read.
+        watch: Receives the number of finished steps and the total, two steps per image that is
+            not cached; what it raises stops the audit.
+
+    Raises:
+        DatasetError: When an image cannot be read, unless `skip_unreadable`.
     """
     thumbnails = decode(
         dataset, THUMBNAIL, skip_unreadable, lambda done, total: watch(done, 2 * total)
     )
     dataset = dataset.without(thumbnails.skipped)
     facts = measure(dataset, lambda done, total: watch(total + done, 2 * total))
-    twins = find_near_duplicates(dataset, thumbnails)
+    duplicates = find_near_duplicates(dataset, thumbnails)
     split, reason = None, ""
     try:
-        split = split_dataset(dataset, plan, group_samples(dataset.samples, twins))
+        split = split_dataset(dataset, plan, group_samples(dataset.samples, duplicates))
     except DatasetError as error:
         reason = str(error)
     findings = (
-        *room.find_copies(dataset, facts, twins),
-        *(room.find_leaks(dataset, split, twins) if split else ()),
-        *room.find_faults(facts),
+        *find_copies(dataset, facts, duplicates),
+        *(find_leaks(dataset, split, duplicates) if split else ()),
+        *find_faults(facts),
     )
     labels: Labels = np.array([sample.label for sample in dataset.samples], dtype=np.int64)
     spurious = rank_properties(labels, facts, dataset.class_names)
-    return Audit(
-        dataset,
-        thumbnails,
-        facts,
-        split,
-        reason,
-        findings,
-        spurious,
-        room.average_pictures(dataset, thumbnails),
-    )
+    means = mean_images(dataset, thumbnails)
+    return Audit(dataset, thumbnails, facts, split, reason, findings, spurious, means)
 
 
 def project_audit(audit: Audit, seed: int = 0) -> Projection:
-    """Lay a sample of the audited pictures out on a plane (`covidxr.datasets.audit.findings.project`); takes some seconds."""
-    return room.project(audit.dataset, audit.thumbnails, seed=seed)
+    """Embed a sample of the audited images in 2-D, as `covidxr.datasets.audit.findings.project`."""
+    return project(audit.dataset, audit.thumbnails, seed=seed)
 
 
 def audit_json(audit: Audit) -> dict[str, Any]:
-    """Return an audit as one JSON object; files are relative to the dataset."""
+    """Return an audit as a JSON object; files are relative to the dataset."""
     return {
         "data": str(audit.dataset.path),
         "synthetic": audit.dataset.synthetic,

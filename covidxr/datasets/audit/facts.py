@@ -1,4 +1,4 @@
-"""What can be measured on each picture of a dataset without knowing what it shows: size, exposure, sharpness, writing."""
+"""Image properties measured without a model: size, exposure, sharpness, burned-in text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from covidxr.images.reading import read_image
 from covidxr.storage import Arrays, cached_arrays
 
 _VERSION = 1
-"""Raise it when a measure changes: older caches are then measured anew."""
+"""Increase it when a measure changes, to measure again."""
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 
 Counts = npt.NDArray[np.int64]
@@ -43,7 +43,7 @@ Texts = npt.NDArray[np.str_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """One value an image, all (N,), in the order of `files`. Grey values and what is made of them lie in 0..255, shares in 0..1."""
+    """Properties of N images, (N,) each; gray values are in 0..255, shares in 0..1."""
 
     files: Texts
     width: Counts
@@ -51,37 +51,41 @@ class Facts:
     format: Texts
     """PNG, JPEG, TIFF or DICOM, by content."""
     mode: Texts
-    """Pillow's word for how the colours are stored: L is grey, RGB colour, P a palette, I;16 deep grey."""
+    """Pillow's color mode: L is gray, RGB color, P a palette, I;16 16-bit gray."""
     file_bytes: Counts
     pixel_hash: Texts
-    """Digest of the size and the grey values: equal for equal pictures, however they were stored."""
+    """Digest of the size and the gray values: equal for equal images, in any file format."""
     brightness: Numbers
-    """Mean grey value."""
+    """Mean gray value."""
     contrast: Numbers
-    """Standard deviation of the grey values."""
+    """Standard deviation of the gray values."""
     sharpness: Numbers
-    """Energy of the Laplacian over that of the gradient: the finer the detail, the larger, whatever the contrast; 1 is usual."""
+    """Energy of the Laplacian over that of the gradient, independent of contrast; about 1."""
     detail: Numbers
-    """Interquartile range of the fine structure in the middle of the picture, in grey values; near 0 where there is none."""
+    """Interquartile range of the fine structure in the image center, in gray values."""
     border: Numbers
-    """Mean grey value of the outer sixteenth on each side."""
+    """Mean gray value of the outer sixteenth on each side."""
     black: Numbers
     """Share of black pixels."""
     white: Numbers
     """Share of white pixels."""
     black_middle: Numbers
-    """Share of the middle (half the width, half the height) that is black and not joined to a black frame."""
+    """Share of the center (half of each edge) that is black; black borders do not count."""
     white_middle: Numbers
-    """Share of the middle that is white."""
+    """Share of the center that is white."""
     colourfulness: Numbers
-    """Hasler & Süsstrunk 2003, "Measuring colourfulness in natural images"; 0 for grey, 15 is slightly colourful."""
+    """Colorfulness by Hasler & Süsstrunk 2003; 0 for gray, 15 for slightly colorful."""
     letters: Counts
-    """Most letter-like marks that stand side by side on one line, brighter or darker than what is around them."""
+    """Most letter-like marks on one line, brighter or darker than their surroundings."""
     polarity: Numbers
-    """Correlation with the average picture of the dataset, -1..1; a negative image lies far below 0."""
+    """Correlation with the mean image of the dataset, -1..1; far below 0 for inverted images."""
 
     def take(self, files: Sequence[str]) -> Facts:
-        """Return the facts of some files, in their order. Raises DatasetError for a file that was not measured."""
+        """Return the properties of some files, in their order.
+
+        Raises:
+            DatasetError: For a file that was not measured.
+        """
         position = {file: row for row, file in enumerate(self.files.tolist())}
         missing = [file for file in files if file not in position]
         if missing:
@@ -96,12 +100,17 @@ _NAMES = tuple(f.name for f in fields(Facts))
 def measure(
     dataset: Dataset, watch: Callable[[int, int], None] = lambda done, total: None
 ) -> Facts:
-    """Return the facts of a dataset's samples, from the cache if it is whole and current, else measured on all cores.
+    """Return the properties of a dataset's samples, from the cache or measured on all cores.
 
-    watch: told after each image how many of how many are measured; what it raises ends the measuring.
-    Raises DatasetError naming the first sample that cannot be read; leave such samples out with `Dataset.without`.
+    Args:
+        dataset: With N samples.
+        watch: Receives the number of measured images and the total after each; what it raises
+            stops the measurement.
+
+    Raises:
+        DatasetError: For a sample that cannot be read; exclude it with `Dataset.without`.
     """
-    place = cache_folder() / f"{dataset.fingerprint}-{dataset.state}-facts-v{_VERSION}.npz"
+    path = cache_folder() / f"{dataset.fingerprint}-{dataset.state}-facts-v{_VERSION}.npz"
     everything = {s.file for s in dataset.samples} | {file for file, _ in dataset.skipped}
 
     def is_current(columns: Arrays) -> bool:
@@ -109,13 +118,13 @@ def measure(
         whole = all(columns[name].shape == files.shape for name in _NAMES)
         return whole and {*files.tolist(), *columns["unreadable"].tolist()} == everything
 
-    columns = cached_arrays(place, lambda: _measure_all(dataset, watch), is_current)
+    columns = cached_arrays(path, lambda: _measure_all(dataset, watch), is_current)
     facts = Facts(**{name: columns[name] for name in _NAMES})
     return facts.take([s.file for s in dataset.samples])
 
 
 def _measure_all(dataset: Dataset, watch: Callable[[int, int], None]) -> Arrays:
-    """Measure every image, those left out too, so that the cache serves the dataset with and without them."""
+    """Measure every image, including excluded ones, so that exclusions do not change the cache."""
     names = [s.file for s in dataset.samples] + [file for file, _ in dataset.skipped]
     with dataset.files() as files, ThreadPoolExecutor(os.cpu_count()) as pool:
 
@@ -125,26 +134,24 @@ def _measure_all(dataset: Dataset, watch: Callable[[int, int], None]) -> Arrays:
             except (ImageError, DatasetError):
                 return file
 
-        # Pillow, numpy and scipy do most of this without holding the interpreter's lock, so threads use all cores.
+        # Pillow, numpy and scipy release the interpreter's lock, so threads use all cores.
         measured = pool.map(measure_one, names, chunksize=32)
         results = []
+        progress = tqdm(measured, total=len(names), desc="measuring", disable=None)
         try:
-            for done, result in enumerate(
-                tqdm(measured, total=len(names), desc="measuring", disable=None), start=1
-            ):
+            for done, result in enumerate(progress, start=1):
                 watch(done, len(names))
                 results.append(result)
         except BaseException:
-            pool.shutdown(
-                wait=False, cancel_futures=True
-            )  # or thousands of images would be measured first
+            # Otherwise thousands of images would be measured first.
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
     rows = [result for result in results if not isinstance(result, str)]
     unreadable = [result for result in results if isinstance(result, str)]
     columns: dict[str, Any] = {
         name: np.array([row[name] for row in rows]) for name in _NAMES if name != "polarity"
     }
-    # The average picture is known only now. Most pictures of a dataset are no negatives, so it is not one.
+    # The mean image is known only now. Few images of a dataset are inverted, so it is not.
     layouts = np.array([row["layout"] for row in rows], dtype=np.float64).reshape(len(rows), -1)
     average = layouts.mean(axis=0) if rows else layouts.sum(axis=0)
     columns["polarity"] = layouts @ average / max(float(np.linalg.norm(average)), 1e-12)
@@ -153,12 +160,13 @@ def _measure_all(dataset: Dataset, watch: Callable[[int, int], None]) -> Arrays:
 
 
 def measure_file(content: bytes, name: str) -> dict[str, Any]:
-    """Return the facts of one picture but its polarity, and its `layout`, (256,) centred and of unit length, or 0 if flat.
+    """Return the properties of one image except its polarity, and its `layout` (256,).
 
-    Raises ImageError, naming `name`, for a file that is no picture.
+    Raises:
+        ImageError: For a file that is not an image.
     """
     grey = read_image(content, name)
-    kind, mode, coloured = _storage(content)
+    file_format, mode, colorfulness = _storage(content)
     height, width = grey.shape
     counts = np.bincount(grey.ravel(), minlength=256) / grey.size
     levels = np.arange(256)
@@ -170,7 +178,7 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
         "files": name,
         "width": width,
         "height": height,
-        "format": kind,
+        "format": file_format,
         "mode": mode,
         "file_bytes": len(content),
         "pixel_hash": hashlib.blake2b(
@@ -185,23 +193,24 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
         "white": float(counts[WHITE:].sum()),
         "black_middle": enclosed_black(grey),
         "white_middle": float((middle >= WHITE).mean()),
-        "colourfulness": coloured,
+        "colourfulness": colorfulness,
         "letters": count_letters(grey),
         "layout": layout(grey),
     }
 
 
 def _storage(content: bytes) -> tuple[str, str, float]:
-    """Return format, mode and colourfulness; only pictures that may be coloured are decoded for it."""
-    if content[128:132] == b"DICM":  # not Pillow's; a radiograph's colours are grey there
+    """Return format, mode and colorfulness; only images that may have colors are decoded for it."""
+    # DICOM is not read by Pillow, and its radiographs are gray.
+    if content[128:132] == b"DICM":
         return "DICOM", "L", 0.0
     with Image.open(io.BytesIO(content)) as stored:
         grey = stored.mode in _GREY_MODES or stored.mode.startswith("I;16")
-        return str(stored.format), stored.mode, 0.0 if grey else _colourfulness(stored)
+        return str(stored.format), stored.mode, 0.0 if grey else _colorfulness(stored)
 
 
-def _colourfulness(stored: Image.Image) -> float:
-    """M of Hasler & Süsstrunk 2003: spread and mean of red - green and of yellow - blue."""
+def _colorfulness(stored: Image.Image) -> float:
+    """M of Hasler & Süsstrunk 2003, "Measuring colourfulness in natural images"."""
     rgb = stored.convert("RGB")
     rgb.thumbnail((224, 224))
     red, green, blue = np.asarray(rgb, dtype=np.float64).transpose(2, 0, 1)
@@ -210,15 +219,15 @@ def _colourfulness(stored: Image.Image) -> float:
 
 
 Kind = tuple[int, int, str, str]
-"""Width and height in pixels, format (PNG, JPEG, TIFF or DICOM), and Pillow's word for how the colours are stored."""
+"""Width and height in pixels, format (PNG, JPEG, TIFF or DICOM), and Pillow's color mode."""
 
 
 def count_kinds(dataset: Dataset) -> Counter[Kind]:
-    """Return how many of a dataset's samples are stored in which way, from the cache if it is whole and current.
+    """Count the sizes, formats and color modes of a dataset's samples, from the cache or headers.
 
-    Reading the headers of 16,000 small files takes some seconds. A file whose header cannot be read is not counted.
+    Reading 16,000 headers takes some seconds. A file with an unreadable header is not counted.
     """
-    place = cache_folder() / f"{dataset.fingerprint}-{dataset.state}-headers-v{_VERSION}.npz"
+    path = cache_folder() / f"{dataset.fingerprint}-{dataset.state}-headers-v{_VERSION}.npz"
     names = [sample.file for sample in dataset.samples]
 
     def make() -> Arrays:
@@ -228,7 +237,7 @@ def count_kinds(dataset: Dataset) -> Counter[Kind]:
         words = np.array([kind[2:] for kind in kinds], dtype=np.str_).reshape(-1, 2)
         return {"files": np.array(names), "sizes": sizes, "words": words}
 
-    stored = cached_arrays(place, make, lambda arrays: arrays["files"].tolist() == names)
+    stored = cached_arrays(path, make, lambda arrays: arrays["files"].tolist() == names)
     rows = zip(stored["sizes"].tolist(), stored["words"].tolist(), strict=True)
     counted = Counter((w, h, kind, mode) for (w, h), (kind, mode) in rows)
     del counted[0, 0, "", ""]
@@ -236,16 +245,17 @@ def count_kinds(dataset: Dataset) -> Counter[Kind]:
 
 
 def _kind(content: bytes) -> Kind:
-    """Return how one file is stored; a width of 0 where that cannot be told."""
+    """Return how one file is stored; a width of 0 where its header cannot be read."""
     try:
         if content[128:132] == b"DICM":
-            from pydicom import dcmread  # imported late: few datasets need it
+            # Few datasets need it.
+            from pydicom import dcmread
 
             header = dcmread(
                 io.BytesIO(content), specific_tags=["Rows", "Columns"], stop_before_pixels=True
             )
             return int(header.Columns), int(header.Rows), "DICOM", "L"
-        with Image.open(io.BytesIO(content)) as picture:
-            return picture.width, picture.height, str(picture.format), picture.mode
+        with Image.open(io.BytesIO(content)) as stored:
+            return stored.width, stored.height, str(stored.format), stored.mode
     except (OSError, ValueError, AttributeError, SyntaxError, Image.DecompressionBombError):
         return 0, 0, "", ""

@@ -1,6 +1,6 @@
-"""The audit of a dataset: copies, leaks, and faulty pictures; what gives its classes away is in `properties`.
+"""Data quality issues of a dataset: duplicates, leakage and faulty images.
 
-Every threshold was set by looking at what it flags and at what it barely misses; docs/audit.md says what was seen.
+Every threshold was set by viewing what it flags and what it barely misses (docs/audit.md).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from covidxr.datasets.audit.facts import Facts
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.pixels import Pixels
 from covidxr.datasets.splits import Split, components
+from covidxr.formatting import count
 from covidxr.images.burned_in_text import MIN_LETTERS
 from covidxr.images.quality import (
     INVERTED,
@@ -33,42 +34,39 @@ from covidxr.images.quality import (
 from covidxr.storage import defused
 
 MIN_SHORT_EDGE = 128
-"""Pixels that the smallest network of the study sees."""
-MIN_COLOUR = 5.0
-"""Grey pictures saved as coloured JPEG stay below 1; a coloured arrow over half a percent of the picture is above 15."""
+"""Input size of the baseline study's networks, in pixels."""
+MIN_COLOR = 5.0
+"""Gray images saved as color JPEG are below 1; a colored arrow on 0.5% of the image is above 15."""
 ADVISED = ("exact-duplicates", "nearly-black", "nearly-white", "blank", "inverted")
-"""Checks whose pictures can be left out unseen; what the others find deserves a look first."""
+"""Checks whose images can be excluded without review."""
 
 _FAULTS = (
-    ("nearly-black", "Almost black", "almost black. Hardly anything can be seen on them."),
-    ("nearly-white", "Almost white", "almost white. Hardly anything can be seen on them."),
-    (
-        "blank",
-        "Blank",
-        "blank in the middle, where the chest should be. There is nothing to learn from them.",
-    ),
-    ("inverted", "Inverted", "inverted: bone is dark on them and lung bright."),
+    ("nearly-black", "Nearly black", "nearly black: not diagnostic."),
+    ("nearly-white", "Nearly white", "nearly white: not diagnostic."),
+    ("blank", "Blank", "blank in the center, where the chest should be."),
+    ("inverted", "Inverted", "inverted, with dark bones and bright lungs: check for MONOCHROME1."),
     (
         "clipped",
         "Over- or underexposed",
-        "burnt out or drowned in black in the middle. What was there is lost.",
+        "over- or underexposed in the center: gray values are clipped.",
     ),
-    ("blurred", "Blurred", "blurred. Fine signs cannot be seen on them."),
+    ("blurred", "Blurred", "blurred: fine detail is lost."),
     (
         "tiny",
-        "Tiny",
-        f"under {MIN_SHORT_EDGE} pixels on the short side, fewer than the smallest network of the study takes in.",
+        "Low resolution",
+        f"smaller than {MIN_SHORT_EDGE} px on the short side, the baseline study's input size.",
     ),
     (
         "stripe",
-        "Odd shape",
-        "more than twice as long as wide. Something was cut off or joined to them.",
+        "Unusual aspect ratio",
+        "more than twice as long as wide: probably cropped or stitched.",
     ),
-    ("coloured", "Coloured", "coloured. Radiographs are grey; look for drawings and screenshots."),
+    ("coloured", "Color images", "in color: check for annotations or screenshots."),
     (
         "written-on",
-        "Writing in the picture",
-        "probably written on; short and small writing is missed. A network may read it instead of the chest.",
+        "Burned-in text",
+        "likely to contain burned-in text, which a model may use as a shortcut. "
+        "Short or small text may be missed.",
     ),
 )
 """Check, title and sentence, in the order of `find_faults`."""
@@ -79,14 +77,14 @@ Pairs = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found: groups of files that belong together, or groups of one where each picture stands for itself."""
+    """Issues found by one check: groups of related files, or groups of one for single images."""
 
     check: str
     title: str
     sentence: str
     groups: tuple[tuple[str, ...], ...]
     keeps_one: bool = False
-    """Whether leaving out all but the first of each group mends it."""
+    """Whether excluding all but the first of each group resolves it."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -95,8 +93,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClassPicture:
-    """Mean and standard deviation of all pictures of a class: `n` of them, (S, S) grey values each."""
+class MeanImage:
+    """Mean and standard deviation of the `n` images of a class, (S, S) gray values each."""
 
     class_name: str
     n: int
@@ -106,7 +104,10 @@ class ClassPicture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
-    """A sample of a dataset as points of the plane; alike pictures lie close, distances between clusters mean little."""
+    """A sample of a dataset as points in 2-D: similar images are close.
+
+    Distances between clusters mean little.
+    """
 
     rows: npt.NDArray[np.int64]
     """(M,) positions in the dataset's samples, sorted."""
@@ -114,11 +115,15 @@ class Projection:
     """(M, 2)."""
 
 
-def find_copies(dataset: Dataset, facts: Facts, twins: Pairs) -> tuple[Finding, ...]:
-    """Return exact duplicates, near-duplicates (the exact ones among them) and those that stand in two classes.
+def find_copies(dataset: Dataset, facts: Facts, duplicates: Pairs) -> tuple[Finding, ...]:
+    """Find exact duplicates, near-duplicates (including exact ones) and label conflicts.
 
-    facts: of the dataset's samples, in their order.  twins: near-duplicates (`find_near_duplicates`).
-    Pictures of one single grey value are no copies of each other; they are found as black, white or blank.
+    Images of a single gray value do not count as duplicates; other checks find them.
+
+    Args:
+        dataset: With N samples.
+        facts: Of its samples, in their order.
+        duplicates: As found by `find_near_duplicates`.
     """
     names = [sample.file for sample in dataset.samples]
     labels = np.array([sample.label for sample in dataset.samples], dtype=np.int64)
@@ -126,37 +131,42 @@ def find_copies(dataset: Dataset, facts: Facts, twins: Pairs) -> tuple[Finding, 
     for row in np.flatnonzero(facts.contrast > 0).tolist():
         same[str(facts.pixel_hash[row])].append(names[row])
     exact = tuple(tuple(group) for group in same.values() if len(group) > 1)
-    near = _components(twins, names)
-    conflicts = _components(twins[labels[twins[:, 0]] != labels[twins[:, 1]]], names)
+    near = _connected(duplicates, names)
+    first, second = labels[duplicates].T
+    conflicts = _connected(duplicates[first != second], names)
     return (
         Finding(
             "exact-duplicates",
             "Exact duplicates",
-            f"{_groups(exact)} the same, pixel for pixel. All but one of each add nothing and count double.",
+            f"{_groups(exact)} identical in every pixel. Duplicates inflate counts.",
             exact,
             keeps_one=True,
         ),
         Finding(
             "near-duplicates",
             "Near-duplicates",
-            f"{_groups(near)} nearly the same: one radiograph saved again, cropped or annotated, or two very similar ones. "
-            "The grouped protocol keeps them in one split.",
+            f"{_groups(near)} near-duplicates: re-saved, cropped or annotated copies, or very "
+            "similar images. The grouped protocol keeps them in one split.",
             near,
             keeps_one=True,
         ),
         Finding(
             "label-conflicts",
-            "Alike, but of two classes",
-            f"{_groups(conflicts)} nearly the same but of different classes. Either a label is wrong or two patients look alike.",
+            "Label conflicts",
+            f"{_groups(conflicts)} near-duplicates with different labels: either a label is wrong "
+            "or the images of two patients are very similar.",
             conflicts,
         ),
     )
 
 
-def find_leaks(dataset: Dataset, split: Split, twins: Pairs) -> tuple[Finding, ...]:
-    """Return the near-duplicates and the patients that stand in more than one of train, val and test.
+def find_leaks(dataset: Dataset, split: Split, duplicates: Pairs) -> tuple[Finding, ...]:
+    """Find near-duplicates and patients in more than one of train, val and test (leakage).
 
-    split: of the dataset's samples, in their order; under the grouped protocol neither finds any.
+    Args:
+        dataset: With N samples.
+        split: Of its samples, in their order; the grouped protocol has no leakage.
+        duplicates: As found by `find_near_duplicates`.
     """
     names = [sample.file for sample in dataset.samples]
     where = dict(zip(split.files, split.names.tolist(), strict=True))
@@ -164,37 +174,36 @@ def find_leaks(dataset: Dataset, split: Split, twins: Pairs) -> tuple[Finding, .
     for sample in dataset.samples:
         if sample.patient_id:
             patients[sample.source, sample.patient_id].append(sample.file)
-    torn_twins = tuple(
-        group for group in _components(twins, names) if len({where[file] for file in group}) > 1
-    )
-    torn_patients = tuple(
-        tuple(group) for group in patients.values() if len({where[file] for file in group}) > 1
-    )
-    consequence = "The figures on test come out too good; choose the grouped protocol."
+
+    def leaked(groups: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+        return tuple(tuple(group) for group in groups if len({where[file] for file in group}) > 1)
+
+    near, same_patient = leaked(_connected(duplicates, names)), leaked(patients.values())
+    consequence = " Test performance will be optimistic; use the grouped protocol."
     return (
         Finding(
             "twins-across-splits",
-            "Near-duplicates in two splits",
-            f"{_groups(torn_twins)} nearly the same and in different splits."
-            + f" {consequence}" * bool(torn_twins),
-            torn_twins,
+            "Near-duplicates across splits",
+            f"{_groups(near)} near-duplicates in different splits." + consequence * bool(near),
+            near,
             keeps_one=True,
         ),
         Finding(
             "patients-across-splits",
-            "Patients in two splits",
-            f"{_groups(torn_patients)} of the same patient and in different splits."
-            + f" {consequence}" * bool(torn_patients),
-            torn_patients,
+            "Patients across splits",
+            f"{_groups(same_patient)} of the same patient and in different splits."
+            + consequence * bool(same_patient),
+            same_patient,
             keeps_one=True,
         ),
     )
 
 
 def find_faults(facts: Facts) -> tuple[Finding, ...]:
-    """Return the pictures that are black, white, blank, clipped, blurred, tiny, stripes, coloured, written on, or negatives.
+    """Find faulty images: nearly black or white, blank, inverted, clipped, blurred, and so on.
 
-    A picture that is black, white or blank is nothing else besides, whatever its other measures are.
+    Images that are nearly black, nearly white or blank are not reported as inverted, clipped,
+    blurred or with burned-in text, too.
     """
     black, white = facts.brightness < NEARLY_BLACK, facts.brightness > NEARLY_WHITE
     blank = ~black & ~white & (facts.detail < MIN_DETAIL)
@@ -210,36 +219,42 @@ def find_faults(facts: Facts) -> tuple[Finding, ...]:
         shown & (facts.sharpness < MIN_SHARPNESS),
         short < MIN_SHORT_EDGE,
         long > MAX_ASPECT * short,
-        facts.colourfulness > MIN_COLOUR,
+        facts.colourfulness > MIN_COLOR,
         shown & (facts.letters >= MIN_LETTERS),
     )
     return tuple(
         Finding(
             check,
             title,
-            f"{_pictures(int(found.sum()))} {sentence}",
+            f"{_images(int(found.sum()))} {sentence}",
             tuple((str(file),) for file in facts.files[found]),
         )
         for (check, title, sentence), found in zip(_FAULTS, masks, strict=True)
     )
 
 
-def average_pictures(dataset: Dataset, thumbnails: Pixels) -> tuple[ClassPicture, ...]:
-    """Return the mean and the standard deviation of each class's thumbnails; classes without pictures are passed over."""
-    pictures = []
+def mean_images(dataset: Dataset, thumbnails: Pixels) -> tuple[MeanImage, ...]:
+    """Return the mean image and the standard deviation of each class that has images."""
+    means = []
     for k, name in enumerate(dataset.class_names):
         rows = thumbnails.rows([sample.file for sample in dataset.samples if sample.label == k])
         if len(rows):
             own = thumbnails.array[rows]
-            pictures.append(ClassPicture(name, len(rows), own.mean(axis=0), own.std(axis=0)))
-    return tuple(pictures)
+            means.append(MeanImage(name, len(rows), own.mean(axis=0), own.std(axis=0)))
+    return tuple(means)
 
 
 def project(dataset: Dataset, thumbnails: Pixels, most: int = 1500, seed: int = 0) -> Projection:
-    """Lay up to `most` pictures, drawn at random, out on a plane: 50 principal components of the thumbnails, then t-SNE.
+    """Embed a random sample of images in 2-D: 50 principal components, then t-SNE.
 
-    The same seed gives the same points on the same machine. Takes ten seconds, or half a minute beside a training.
-    van der Maaten & Hinton 2008, "Visualizing data using t-SNE", JMLR 9:2579, with scikit-learn's settings (perplexity 30).
+    Takes 10 s, or 30 s during a training. van der Maaten & Hinton 2008, "Visualizing data using
+    t-SNE", JMLR 9:2579, with scikit-learn's defaults (perplexity 30).
+
+    Args:
+        dataset: With N samples.
+        thumbnails: Of its samples.
+        most: Largest number of images.
+        seed: The same seed gives the same points on the same machine.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -259,7 +274,7 @@ def project(dataset: Dataset, thumbnails: Pixels, most: int = 1500, seed: int = 
 
 
 def exclusions(findings: Iterable[Finding]) -> tuple[tuple[str, str], ...]:
-    """Return (file, reason) of the pictures to leave out to be rid of the findings, each file once."""
+    """Return (file, reason) of the images to exclude to resolve the issues, each file once."""
     reasons: dict[str, str] = {}
     for finding in findings:
         for group in finding.groups:
@@ -270,7 +285,7 @@ def exclusions(findings: Iterable[Finding]) -> tuple[tuple[str, str], ...]:
 
 
 def findings_csv(findings: Iterable[Finding], dataset: Dataset, split: Split | None) -> str:
-    """Return a row for each image of a finding: `finding,group,file,class,source,split`; texts are `defused`."""
+    """Return the issues as CSV, `finding,group,file,class,source,split`; texts are `defused`."""
     samples = {sample.file: sample for sample in dataset.samples}
     where = dict(zip(split.files, split.names.tolist(), strict=True)) if split else {}
     text = io.StringIO(newline="")
@@ -285,8 +300,8 @@ def findings_csv(findings: Iterable[Finding], dataset: Dataset, split: Split | N
     return text.getvalue()
 
 
-def _components(pairs: Pairs, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return the files that pairs connect, directly or through others."""
+def _connected(pairs: Pairs, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the groups of files that pairs connect, directly or through others."""
     groups: dict[int, list[str]] = defaultdict(list)
     numbers = components(pairs, len(names))
     for row in np.unique(pairs).tolist():
@@ -294,12 +309,11 @@ def _components(pairs: Pairs, names: Sequence[str]) -> tuple[tuple[str, ...], ..
     return tuple(tuple(group) for group in groups.values())
 
 
-def _pictures(n: int) -> str:
-    return "No picture is" if n == 0 else "1 picture is" if n == 1 else f"{n:,} pictures are"
+def _images(n: int) -> str:
+    return "No image is" if n == 0 else "1 image is" if n == 1 else f"{n:,} images are"
 
 
 def _groups(groups: Sequence[Sequence[str]]) -> str:
     if not groups:
-        return "No pictures are"
-    files = sum(map(len, groups))
-    return f"{files:,} pictures in {len(groups):,} group{'s' * (len(groups) > 1)} are"
+        return "No images are"
+    return f"{count(sum(map(len, groups)))} in {count(len(groups), 'group')} are"

@@ -1,4 +1,4 @@
-"""What Predict lets a reader take home."""
+"""Downloads on Predict."""
 
 import hashlib
 import io
@@ -12,23 +12,23 @@ from PIL import Image
 from pydicom import dcmread
 from pypdf import PdfReader
 
-from covidxr.app.cache import Picture
+from covidxr.app.cache import Case
 from covidxr.app.predict import exports
 from covidxr.models import store
 from covidxr.records import RESEARCH_ONLY
 
-TITLES = ["Report (PDF)", "Heat map (PNG)", "Figures (JSON)", "Report (DICOM)"]
+TITLES = ["Report (PDF)", "Heat map (PNG)", "Results (JSON)", "Report (DICOM)"]
 
 
 @pytest.mark.slow
-def test_an_answer_is_offered_in_four_forms(open_page, phantom_model_folder, png, monkeypatch):
+def test_a_result_is_offered_in_four_formats(open_page, phantom_model_folder, png, monkeypatch):
     offered, button = {}, st.delta_generator.DeltaGenerator.download_button
 
     def watched(self, label, data, file_name, mime, **more):
         offered[label] = (data, file_name)
         return button(self, label, data, file_name, mime, **more)
 
-    # Streamlit asks for the content outside of the run of the page; so does this test.
+    # Streamlit requests the content outside of the run of the page; so does this test.
     monkeypatch.setattr(st, "download_button", lambda *a, **k: watched(st._main, *a, **k))
     content = png("COVID", (300, 256))
     app = open_page("pages/predict.py", phantom_model_folder)
@@ -36,7 +36,7 @@ def test_an_answer_is_offered_in_four_forms(open_page, phantom_model_folder, png
     app.run()
     assert not app.exception
     assert [found.label for found in app.get("download_button")] == TITLES
-    (label,) = [field for field in app.text_input if field.label.startswith("Label on the report")]
+    (label,) = [field for field in app.text_input if field.label.startswith("Case ID")]
     assert label.value == ""
     assert "Meier" not in " ".join(name for _, name in offered.values())
     (before,) = PdfReader(io.BytesIO(offered[TITLES[0]][0]())).pages
@@ -59,19 +59,21 @@ def test_an_answer_is_offered_in_four_forms(open_page, phantom_model_folder, png
     with zipfile.ZipFile(io.BytesIO(offered[TITLES[3]][0]())) as archive:
         files = {name: dcmread(archive.open(name)) for name in archive.namelist()}
     assert {name: (one.Modality, one.get("VerificationFlag")) for name, one in files.items()} == {
-        "picture.dcm": ("OT", None), "findings.dcm": ("SR", "UNVERIFIED"), "report.dcm": ("DOC", "UNVERIFIED"),
-    }  # fmt: skip
+        "picture.dcm": ("OT", None),
+        "findings.dcm": ("SR", "UNVERIFIED"),
+        "report.dcm": ("DOC", "UNVERIFIED"),
+    }
     assert found["input_sha256"] in str(files["findings.dcm"].to_json())
-    picture = Image.open(io.BytesIO(offered[TITLES[1]][0]()))
-    assert picture.size == (300, 256)
-    assert np.ptp(np.asarray(picture), axis=2).any()  # coloured
-    assert RESEARCH_ONLY in picture.text["Comment"]
+    image = Image.open(io.BytesIO(offered[TITLES[1]][0]()))
+    assert image.size == (300, 256)
+    assert np.ptp(np.asarray(image), axis=2).any(), "not in color"
+    assert RESEARCH_ONLY in image.text["Comment"]
 
 
-def test_without_the_extra_dicom_is_not_offered(monkeypatch):
+def test_without_highdicom_no_dicom_is_offered(monkeypatch):
     shown = []
     monkeypatch.setattr(st, "download_button", lambda title, *_, **__: shown.append(title))
-    monkeypatch.setattr(exports, "lungs_of", lambda picture: None)
+    monkeypatch.setattr(exports, "lungs_of", lambda case: None)
     monkeypatch.setattr(exports, "writes_dicom", lambda: False)
-    exports.exports(None, Picture.of("a.png", b"a"), None, None)
+    exports.exports(None, Case("a.png", "0" * 64, None), None, None)
     assert shown == TITLES[:3]

@@ -1,23 +1,20 @@
-"""Predict: what a reader gets for good, bad and hostile files."""
+"""Predict: good, bad and hostile files."""
 
 import io
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from covidxr.cards import PredictionSets, SetFigures
-from covidxr.records import CLASS_NAMES, CasePrediction, Interval, display_name
-from covidxr.reports.sentences import set_sentence
+from covidxr.images import reading
+from covidxr.prediction.cases import padding_sentence, sample_phantom
+from covidxr.records import CLASS_NAMES, display_name
 from tests.app.conftest import panes
+from tests.images.test_dicom import dicom
 
 PAGE = "pages/predict.py"
-SHARES = SetFigures(
-    2434, Interval(0.887, 0.873, 0.899), Interval(0.92, 0.91, 0.93), Interval(0.077, 0.067, 0.088)
-)
 
 
 def upload(app, *files):
@@ -28,7 +25,7 @@ def upload(app, *files):
 def test_without_models_it_says_how_to_get_one(open_page, tmp_path, texts):
     app = open_page(PAGE, tmp_path / "none")
     assert not app.exception
-    assert "no model" in texts(app)
+    assert "No model available" in texts(app)
     assert not app.file_uploader
 
 
@@ -50,50 +47,52 @@ def test_an_empty_page_offers_phantoms(open_page, phantom_model_folder):
 
 
 @pytest.mark.slow
-def test_a_radiograph_gets_verdict_overlay_and_warning(open_page, phantom_model_folder, png):
+def test_a_radiograph_gets_prediction_heat_map_and_warning(open_page, phantom_model_folder, png):
     app = upload(open_page(PAGE, phantom_model_folder), ("case.png", png("COVID")))
     assert not app.exception
     assert "%" in app.subheader[0].value
-    assert app.markdown[1].value.startswith("At 90\u00a0% coverage\\: ")
+    assert app.markdown[1].value.startswith(r"90\% prediction set\: ")
     assert "synthetic phantoms" in app.warning[0].value
-    picture, overlay = panes(app)
-    assert picture["caption"] == "case.png"
-    assert "11 x 11 grid: each cell covers 1/121 of what the model sees" in overlay["caption"]
+    image, overlay = panes(app)
+    assert image["caption"] == "case.png"
+    assert "11 x 11 grid" in overlay["caption"]
     of = {widget.label: widget for widget in app.selectbox}
-    other = next(name for name in CLASS_NAMES if name != of["Why"].value)
-    of["Why"].set_value(other).run()
+    other = next(name for name in CLASS_NAMES if name != of["Explain class"].value)
+    of["Explain class"].set_value(other).run()
     assert display_name(other) in panes(app)[1]["caption"]
     assert any("has not been measured" in text.value for text in app.markdown)
-    assert any("No lung segmenter is stored" in text.value for text in app.caption)
-
-
-def test_the_prediction_set_is_one_plain_sentence():
-    sets = PredictionSets(0.9, {"Normal": 0.6, "COVID": 0.2, "Lung_Opacity": 0.2}, SHARES, {})
-    card = SimpleNamespace(prediction_sets=sets)
-
-    def said(**probabilities):
-        return set_sentence(card, CasePrediction("m", probabilities))[0]
-
-    assert (
-        said(Normal=0.65, COVID=0.1, Lung_Opacity=0.25)
-        == "At 90 % coverage: Normal or Lung opacity"
-    )
-    assert said(Normal=0.2, COVID=0.2, Lung_Opacity=0.1) == "At 90 % coverage: COVID"
-    assert said(Normal=0.5, COVID=0.1, Lung_Opacity=0.1) == "At 90 % coverage: no answer"
-    assert (
-        "88.7 % (87.3-89.9), n = 2,434"
-        in set_sentence(card, CasePrediction("m", {"COVID": 1.0}))[1]
-    )
-    assert (
-        set_sentence(SimpleNamespace(prediction_sets=None), CasePrediction("m", {"COVID": 1.0}))
-        is None
-    )
+    assert any("no lung segmenter is stored" in text.value for text in app.caption)
 
 
 @pytest.mark.slow
-def test_a_picture_that_is_not_square_says_what_was_added(open_page, phantom_model_folder, png):
-    app = upload(open_page(PAGE, phantom_model_folder), ("wide.png", png("Normal", (400, 300))))
-    assert "not square" in panes(app)[0]["caption"]
+@pytest.mark.parametrize(("name", "decoder"), [("a.png", "read_raster"), ("a.dcm", "read_dicom")])
+def test_an_upload_is_decoded_once(
+    open_page, phantom_model_folder, png, monkeypatch, name, decoder
+):
+    content = png("COVID") if name == "a.png" else dicom(sample_phantom("COVID"), 8)
+    calls, decode = [], getattr(reading, decoder)
+
+    def counting(content, name):
+        calls.append(name)
+        return decode(content, name)
+
+    app = open_page(PAGE, phantom_model_folder)
+    monkeypatch.setattr(reading, decoder, counting)
+    app = upload(app, (name, content))
+    assert not app.exception
+    of = {widget.label: widget for widget in app.selectbox}
+    of["Method"].set_value("occlusion").run()
+    assert not app.exception
+    assert len(panes(app)) == 2
+    assert calls == [name]
+
+
+@pytest.mark.slow
+def test_an_image_that_is_not_square_reports_its_padding(open_page, phantom_model_folder, png):
+    content = png("Normal", (400, 300))
+    app = upload(open_page(PAGE, phantom_model_folder), ("wide.png", content))
+    padding = padding_sentence(reading.read_image(content, ""))
+    assert panes(app)[0]["caption"] == f"wide.png. {padding}"
 
 
 @pytest.mark.slow
@@ -108,14 +107,22 @@ def test_a_bad_file_is_a_sentence(open_page, phantom_model_folder, png, kind):
 
 
 @pytest.mark.slow
+def test_an_error_never_names_an_earlier_file_of_the_same_content(open_page, phantom_model_folder):
+    app = upload(open_page(PAGE, phantom_model_folder), ("Meier.png", b"text"))
+    assert "Meier" in app.error[0].value
+    app = upload(open_page(PAGE, phantom_model_folder), ("bad.png", b"text"))
+    assert app.error[0].value.startswith(r"Cannot read bad\.png\:")
+
+
+@pytest.mark.slow
 def test_one_bad_file_is_not_the_end_of_the_rest(open_page, phantom_model_folder, png):
     files = [("one.png", png("COVID")), ("bad.png", b"text"), ("two.png", png("Normal"))]
     app = upload(open_page(PAGE, phantom_model_folder), *files)
     assert not app.exception
     table = app.dataframe[0].value
-    assert list(table["Picture"]) == ["one.png", "two.png", "bad.png"]
-    assert table["Verdict"][2] == "Cannot be read"
-    assert "it is not a PNG" in table["Note"][2]
+    assert list(table["Image"]) == ["one.png", "two.png", "bad.png"]
+    assert table["Prediction"][2] == "Unreadable"
+    assert "not a valid PNG" in table["Remarks"][2]
     assert table["Probability"].isna().tolist() == [False, False, True]
     assert len(panes(app)) == 2
 
@@ -131,22 +138,22 @@ def test_a_hostile_name_stays_text(open_page, phantom_model_folder, png):
 
 
 @pytest.mark.slow
-def test_a_foreign_picture_is_not_judged_unless_asked(open_page, phantom_model_folder, png):
+def test_an_ood_image_is_not_analyzed_unless_asked(open_page, phantom_model_folder, png):
     content = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)).save(
         content, "PNG"
     )
     app = upload(open_page(PAGE, phantom_model_folder), ("noise.png", content.getvalue()))
     assert not app.exception
-    assert r"Not judged\:" in app.warning[0].value
+    assert r"Input check failed\:" in app.warning[0].value
     assert not app.subheader
     app.toggle[0].set_value(True).run()
     assert "%" in app.subheader[0].value
-    assert r"Not judged\:" in app.warning[0].value
+    assert r"Input check failed\:" in app.warning[0].value
 
 
 @pytest.mark.slow
-def test_a_gate_that_the_audit_fits_meanwhile_is_asked_at_once(
+def test_a_detector_that_an_audit_fits_meanwhile_is_used_at_once(
     open_page, phantom_model_folder, png, tmp_path
 ):
     shutil.copytree(phantom_model_folder, tmp_path / "weights")
@@ -158,10 +165,10 @@ def test_a_gate_that_the_audit_fits_meanwhile_is_asked_at_once(
         noise, "PNG"
     )
     app = upload(open_page(PAGE, tmp_path / "weights"), ("noise.png", noise.getvalue()))
-    assert any("is not known" in text.value for text in app.markdown)
+    assert any(text.value == "Input check unavailable" for text in app.markdown)
     card.write_text(json.dumps(own), "utf-8")
     app.run()
-    assert r"Not judged\:" in app.warning[0].value
+    assert r"Input check failed\:" in app.warning[0].value
 
 
 @pytest.mark.slow

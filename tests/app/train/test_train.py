@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from covidxr.models.recipes import RECIPES
+from covidxr.errors import ConfigError
+from covidxr.models.recipes import RECIPES, STUDY_SETTINGS
 from covidxr.records import Augmentation, Recipe, SplitPlan
 from covidxr.runs.journal import Label, RunConfig, RunFolder
 
@@ -45,7 +46,7 @@ def plant(
     return run
 
 
-def figures(epoch: int, macro_f1: float) -> dict[str, object]:
+def metrics(epoch: int, macro_f1: float) -> dict[str, object]:
     loss = {
         "train_loss": 1 / epoch,
         "train_accuracy": 0.5,
@@ -56,11 +57,17 @@ def figures(epoch: int, macro_f1: float) -> dict[str, object]:
     return {"event": "epoch", "epoch": epoch, "val_macro_f1": macro_f1, **loss, **pace}
 
 
-def titles(app: AppTest) -> set[str]:
+def title(name: str) -> str:
+    """The label of a field of a recipe."""
+    by_name = {field.name: field for field in (*fields(Recipe), *fields(Augmentation))}
+    return by_name[name].metadata["title"]
+
+
+def labels(app: AppTest) -> set[str]:
     return {
         w.label
-        for kind in (app.number_input, app.selectbox, app.checkbox, app.text_input)
-        for w in kind
+        for widgets in (app.number_input, app.selectbox, app.checkbox, app.text_input)
+        for w in widgets
     }
 
 
@@ -71,16 +78,16 @@ def test_the_form_has_a_control_with_help_for_every_field_of_a_recipe(train: App
         for f in (*fields(Recipe), *fields(Augmentation))
         if f.name not in ("name", "augmentation")
     ]
-    assert {f.metadata["title"] for f in named} <= titles(train)
-    rate = next(w for w in train.number_input if w.label == "Learning rate")
-    assert "The study: 0.01 for the CNN, 0.00003 for ResNet-18." in rate.help
+    assert {f.metadata["title"] for f in named} <= labels(train)
+    rate = next(w for w in train.number_input if w.label == title("learning_rate"))
+    assert f"Baseline study: {STUDY_SETTINGS['learning_rate']}." in rate.help
 
 
 def test_the_command_line_names_what_differs_from_the_recipe(
     train: AppTest, phantoms: Path, runs: Path
 ) -> None:
-    next(w for w in train.number_input if w.label == "Rotation (degrees)").set_value(7.5)
-    next(w for w in train.checkbox if w.label == "Flip left and right").check()
+    next(w for w in train.number_input if w.label == title("rotation_degrees")).set_value(7.5)
+    next(w for w in train.checkbox if w.label == title("horizontal_flip")).check()
     train.run()
     words = shlex.split(train.code[0].value)
     assert words[:4] == ["python", "-m", "covidxr", "train"]
@@ -90,31 +97,36 @@ def test_the_command_line_names_what_differs_from_the_recipe(
 
 
 @pytest.mark.parametrize(
-    ("label", "value", "sentence"),
-    [
-        ("Batch size", 1, "batch_size must lie between 2 and 4096, got 1"),
-        ("Learning rate", -1.0, "learning_rate must be positive and at most 10, got -1"),
-        ("Picture size (px)", 8, "image_size must lie between 32 and 1024 pixels, got 8"),
-        ("Split seed", -3, "Seed must be 0 or more, got -3"),
-    ],
+    ("field", "value"),
+    [("batch_size", 1), ("learning_rate", -1.0), ("image_size", 8), ("epochs", 0)],
 )
-def test_nonsense_is_refused_with_the_record_s_sentence(
-    train: AppTest, texts: Callable[[AppTest], str], label: str, value: float, sentence: str
+def test_a_wrong_setting_is_rejected_with_the_record_s_sentence(
+    train: AppTest, texts: Callable[[AppTest], str], field: str, value: float
 ) -> None:
-    next(w for w in train.number_input if w.label == label).set_value(value)
+    next(w for w in train.number_input if w.label == title(field)).set_value(value)
     train.run()
-    assert sentence in texts(train).replace("\\", "")
+    with pytest.raises(ConfigError) as error:
+        RECIPES["poster-cnn"].override(**{field: value})
+    assert str(error.value)[1:] in texts(train).replace("\\", "")
     assert "Start training" not in {button.label for button in train.button}
 
 
-def test_a_dataset_that_is_not_there_is_refused(
+def test_a_wrong_seed_of_the_split_is_rejected(
     train: AppTest, texts: Callable[[AppTest], str]
 ) -> None:
+    next(w for w in train.number_input if w.label == "Split seed").set_value(-3)
+    train.run()
+    with pytest.raises(ConfigError) as error:
+        SplitPlan(seed=-3)
+    assert str(error.value)[1:] in texts(train).replace("\\", "")
+
+
+def test_a_missing_dataset_is_rejected(train: AppTest, texts: Callable[[AppTest], str]) -> None:
     next(w for w in train.text_input if w.label == "Dataset folder, zip or name").set_value(
         "/nowhere"
     )
     train.run()
-    assert "There is no folder or zip /nowhere" in texts(train).replace("\\", "")
+    assert "/nowhere" in train.error[0].value.replace("\\", "")
 
 
 def test_an_interrupted_run_says_why_and_can_be_resumed(
@@ -124,28 +136,30 @@ def test_an_interrupted_run_says_why_and_can_be_resumed(
         runs,
         "one",
         {"event": "launched", "boot": "of another day"},
-        figures(1, 0.6),
-        figures(2, 0.8),
-        figures(3, 0.7),
+        metrics(1, 0.6),
+        metrics(2, 0.8),
+        metrics(3, 0.7),
     )
     run.write_label(Label(HOSTILE, "a **note**"))
     app = open_page("pages/train.py", tmp_path)
     app.segmented_control(key="part").set_value("Runs").run()
     assert not app.exception
-    said = texts(app).replace("\\", "").replace("\u2060", "")
-    assert "The machine was restarted while it was going on." in said
-    assert HOSTILE in said
+    shown = texts(app).replace("\\", "").replace("\u2060", "")
+    reason = run.state()[1]
+    assert reason
+    assert reason[1:] in shown
+    assert HOSTILE in shown
     assert HOSTILE not in texts(app), "the name is taken for Markdown"
     assert {"Resume", "Delete"} <= {button.label for button in app.button}
     assert "Cancel" not in {button.label for button in app.button}
-    assert {m.label: m.value for m in app.metric}["Best macro-F1, validation"] == "80.0 %"
+    assert {m.label: m.value for m in app.metric}["Best val. macro-F1"] == "80.0%"
     assert {m.label: m.value for m in app.metric}["Best epoch"] == "2 of 10"
 
 
 def test_the_table_is_filtered_by_text_and_state(
     open_page: Callable[..., AppTest], runs: Path, tmp_path: Path
 ) -> None:
-    plant(runs, "done", {"event": "started"}, figures(1, 0.6), {"event": "finished"})
+    plant(runs, "done", {"event": "started"}, metrics(1, 0.6), {"event": "finished"})
     plant(
         runs,
         "broken",
@@ -156,17 +170,17 @@ def test_the_table_is_filtered_by_text_and_state(
     app = open_page("pages/train.py", tmp_path)
     app.segmented_control(key="part").set_value("Runs").run()
     assert sorted(app.dataframe[0].value["Run"]) == ["broken", "done"]
-    next(w for w in app.text_input if w.label == "Find").set_value("RESNET").run()
+    next(w for w in app.text_input if w.label == "Search").set_value("RESNET").run()
     assert list(app.dataframe[0].value["Run"]) == ["broken"]
-    next(w for w in app.text_input if w.label == "Find").set_value("").run()
+    next(w for w in app.text_input if w.label == "Search").set_value("").run()
     app.button_group(key="states").set_value(["finished"]).run()
     assert list(app.dataframe[0].value["Run"]) == ["done"]
 
 
-def test_a_damaged_run_spoils_neither_list_nor_page(
+def test_a_damaged_run_breaks_neither_list_nor_page(
     open_page: Callable[..., AppTest], runs: Path, tmp_path: Path
 ) -> None:
-    plant(runs, "done", {"event": "started"}, figures(1, 0.6), {"event": "finished"})
+    plant(runs, "done", {"event": "started"}, metrics(1, 0.6), {"event": "finished"})
     run = plant(runs, "damaged", {"event": "started"}, {"event": "finished"})
     (run.path / "config.json").write_text("{")
     app = open_page("pages/train.py", tmp_path)

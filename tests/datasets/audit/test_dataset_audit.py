@@ -18,7 +18,7 @@ from covidxr.records import SplitPlan
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
 
-def test_an_audit_is_made_once_and_then_read(
+def test_an_audit_is_cached(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path))
@@ -44,7 +44,7 @@ def test_an_audit_is_made_once_and_then_read(
     assert json.loads(json.dumps(first, allow_nan=False)) == first
 
 
-def test_an_audit_speaks_of_the_split_that_was_asked_for(phantoms: Path) -> None:
+def test_an_audit_uses_the_requested_split(phantoms: Path) -> None:
     grouped = audit_dataset(open_dataset(phantoms), SplitPlan("grouped"))
     stratified = audit_dataset(open_dataset(phantoms), SplitPlan("stratified", 3))
     assert audit_json(stratified)["split"] == {"protocol": "stratified", "seed": 3}
@@ -77,7 +77,7 @@ def copy(phantoms: Path, tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
-def test_a_dataset_that_cannot_be_divided_is_audited_all_the_same(copy: Path) -> None:
+def test_a_dataset_that_cannot_be_split_is_still_audited(copy: Path) -> None:
     for number in range(3, 13):
         (copy / f"COVID/images/COVID-{number}.png").unlink()
     audit = audit_dataset(open_dataset(copy), SplitPlan())
@@ -107,7 +107,7 @@ def test_an_audit_can_be_stopped(copy: Path) -> None:
         audit_dataset(open_dataset(copy), SplitPlan(), watch=stop_late)
 
 
-def test_the_command_writes_what_it_found(
+def test_the_command_writes_issues_and_exclusions(
     copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from covidxr.cli import datasets
@@ -136,7 +136,7 @@ def test_the_command_writes_what_it_found(
     datasets.audit(data=copy, exclude_to=tmp_path / "excluded.csv", exclude=["nearly-black"])
     assert "1 images to leave out" in capsys.readouterr().out
     assert read_exclusions(tmp_path / "excluded.csv") == (
-        ("COVID/images/COVID-5.png", "Almost black"),
+        ("COVID/images/COVID-5.png", "Nearly black"),
     )
     with pytest.raises(
         ConfigError, match=r"--exclude must be one of exact-duplicates, .*, got ugly"
@@ -148,7 +148,7 @@ def test_the_command_writes_what_it_found(
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_what_is_known_of_the_database_is_found(database: Path) -> None:
+def test_known_issues_of_the_database_are_found(database: Path) -> None:
     audit = audit_dataset(open_dataset(database), SplitPlan())
     covid = {
         file
@@ -173,7 +173,8 @@ def test_what_is_known_of_the_database_is_found(database: Path) -> None:
     assert len(torn.found("patients-across-splits").groups) > 100
     ranked = {spurious.property: spurious for spurious in audit.spurious}
     assert ranked["brightness"].class_name == "COVID"
-    assert ranked["size"].auroc == ranked["format"].auroc == 0.5  # this copy was made alike
+    # The development copy has images of one size and format.
+    assert ranked["size"].auroc == ranked["format"].auroc == 0.5
     laid = project_audit(audit)
     assert laid.points.shape == (1500, 2)
 

@@ -32,11 +32,9 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COVIDXR_CACHE", str(tmp_path / "cache"))
 
 
-def saved(picture: Image.Image | np.ndarray, kind: str = "PNG", **options: object) -> bytes:
+def saved(image: Image.Image | np.ndarray, kind: str = "PNG", **options: object) -> bytes:
     content = io.BytesIO()
-    image = (
-        Image.fromarray(picture.astype(np.uint8)) if isinstance(picture, np.ndarray) else picture
-    )
+    image = Image.fromarray(image.astype(np.uint8)) if isinstance(image, np.ndarray) else image
     image.save(content, kind, **options)
     return content.getvalue()
 
@@ -56,38 +54,35 @@ def count_measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return measured
 
 
-def test_every_measure_of_a_picture_worked_out_by_hand() -> None:
-    picture = np.full((64, 96), 100)
-    picture[:4], picture[-4:], picture[:, :4], picture[:, -4:] = (
-        0,
-        0,
-        0,
-        0,
-    )  # a black frame of a sixteenth of the height
-    picture[30:34, 40:48] = 255  # 32 white pixels in the middle, which is 32 x 48
+def test_every_property_equals_its_value_by_hand() -> None:
+    image = np.full((64, 96), 100)
+    # A black frame of a sixteenth of the height.
+    image[:4] = image[-4:] = 0
+    image[:, :4] = image[:, -4:] = 0
+    image[30:34, 40:48] = 255  # 32 white pixels in the middle, which is 32 x 48
     inside = 56 * 88
-    found = measure_file(saved(picture), "a.png")
-    mean = (100 * inside + 155 * 32) / picture.size
+    found = measure_file(saved(image), "a.png")
+    mean = (100 * inside + 155 * 32) / image.size
     assert (found["width"], found["height"], found["format"], found["mode"]) == (96, 64, "PNG", "L")
-    assert found["file_bytes"] == len(saved(picture))
-    assert found["brightness"] == pytest.approx(mean) == pytest.approx(picture.mean())
-    assert found["contrast"] == pytest.approx(picture.std())
+    assert found["file_bytes"] == len(saved(image))
+    assert found["brightness"] == pytest.approx(mean) == pytest.approx(image.mean())
+    assert found["contrast"] == pytest.approx(image.std())
     assert found["border"] == 0
-    assert found["black"] == pytest.approx(1 - inside / picture.size)
-    assert found["white"] == pytest.approx(32 / picture.size)
+    assert found["black"] == pytest.approx(1 - inside / image.size)
+    assert found["white"] == pytest.approx(32 / image.size)
     assert found["white_middle"] == pytest.approx(32 / (32 * 48))
     assert found["black_middle"] == found["colourfulness"] == 0
 
 
-def test_black_counts_in_the_middle_unless_it_reaches_the_edge() -> None:
-    picture = np.full((64, 64), 100)
-    picture[20:30, 20:30] = 0
-    assert measure_file(saved(picture), "a")["black_middle"] == pytest.approx(100 / 32**2)
-    picture[25, :25] = 0  # a bridge to the left edge
-    assert measure_file(saved(picture), "a")["black_middle"] == 0
+def test_black_in_the_center_counts_unless_it_reaches_the_edge() -> None:
+    image = np.full((64, 64), 100)
+    image[20:30, 20:30] = 0
+    assert measure_file(saved(image), "a")["black_middle"] == pytest.approx(100 / 32**2)
+    image[25, :25] = 0  # a bridge to the left edge
+    assert measure_file(saved(image), "a")["black_middle"] == 0
 
 
-def test_the_same_pixels_have_the_same_hash_however_they_are_stored() -> None:
+def test_the_hash_does_not_depend_on_the_file_format() -> None:
     grey = phantom()
     same = {
         measure_file(c, "a")["pixel_hash"]
@@ -99,7 +94,7 @@ def test_the_same_pixels_have_the_same_hash_however_they_are_stored() -> None:
     }
     assert len(same) == 1
     assert len(other | same) == 3
-    # 32 x 64 and 64 x 32 of one grey value hold the same bytes
+    # 32 x 64 and 64 x 32 of one gray value hold the same bytes
     shapes = {
         measure_file(saved(np.full(shape, 9)), "a")["pixel_hash"] for shape in ((32, 64), (64, 32))
     }
@@ -107,11 +102,11 @@ def test_the_same_pixels_have_the_same_hash_however_they_are_stored() -> None:
 
 
 def test_sharpness_depends_on_blur_and_not_on_contrast_or_resolution() -> None:
-    picture = phantom()
-    sharp = measure_file(saved(picture), "a")["sharpness"]
-    faint = measure_file(saved(np.asarray(picture) * 0.5 + 50), "a")["sharpness"]
+    image = phantom()
+    sharp = measure_file(saved(image), "a")["sharpness"]
+    faint = measure_file(saved(np.asarray(image) * 0.5 + 50), "a")["sharpness"]
     blurred = [
-        measure_file(saved(picture.filter(ImageFilter.GaussianBlur(r))), "a")["sharpness"]
+        measure_file(saved(image.filter(ImageFilter.GaussianBlur(r))), "a")["sharpness"]
         for r in (1, 2, 3)
     ]
     assert faint == pytest.approx(sharp, rel=0.05)
@@ -124,10 +119,10 @@ def test_sharpness_depends_on_blur_and_not_on_contrast_or_resolution() -> None:
     )
 
 
-def test_colour_is_told_from_grey_stored_as_colour() -> None:
+def test_gray_images_stored_in_color_are_not_colorful() -> None:
     grey = phantom()
     assert measure_file(saved(grey.convert("RGB"), "JPEG", quality=60), "a")["colourfulness"] < 1
-    # M of Hasler & Süsstrunk by hand: half the picture pure red, half black
+    # M of Hasler & Süsstrunk by hand: half the image pure red, half black
     half = Image.new("RGB", (64, 64))
     half.paste((255, 0, 0), (0, 0, 32, 64))
     m = np.hypot(127.5, 63.75) * 1.3  # rg is 255 or 0 (mean = spread = 127.5), yb 127.5 or 0
@@ -135,18 +130,18 @@ def test_colour_is_told_from_grey_stored_as_colour() -> None:
 
 
 @pytest.mark.parametrize("fill", [0, 255])
-def test_letters_of_a_line_are_counted(fill: int) -> None:
-    picture = Image.new("L", (224, 224), 128)
-    ImageDraw.Draw(picture).text((20, 20), "H H H H H", fill=fill)
-    assert measure_file(saved(picture), "a")["letters"] == 5
+def test_letters_on_a_line_are_counted(fill: int) -> None:
+    image = Image.new("L", (224, 224), 128)
+    ImageDraw.Draw(image).text((20, 20), "H H H H H", fill=fill)
+    assert measure_file(saved(image), "a")["letters"] == 5
     assert measure_file(saved(Image.new("L", (224, 224), 128)), "a")["letters"] == 0
     assert max(measure_file(saved(phantom(seed)), "a")["letters"] for seed in range(5)) < 3
 
 
-def test_polarity_is_the_correlation_with_the_average_picture(copy: Path) -> None:
+def test_polarity_is_the_correlation_with_the_mean_image(copy: Path) -> None:
     file = copy / "COVID/images/COVID-2.png"
-    with Image.open(file) as picture:
-        negative = 255 - np.asarray(picture)
+    with Image.open(file) as image:
+        negative = 255 - np.asarray(image)
     Image.fromarray(negative).save(file)
     facts = measure(open_dataset(copy))
     layouts = np.array(
@@ -157,7 +152,7 @@ def test_polarity_is_the_correlation_with_the_average_picture(copy: Path) -> Non
     assert facts.files[facts.polarity < 0].tolist() == ["COVID/images/COVID-2.png"]
 
 
-def test_files_are_measured_once_and_given_in_the_order_asked_for(
+def test_files_are_measured_once_and_returned_in_order(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = open_dataset(copy)
@@ -165,7 +160,7 @@ def test_files_are_measured_once_and_given_in_the_order_asked_for(
     first = measure(dataset)
     assert len(measured) == len(dataset.samples) == 16
     again = measure(dataset)
-    fewer = measure(dataset.without([(dataset.samples[0].file, "left out")]))
+    fewer = measure(dataset.without([(dataset.samples[0].file, "excluded")]))
     assert len(measured) == 16
     for name in room._NAMES:
         assert np.array_equal(getattr(again, name), getattr(first, name))
@@ -195,14 +190,14 @@ def test_a_damaged_cache_is_rebuilt(
     assert len(measured) == 16
 
 
-def test_a_changed_image_is_measured_anew(copy: Path) -> None:
+def test_a_changed_image_is_measured_again(copy: Path) -> None:
     before = measure(open_dataset(copy))
     shutil.copy(copy / "COVID/images/COVID-2.png", copy / "Normal/images/Normal-1.png")
     after = measure(open_dataset(copy))
     assert (after.pixel_hash != before.pixel_hash).tolist() == [True] + [False] * 15
 
 
-def test_an_unreadable_image_is_named_unless_it_is_left_out(copy: Path) -> None:
+def test_an_unreadable_image_is_named_unless_excluded(copy: Path) -> None:
     (copy / "Normal/images/Normal-2.png").write_bytes(b"damaged")
     dataset = open_dataset(copy)
     with pytest.raises(DatasetError, match=r"Normal/images/Normal-2\.png"):
@@ -210,7 +205,7 @@ def test_an_unreadable_image_is_named_unless_it_is_left_out(copy: Path) -> None:
     assert isinstance(measure(dataset.without([("Normal/images/Normal-2.png", "damaged")])), Facts)
 
 
-def test_measuring_can_be_watched_and_stopped(copy: Path, tmp_path: Path) -> None:
+def test_the_measurement_reports_progress_and_can_be_stopped(copy: Path, tmp_path: Path) -> None:
     dataset = open_dataset(copy)
     seen: list[tuple[int, int]] = []
 

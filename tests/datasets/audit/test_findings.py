@@ -28,29 +28,29 @@ class Planted:
     dataset: Dataset
     facts: Facts
     thumbnails: Pixels
-    twins: np.ndarray
+    duplicates: np.ndarray
 
 
 def read(folder: Path, class_name: str, number: int) -> Image.Image:
-    with Image.open(folder / class_name / "images" / f"{class_name}-{number}.png") as picture:
-        return picture.convert("L")
+    with Image.open(folder / class_name / "images" / f"{class_name}-{number}.png") as image:
+        return image.convert("L")
 
 
-def written_on(picture: Image.Image) -> Image.Image:
-    picture = picture.copy()
-    ImageDraw.Draw(picture).rectangle((0, 0, 75, 14), fill=20)
-    ImageDraw.Draw(picture).text((2, 1), "H I 2 O 2 O", fill=255)
-    return picture
+def written_on(image: Image.Image) -> Image.Image:
+    image = image.copy()
+    ImageDraw.Draw(image).rectangle((0, 0, 75, 14), fill=20)
+    ImageDraw.Draw(image).text((2, 1), "H I 2 O 2 O", fill=255)
+    return image
 
 
-def with_arrow(picture: Image.Image) -> Image.Image:
-    picture = picture.convert("RGB")
-    ImageDraw.Draw(picture).polygon([(20, 60), (36, 66), (20, 72)], fill=(255, 0, 0))
-    return picture
+def with_arrow(image: Image.Image) -> Image.Image:
+    image = image.convert("RGB")
+    ImageDraw.Draw(image).polygon([(20, 60), (36, 66), (20, 72)], fill=(255, 0, 0))
+    return image
 
 
-def burnt(picture: Image.Image) -> Image.Image:
-    return picture.point([min(255, 2 * v) for v in range(256)])
+def burnt(image: Image.Image) -> Image.Image:
+    return image.point([min(255, 2 * v) for v in range(256)])
 
 
 FAULTS = {
@@ -81,7 +81,7 @@ FAULTS = {
     },
     "written-on": dict.fromkeys((31, 32, 33), written_on),
 }
-"""What is done to which of the COVID phantoms."""
+"""Change of each COVID phantom, by check and number."""
 EXACT = {
     ("Normal/images/Normal-1.png", "Normal/images/Normal-901.png"),
     ("COVID/images/COVID-1.png", "Normal/images/Normal-902.png"),
@@ -92,16 +92,17 @@ NEAR = {
 }
 
 
-def look_alikes(phantoms: Path) -> set[str]:
-    """Phantoms that happen to look like another one, to be taken out so that only planted twins are left."""
+def similar_phantoms(phantoms: Path) -> set[str]:
+    """Phantoms similar to another one, to be removed so that only planted duplicates remain."""
     dataset = open_dataset(phantoms)
     pixels = decode(dataset, THUMBNAIL)
-    alike = np.triu(
+    similar = np.triu(
         np.corrcoef(pixels.array.reshape(len(pixels.array), -1).astype(float)) > 0.95, k=1
     )
     spared = {file for pair in EXACT | NEAR for file in pair}
     return {
-        pixels.files[b if pixels.files[a] in spared else a] for a, b in np.argwhere(alike).tolist()
+        pixels.files[b if pixels.files[a] in spared else a]
+        for a, b in np.argwhere(similar).tolist()
     }
 
 
@@ -111,17 +112,17 @@ def planted(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Planted
     for images in phantoms.glob("*/images"):
         shutil.copytree(images, folder / images.relative_to(phantoms))
     shutil.copy(phantoms / "sources.csv", folder)
-    for file in look_alikes(phantoms):
+    for file in similar_phantoms(phantoms):
         (folder / file).unlink()
     for changes in FAULTS.values():
         for number, change in changes.items():
             change(read(folder, "COVID", number)).save(folder / f"COVID/images/COVID-{number}.png")
     for original, copy in EXACT:
-        with Image.open(folder / original) as picture:
-            picture.save(folder / copy, compress_level=1)  # other bytes, the same pixels
+        with Image.open(folder / original) as image:
+            image.save(folder / copy, compress_level=1)  # other bytes, the same pixels
     for original, copy in NEAR:
-        with Image.open(folder / original) as picture:
-            picture.point([round(255 * (v / 255) ** 1.2) for v in range(256)]).save(
+        with Image.open(folder / original) as image:
+            image.point([round(255 * (v / 255) ** 1.2) for v in range(256)]).save(
                 folder / copy, quality=60
             )
     dataset = open_dataset(folder)
@@ -145,18 +146,18 @@ def test_each_fault_is_found_and_nothing_else(planted: Planted, check: str) -> N
         f"COVID-{number}" for number in FAULTS[check]
     }
     assert all(len(group) == 1 for group in found[check].groups)
-    assert found[check].sentence.startswith(f"{len(FAULTS[check])} pictures are ")
+    assert found[check].sentence.startswith(f"{len(FAULTS[check])} images are ")
 
 
-def test_pictures_without_fault_are_said_to_have_none(planted: Planted) -> None:
+def test_images_without_faults_have_no_findings(planted: Planted) -> None:
     clean = [sample.file for sample in planted.dataset.samples if sample.label != 1]
     for finding in findings.find_faults(planted.facts.take(clean)):
         assert finding.groups == ()
-        assert finding.sentence.startswith("No picture is ")
+        assert finding.sentence.startswith("No image is ")
 
 
-def test_copies_and_conflicts_are_found_and_nothing_else(planted: Planted) -> None:
-    found = by_check(findings.find_copies(planted.dataset, planted.facts, planted.twins))
+def test_duplicates_and_conflicts_are_found_and_nothing_else(planted: Planted) -> None:
+    found = by_check(findings.find_copies(planted.dataset, planted.facts, planted.duplicates))
     assert as_sets(found["exact-duplicates"].groups) == as_sets(EXACT)
     assert as_sets(found["near-duplicates"].groups) == as_sets(EXACT | NEAR)
     assert as_sets(found["label-conflicts"].groups) == {
@@ -169,38 +170,40 @@ def test_copies_and_conflicts_are_found_and_nothing_else(planted: Planted) -> No
         ),
     }
     assert found["exact-duplicates"].sentence.startswith(
-        "4 pictures in 2 groups are the same, pixel for pixel."
+        "4 images in 2 groups are identical in every pixel."
     )
 
 
-def test_pictures_of_one_grey_value_are_no_copies(planted: Planted) -> None:
+def test_images_of_a_single_gray_value_are_no_duplicates(planted: Planted) -> None:
     rows = [1, 2]
     facts = planted.facts.take([planted.dataset.samples[row].file for row in rows])
-    alike = replace(facts, pixel_hash=np.array(["a", "a"]), contrast=np.array([0.0, 0.0]))
+    similar = replace(facts, pixel_hash=np.array(["a", "a"]), contrast=np.array([0.0, 0.0]))
     two = replace(planted.dataset, samples=tuple(planted.dataset.samples[row] for row in rows))
     none = np.empty((0, 2), dtype=np.int64)
-    assert all(finding.groups == () for finding in findings.find_copies(two, alike, none))
+    assert all(finding.groups == () for finding in findings.find_copies(two, similar, none))
     assert (
         len(
-            findings.find_copies(two, replace(alike, contrast=np.array([9.0, 9.0])), none)[0].groups
+            findings.find_copies(two, replace(similar, contrast=np.array([9.0, 9.0])), none)[
+                0
+            ].groups
         )
         == 1
     )
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_leaks_are_those_of_the_split_and_the_grouped_protocol_has_none(
+def test_leakage_is_that_of_the_split_and_grouped_splits_have_none(
     planted: Planted, seed: int
 ) -> None:
-    groups = group_samples(planted.dataset.samples, planted.twins)
+    groups = group_samples(planted.dataset.samples, planted.duplicates)
     grouped = split_dataset(planted.dataset, SplitPlan("grouped", seed), groups)
     assert all(
         finding.groups == ()
-        for finding in findings.find_leaks(planted.dataset, grouped, planted.twins)
+        for finding in findings.find_leaks(planted.dataset, grouped, planted.duplicates)
     )
 
     torn = split_dataset(planted.dataset, SplitPlan("stratified", seed), groups)
-    found = by_check(findings.find_leaks(planted.dataset, torn, planted.twins))
+    found = by_check(findings.find_leaks(planted.dataset, torn, planted.duplicates))
     where = dict(zip(torn.files, torn.names.tolist(), strict=True))
     patients: dict[str, set[str]] = {}
     for sample in planted.dataset.samples:
@@ -214,16 +217,16 @@ def test_leaks_are_those_of_the_split_and_the_grouped_protocol_has_none(
     }
 
 
-def test_mean_and_spread_of_each_class(planted: Planted) -> None:
-    pictures = findings.average_pictures(planted.dataset, planted.thumbnails)
-    assert [picture.class_name for picture in pictures] == list(CLASS_NAMES)
+def test_mean_and_standard_deviation_of_each_class(planted: Planted) -> None:
+    images = findings.mean_images(planted.dataset, planted.thumbnails)
+    assert [image.class_name for image in images] == list(CLASS_NAMES)
     rows = [i for i, sample in enumerate(planted.dataset.samples) if sample.label == 2]
     own = planted.thumbnails.array[
         planted.thumbnails.rows([planted.dataset.samples[i].file for i in rows])
     ].astype(float)
-    assert pictures[2].n == len(rows)
-    assert pictures[2].mean == pytest.approx(own.sum(axis=0) / len(rows))
-    assert pictures[2].std == pytest.approx(
+    assert images[2].n == len(rows)
+    assert images[2].mean == pytest.approx(own.sum(axis=0) / len(rows))
+    assert images[2].std == pytest.approx(
         np.sqrt(((own - own.sum(axis=0) / len(rows)) ** 2).sum(axis=0) / len(rows))
     )
 
@@ -253,17 +256,17 @@ def test_findings_become_a_list_of_exclusions() -> None:
     )
 
 
-def test_what_is_advised_to_leave_out_are_checks_that_exist(planted: Planted) -> None:
+def test_advised_exclusions_are_existing_checks(planted: Planted) -> None:
     made = {
         *by_check(findings.find_faults(planted.facts)),
-        *by_check(findings.find_copies(planted.dataset, planted.facts, planted.twins)),
+        *by_check(findings.find_copies(planted.dataset, planted.facts, planted.duplicates)),
     }
     assert set(findings.ADVISED) < made
 
 
-def test_without_its_exclusions_a_dataset_has_no_copies(planted: Planted) -> None:
+def test_exclusions_remove_all_duplicates(planted: Planted) -> None:
     listed = findings.exclusions(
-        findings.find_copies(planted.dataset, planted.facts, planted.twins)
+        findings.find_copies(planted.dataset, planted.facts, planted.duplicates)
     )
     rest = planted.dataset.without(listed)
     facts = planted.facts.take([sample.file for sample in rest.samples])
@@ -275,9 +278,9 @@ def test_without_its_exclusions_a_dataset_has_no_copies(planted: Planted) -> Non
 
 def test_findings_are_written_as_a_table(planted: Planted) -> None:
     split = split_dataset(
-        planted.dataset, SplitPlan(), group_samples(planted.dataset.samples, planted.twins)
+        planted.dataset, SplitPlan(), group_samples(planted.dataset.samples, planted.duplicates)
     )
-    found = findings.find_copies(planted.dataset, planted.facts, planted.twins)
+    found = findings.find_copies(planted.dataset, planted.facts, planted.duplicates)
     rows = list(csv.DictReader(io.StringIO(findings.findings_csv(found, planted.dataset, split))))
     exact = [row for row in rows if row["finding"] == "exact-duplicates"]
     assert [row["group"] for row in exact] == ["1", "1", "2", "2"]

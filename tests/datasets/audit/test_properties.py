@@ -1,4 +1,4 @@
-"""Properties are planted in made-up facts; those that tell a class must come first, with the right figures."""
+"""Planted shortcut features must rank first, with the right AUROC."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ def some_facts(n: int, **columns: object) -> Facts:
     return Facts(**given)  # type: ignore[arg-type]
 
 
-def test_planted_properties_come_first_with_the_auroc_of_scikit_learn() -> None:
+def test_planted_properties_rank_first_with_the_auroc_of_scikit_learn() -> None:
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 4, 400)
     brightness = rng.normal(size=400) - 2.0 * (labels == 1)  # COVID is darker
-    bytes_ = (
-        (1000 + 300 * rng.normal(size=400) + 300 * (labels == 3)).round().astype(int)
-    )  # Lung_Opacity is larger
+    # Lung_Opacity is larger.
+    bytes_ = (1000 + 300 * rng.normal(size=400) + 300 * (labels == 3)).round().astype(int)
     ranked = rank_properties(
         labels, some_facts(400, brightness=brightness, file_bytes=bytes_), CLASS_NAMES
     )
@@ -44,18 +43,17 @@ def test_planted_properties_come_first_with_the_auroc_of_scikit_learn() -> None:
             expected = roc_auc_score(labels == k, values)
             assert spurious.by_class[name] == pytest.approx(max(expected, 1 - expected))
         assert spurious.auroc == max(spurious.by_class.values())
-    assert ranked[0].sentence.startswith(
-        "COVID pictures tend to be darker than the rest: of one of them and one other"
-    )
+    sentence = f"COVID-19 images tend to have lower brightness (AUROC {ranked[0].auroc:.2f})."
+    assert ranked[0].sentence == sentence
     assert [s.by_chance for s in ranked[:2]] == [False, False]
     assert all(s.by_chance for s in ranked[2:])
     assert [s.auroc for s in ranked] == sorted((s.auroc for s in ranked), reverse=True)
     same = {s.property: s for s in ranked}["size"]
     assert (same.auroc, same.class_name) == (0.5, "")
-    assert same.sentence.startswith("It is the same for every class")
+    assert same.sentence == "Identical across classes."
 
 
-def test_the_auroc_of_ties_and_of_formats_worked_out_by_hand() -> None:
+def test_the_auroc_of_ties_and_formats_by_hand() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1])
     letters = np.array([0, 0, 1, 0, 1, 1])  # 9 pairs: 4 right, 4 ties, 1 wrong
     ranked = rank_properties(
@@ -65,6 +63,5 @@ def test_the_auroc_of_ties_and_of_formats_worked_out_by_hand() -> None:
     )
     found = {s.property: s for s in ranked}
     assert found["writing"].by_class == pytest.approx({"a": 6 / 9, "b": 6 / 9})
-    assert found["format"].by_class == pytest.approx(
-        {"a": 8.5 / 9, "b": 8.5 / 9}
-    )  # only JPEG against JPEG is a tie
+    # Only JPEG against JPEG is a tie.
+    assert found["format"].by_class == pytest.approx({"a": 8.5 / 9, "b": 8.5 / 9})

@@ -1,7 +1,7 @@
-// The viewer, third: what the reader does.
+// User input: buttons, mouse, touch and keys.
 
 const viewers = new WeakMap();
-const LARGEST = 32; // screen pixels to a pixel of the picture
+const LARGEST = 32; // screen pixels per image pixel
 
 export default function ({ parentElement, data }) {
   const message = unpack(data);
@@ -28,31 +28,31 @@ class Viewer extends Screen {
 
   zoom(zoom, canvas = this.panes[0].canvas, px = canvas.width / 2, py = canvas.height / 2) {
     const { view } = this;
-    const [right, down] = [px - canvas.width / 2, py - canvas.height / 2]; // of the middle, where the point lies that stays
+    const [right, down] = [px - canvas.width / 2, py - canvas.height / 2]; // from the center to the fixed point
     const [x, y] = [view.x + right / view.zoom, view.y + down / view.zoom];
-    const fit = Math.min(canvas.width / this.picture.width, canvas.height / this.picture.height);
+    const fit = Math.min(canvas.width / this.image.width, canvas.height / this.image.height);
     view.zoom = Math.min(LARGEST, Math.max(Math.min(fit, 1) / 2, zoom));
     view.fit = false;
-    this.centre(x - right / view.zoom, y - down / view.zoom);
+    this.centerOn(x - right / view.zoom, y - down / view.zoom);
   }
 
-  // To the next half power of two: 100 % and 200 % are among them.
+  // To the next half power of two, which include 100% and 200%.
   step(by) {
     const steps = 2 * Math.log2(this.view.zoom);
     this.zoom(2 ** ((by > 0 ? Math.floor(steps + 1e-6) + 1 : Math.ceil(steps - 1e-6) - 1) / 2));
   }
 
-  centre(x, y) {
-    Object.assign(this.view, { fit: false, x: Math.min(this.picture.width, Math.max(0, x)), y: Math.min(this.picture.height, Math.max(0, y)) });
+  centerOn(x, y) {
+    Object.assign(this.view, { fit: false, x: Math.min(this.image.width, Math.max(0, x)), y: Math.min(this.image.height, Math.max(0, y)) });
     this.draw();
   }
 
   move(dx, dy) {
-    this.centre(this.view.x - dx / this.view.zoom, this.view.y - dy / this.view.zoom);
+    this.centerOn(this.view.x - dx / this.view.zoom, this.view.y - dy / this.view.zoom);
   }
 
   window(low, high) {
-    const [middle, half] = [(low + high) / 2, Math.max(high - low, Math.abs(this.picture.slope) || 1) / 2];
+    const [middle, half] = [(low + high) / 2, Math.max(high - low, Math.abs(this.image.slope) || 1) / 2];
     if (!Number.isFinite(middle + half)) return; // an empty field
     Object.assign(this.view, { low: middle - half, high: middle + half });
     this.stale = true;
@@ -60,16 +60,16 @@ class Viewer extends Screen {
   }
 
   typed() {
-    const [centre, width] = [".centre", ".width"].map((name) => this.find(name).valueAsNumber);
-    const [middle, half] = [centre - this.one / 2, (width - this.one) / 2];
+    const [level, width] = [".level", ".width"].map((name) => this.find(name).valueAsNumber);
+    const [middle, half] = [level - this.one / 2, (width - this.one) / 2];
     this.window(middle - half, middle + half);
   }
 
-  // By shares of all grey values.
-  shift(centre, width) {
+  // By fractions of the range of gray values.
+  shift(level, width) {
     const [low, high] = this.ends;
-    const span = this.picture.span[1] - this.picture.span[0];
-    this.window(low + (centre - width / 2) * span, high + (centre + width / 2) * span);
+    const span = this.image.span[1] - this.image.span[0];
+    this.window(low + (level - width / 2) * span, high + (level + width / 2) * span);
   }
 
   do(what) {
@@ -78,17 +78,17 @@ class Viewer extends Screen {
       Object.assign(remembered, { hidden: false, opacity: Math.min(100, Math.max(0, remembered.opacity + by)) });
     };
     const next = () => {
-      const names = this.header.drawings.map(([name]) => name);
-      remembered.drawing = names[(names.indexOf(remembered.drawing) + 1) % names.length];
+      const names = this.header.overlays.map(([name]) => name);
+      remembered.overlay = names[(names.indexOf(remembered.overlay) + 1) % names.length];
     };
-    const deeds = {
+    const actions = {
       in: () => this.step(1),
       out: () => this.step(-1),
       fit: () => (view.fit = true),
       exact: () => this.zoom(1),
       invert: () => Object.assign(view, { inverted: !view.inverted }),
       reset: () => Object.assign(view, this.first()),
-      full: () => this.window(...this.picture.span),
+      full: () => this.window(...this.image.span),
       narrower: () => this.shift(0, -0.02),
       wider: () => this.shift(0, 0.02),
       lower: () => this.shift(-0.02, 0),
@@ -96,7 +96,7 @@ class Viewer extends Screen {
       fainter: () => opacity(-5),
       stronger: () => opacity(5),
       hide: () => (remembered.hidden = !remembered.hidden),
-      drawing: next,
+      overlay: next,
       lungs: () => (remembered.lungs = !remembered.lungs),
       side: () => (remembered.layout = "side"),
       swipe: () => (remembered.layout = "swipe"),
@@ -105,12 +105,12 @@ class Viewer extends Screen {
       dividerRight: () => this.swipe(this.divider + 0.02),
       fullscreen: () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen()),
     };
-    deeds[what]();
+    actions[what]();
     this.stale ||= what === "invert" || what === "reset";
     this.arrange();
   }
 
-  // --- hands ---
+  // --- events ---
 
   listen() {
     const { root, stage } = this;
@@ -120,9 +120,9 @@ class Viewer extends Screen {
     });
     const set = (selector, change) => this.find(selector).addEventListener("input", (event) => (change(event.target), this.draw()));
     set(".opacity", ({ value }) => Object.assign(remembered, { opacity: Number(value), hidden: false }));
-    set(".drawing", ({ value }) => (remembered.drawing = value));
+    set(".overlay", ({ value }) => (remembered.overlay = value));
     set(".lungs input", ({ checked }) => (remembered.lungs = checked));
-    for (const field of [this.find(".centre"), this.find(".width")])
+    for (const field of [this.find(".level"), this.find(".width")])
       field.addEventListener("change", () => this.typed());
     root.addEventListener("keydown", (event) => this.key(event));
     stage.addEventListener("pointerdown", (event) => this.down(event));
@@ -137,7 +137,7 @@ class Viewer extends Screen {
     });
   }
 
-  // A place in a canvas, in its own pixels.
+  // Position in a canvas, in its own pixels.
   point({ clientX, clientY }, canvas) {
     const box = canvas.getBoundingClientRect();
     return [((clientX - box.left) * canvas.width) / box.width, ((clientY - box.top) * canvas.height) / box.height];
@@ -171,11 +171,11 @@ class Viewer extends Screen {
     return { pointerId, clientX, clientY, target };
   }
 
-  // The page keeps its wheel until the reader has turned to the picture.
+  // The wheel scrolls the page until the user has clicked the image.
   wheel(event) {
     const canvas = event.target;
-    const turned = this.stage.getRootNode().activeElement === this.stage;
-    if (canvas.tagName !== "CANVAS" || !(turned || event.ctrlKey)) return;
+    const active = this.stage.getRootNode().activeElement === this.stage;
+    if (canvas.tagName !== "CANVAS" || !(active || event.ctrlKey)) return;
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 16 : 1;
     this.zoom(this.view.zoom * Math.exp((-event.deltaY * lines) / (event.ctrlKey ? 100 : 500)), canvas, ...this.point(event, canvas));
@@ -183,11 +183,11 @@ class Viewer extends Screen {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key.length === 1) event.stopPropagation(); // Streamlit has letters of its own
+    if (event.key.length === 1) event.stopPropagation(); // Streamlit has shortcuts of its own
     if (event.target.matches("input:not([type=checkbox]), select") || !this.header) return;
     const arrows = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] };
     const keys = { "+": "in", "=": "in", "-": "out", 0: "fit", 1: "exact", w: "narrower", W: "wider", c: "lower", C: "higher" };
-    Object.assign(keys, { a: "full", i: "invert", r: "reset", o: "hide", "[": "fainter", "]": "stronger", d: "drawing", l: "lungs" });
+    Object.assign(keys, { a: "full", i: "invert", r: "reset", o: "hide", "[": "fainter", "]": "stronger", d: "overlay", l: "lungs" });
     Object.assign(keys, { s: "layout", ",": "dividerLeft", ".": "dividerRight", f: "fullscreen" });
     if (event.key in keys) this.do(keys[event.key]);
     else if (event.key in arrows && event.target === this.stage) this.move(...arrows[event.key]);

@@ -1,7 +1,8 @@
-// The viewer, first: what is sent. A message is four bytes with the length of a JSON header, the header, and the parts it places.
-// This file, screen.js and hands.js are one module: Streamlit takes a single script.
+// Messages from the server: four bytes with the length of a JSON header, the header, and its parts.
+// This file, screen.js and input.js are joined to one module, since Streamlit takes one script.
 
-const pictures = new Map(); // by id; a picture is sent by itself, before or after what is shown of it
+// By id; an image is sent separately, before or after its panes.
+const images = new Map();
 const KEPT = 4;
 
 function unpack(data) {
@@ -11,7 +12,7 @@ function unpack(data) {
   return { header, part };
 }
 
-// Pixels travel deflated, each as its difference to its left neighbour: exact, and as small as a PNG.
+// Pixels are sent deflated, as differences to their left neighbors.
 async function inflate(part, { width, depth }) {
   const stream = new Blob([part]).stream().pipeThrough(new DecompressionStream("deflate"));
   const buffer = await new Response(stream).arrayBuffer();
@@ -20,17 +21,17 @@ async function inflate(part, { width, depth }) {
   return values;
 }
 
-function picture(id) {
-  if (!pictures.has(id)) {
+function imageOf(id) {
+  if (!images.has(id)) {
     let arrive;
-    const arrived = new Promise((done) => (arrive = done));
-    pictures.set(id, { arrived, arrive });
+    const arrived = new Promise((resolve) => (arrive = resolve));
+    images.set(id, { arrived, arrive });
   }
-  return pictures.get(id);
+  return images.get(id);
 }
 
 function receive({ header, part }) {
   const greys = part("greys").slice();
-  picture(header.id).arrive(inflate(part("values"), header).then((values) => ({ ...header, greys, values })));
-  for (const id of [...pictures.keys()].slice(0, -KEPT)) pictures.delete(id);
+  imageOf(header.id).arrive(inflate(part("values"), header).then((values) => ({ ...header, greys, values })));
+  for (const id of [...images.keys()].slice(0, -KEPT)) images.delete(id);
 }
