@@ -150,7 +150,7 @@ def test_errors_are_sentences(
             [*take, "--label", "NORMAL"],
             "expected --label LABEL=CLASS, such as healthy=Normal, got 'NORMAL'",
         ),
-        ([*take, "--label", "NORMAL=Flu"], "there is no class 'Flu' to take 'NORMAL' for"),
+        ([*take, "--label", "NORMAL=Flu"], "the label 'NORMAL' is mapped to the unknown class 'Flu'"),
         (
             [*take, "--label", "absent=COVID"],
             "has no label 'absent'; it has NORMAL, Opacity, covid-19, pneumonia",

@@ -134,7 +134,7 @@ def test_the_command_writes_issues_and_exclusions(
     ]
     assert result["excluded"] == 2
     datasets.audit(data=copy, exclude_to=tmp_path / "excluded.csv", exclude=["nearly-black"])
-    assert "1 images to leave out" in capsys.readouterr().out
+    assert "1 image to exclude" in capsys.readouterr().out
     assert read_exclusions(tmp_path / "excluded.csv") == (
         ("COVID/images/COVID-5.png", "Nearly black"),
     )
