@@ -259,7 +259,7 @@ def test_two_runs_differ_in_the_changed_settings_only(tmp_path: Path) -> None:
     assert snapshot.differences([CONFIG, other]) == {
         "Epochs": ("4", "7"),
         "Learning rate": ("0.01", "3e-05"),
-        "Flip left and right": ("False", "True"),
+        "Horizontal flip": ("False", "True"),
         "Rotation (degrees)": ("0", "10"),
         "Training seed": ("0", "2"),
         "Split": ("grouped", "stratified"),

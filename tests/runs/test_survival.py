@@ -222,7 +222,9 @@ def test_runs_train_in_turn_and_a_queued_one_is_cancelled_at_once(
 ) -> None:
     first, second, third = (RunFolder(tmp_path / name) for name in ("first", "second", "third"))
     short = replace(config, recipe=config.recipe.override(epochs=2))
-    processes = [launched(config, first)]
+    # On a busy machine the other processes need longer to start than 20 epochs take.
+    long = replace(config, recipe=config.recipe.override(epochs=100, patience=100))
+    processes = [launched(long, first)]
     until(lambda: "started" in kinds(first))
     for run in (second, third):
         processes.append(launched(short, run))
