@@ -153,13 +153,13 @@ def test_errors_are_sentences(
         ([*take, "--label", "NORMAL=Flu"], "the label 'NORMAL' is mapped to the unknown class 'Flu'"),
         (
             [*take, "--label", "absent=COVID"],
-            "has no label 'absent'; it has NORMAL, Opacity, covid-19, pneumonia",
+            "has no label 'absent'; its labels are NORMAL, Opacity, covid-19, pneumonia",
         ),
         (
             ["dataset", "import", clinic, "--name", "../x"],
             "'../x' is not a valid name of an import",
         ),
-        ([*take, "--copy", clinic], "already; name a folder that is yet to be"),
+        ([*take, "--copy", clinic], "exists already; name a new folder"),
         (["dataset", "import", tmp_path / "absent", "--name", "x"], "there is no folder or zip"),
         (
             ["evaluate", "phantom-cnn", "--external", clinic, "--data", clinic],
