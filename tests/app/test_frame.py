@@ -1,6 +1,7 @@
 """Escaping of names and errors."""
 
 import pytest
+import streamlit as st
 
 from covidxr.app import frame
 from covidxr.app.frame import literal
@@ -29,6 +30,6 @@ def test_a_text_is_escaped_mark_by_mark(text, markdown):
 )
 def test_an_error_starts_with_a_capital_unless_it_starts_with_a_name(sentence, shown, monkeypatch):
     errors = []
-    monkeypatch.setattr(frame.st, "error", lambda text, icon: errors.append(text))
+    monkeypatch.setattr(st, "error", lambda text, icon: errors.append(text))
     frame.show_error(sentence)
     assert errors == [shown]

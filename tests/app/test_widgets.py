@@ -2,17 +2,19 @@
 
 from types import SimpleNamespace
 
+import streamlit as st
+
 from covidxr.app import widgets
 
 
 def test_progress_shows_the_time_left_and_disappears(monkeypatch):
-    shown = []
+    shown: list[object] = []
     bar = SimpleNamespace(
         progress=lambda share, text: shown.append((share, text)),
         empty=lambda: shown.append("removed"),
     )
     seconds = iter([0, 60, 60.1, 120])
-    monkeypatch.setattr(widgets.st, "empty", lambda: bar)
+    monkeypatch.setattr(st, "empty", lambda: bar)
     monkeypatch.setattr(widgets, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
     with widgets.progress("Analyzing images") as watch:
         for done in (100, 101, 200):

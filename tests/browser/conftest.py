@@ -17,8 +17,15 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # No sandbox: tests run as root in containers. The rest keeps Chromium from calling home.
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync", "--no-first-run")
-ARGUMENTS += ("--disable-background-networking", "--disable-component-update")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ IMAGES = "[data-testid=stMain] [data-testid=stImage] img"
 def matrix_of(root, model_id):
     """Count test samples by (true class, predicted class)."""
     part = store.read_predictions(root / model_id).take("test")
-    counts = {}
+    counts: dict[tuple[int, int], int] = {}
     for cell in zip(part.y_true.tolist(), part.y_pred.tolist(), strict=True):
         counts[cell] = counts.get(cell, 0) + 1
     return counts
@@ -26,7 +26,7 @@ def matrix_of(root, model_id):
 
 def images_of(tab, expected):
     """Return the alt texts of the gallery's images, over all of its pages."""
-    seen = set()
+    seen: set[str] = set()
     for page in range(1, -(-expected // 6) + 1):
         if page > 1:
             tab.get_by_test_id("stPagination").get_by_role(

@@ -21,7 +21,9 @@ def epoch(tab) -> int:
     """Return the epoch shown by the progress bar."""
     bar = tab.get_by_test_id("stProgress")
     bar.get_by_text("Epoch").wait_for()
-    return int(re.search(r"Epoch (\d+)", bar.inner_text())[1])
+    found = re.search(r"Epoch (\d+)", bar.inner_text())
+    assert found is not None
+    return int(found[1])
 
 
 def curve_end(tab) -> int:

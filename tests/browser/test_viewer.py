@@ -21,7 +21,7 @@ class Viewer:
 
     def __init__(self, tab, address: str) -> None:
         self.tab, self.address = tab, address
-        self.sent = []
+        self.sent: list[str | bytes] = []
         tab.on(
             "websocket",
             lambda socket: socket.on("framesent", lambda frame: self.sent.append(frame)),
@@ -71,7 +71,8 @@ class Viewer:
 
     def zoom(self) -> str:
         self.frame()
-        return self.tab.locator(".zoom").inner_text()
+        text: str = self.tab.locator(".zoom").inner_text()
+        return text
 
     def window(self, level: float, width: float) -> None:
         for label, value in (("WL", level), ("WW", width)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def as_text(*words: object) -> str:
 
 
 def error_of(
-    words: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: Sequence[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> str:
     """Run the command as in a process and return its error."""
     monkeypatch.setattr(sys, "argv", ["covidxr", *map(str, words), "--json"])
@@ -150,7 +151,7 @@ def test_errors_are_sentences(
             [*take, "--label", "NORMAL"],
             "expected --label LABEL=CLASS, such as healthy=Normal, got 'NORMAL'",
         ),
-        ([*take, "--label", "NORMAL=Flu"], "the label 'NORMAL' is mapped to the unknown class 'Flu'"),
+        ([*take, "--label", "NORMAL=Flu"], "'NORMAL' is mapped to the unknown class 'Flu'"),
         (
             [*take, "--label", "absent=COVID"],
             "has no label 'absent'; its labels are NORMAL, Opacity, covid-19, pneumonia",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,11 @@ def test_sources_csv_takes_precedence_and_names_patients(database_like: Path) ->
     ) == (None, None)
 
 
+def remove_classes(root: Path) -> None:
+    for name in CLASS_NAMES:
+        shutil.rmtree(root / name)
+
+
 @pytest.mark.parametrize(
     ("break_it", "sentence"),
     [
@@ -133,7 +139,7 @@ def test_sources_csv_takes_precedence_and_names_patients(database_like: Path) ->
         ),
         (lambda root: shutil.rmtree(root), "there is no folder or zip .*check the path"),
         (
-            lambda root: [shutil.rmtree(root / n) for n in CLASS_NAMES],
+            remove_classes,
             "is not a COVID-19 Radiography Database: found none of the folders Normal/images",
         ),
         (
@@ -148,9 +154,9 @@ def test_sources_csv_takes_precedence_and_names_patients(database_like: Path) ->
     ids=["class", "path", "folder", "sources", "sheet"],
 )
 def test_a_wrong_dataset_is_rejected_by_name(
-    database_like: Path, break_it: object, sentence: str
+    database_like: Path, break_it: Callable[[Path], object], sentence: str
 ) -> None:
-    break_it(database_like)  # type: ignore[operator]
+    break_it(database_like)
     with pytest.raises(DatasetError, match=sentence):
         open_dataset(database_like)
 

@@ -39,9 +39,9 @@ def reexposed(image: np.ndarray) -> np.ndarray:
 
 
 def annotated(image: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(image)
-    ImageDraw.Draw(image).text((4, 4), "R  2020-03-14", fill=255)
-    return np.asarray(image)
+    drawn = Image.fromarray(image)
+    ImageDraw.Draw(drawn).text((4, 4), "R  2020-03-14", fill=255)
+    return np.asarray(drawn)
 
 
 def cropped(image: np.ndarray) -> np.ndarray:

@@ -108,10 +108,11 @@ def test_a_prevalence_determines_the_ppv() -> None:
 
 
 def test_predictions_have_groups_only_with_a_grouped_split(phantoms: Path) -> None:
-    from covidxr.records import SplitPlan
+    from covidxr.records import Protocol, SplitPlan
 
     model = load_classifier("phantom-cnn")
-    for protocol, bound in (("grouped", True), ("stratified", False)):
+    expected: dict[Protocol, bool] = {"grouped": True, "stratified": False}
+    for protocol, bound in expected.items():
         data = split_data(open_dataset(phantoms), SplitPlan(protocol))
         predictions = predict_splits(model, data, ("test",))
         assert (predictions.groups is not None) == bound

@@ -69,7 +69,8 @@ def maps_of(
     network: nn.Module, pixels: np.ndarray, target: int, settings: MapSettings
 ) -> np.ndarray:
     maps, _ = attribute_batch(network.eval(), PLAIN, pixels[None], np.array([target]), settings)
-    return maps[0]
+    found: np.ndarray = maps[0]
+    return found
 
 
 @pytest.fixture
@@ -155,22 +156,27 @@ def test_gradient_shap_by_hand_without_changing_global_generators(
 ) -> None:
     """The network is linear: weight times the difference from the mean gray value drawn."""
     network = OneConv()
-    state, seed = np.random.get_state()[1].copy(), torch.random.get_rng_state()
+    state, seed = (
+        np.random.get_state(legacy=False)["state"]["key"].copy(),
+        torch.random.get_rng_state(),
+    )
     first, again = (maps_of(network, hot, 0, MapSettings("gradient-shap")) for _ in range(2))
     grey = hot[0, 0] / 255 - first[0, 0] * 4
     assert 0.3 < grey < 0.7
     assert np.allclose(first, (hot / 255 - grey) / 4, atol=1e-6)
     assert np.array_equal(first, again)
-    assert np.array_equal(np.random.get_state()[1], state)
+    assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], state)
     assert torch.equal(torch.random.get_rng_state(), seed)
 
 
 def test_smoothing_keeps_the_sum_and_drops_the_sign_of_pixel_gradients() -> None:
     raw = np.zeros((1, 32, 32), dtype=np.float32)
     raw[0, 10, 10], raw[0, 20, 20] = 1, -3
-    for method, expected in (("occlusion", raw[0]), ("integrated-gradients", np.abs(raw[0]))):
-        window = {"window": 0.25} if method == "occlusion" else {}
-        found = room.postprocess(raw, MapSettings(method, smoothing=0.05, **window))
+    for settings, expected in (
+        (MapSettings("occlusion", smoothing=0.05, window=0.25), raw[0]),
+        (MapSettings("integrated-gradients", smoothing=0.05), np.abs(raw[0])),
+    ):
+        found = room.postprocess(raw, settings)
         assert np.allclose(found[0], gaussian_filter(expected, 1.6), atol=1e-6)
         assert found.sum() == pytest.approx(expected.sum(), rel=1e-3)
     assert room.postprocess(raw, MapSettings("hirescam", "conv", smoothing=0.05)).min() == 0

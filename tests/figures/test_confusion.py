@@ -140,9 +140,9 @@ def test_invalid_matrices_are_rejected():
     with pytest.raises(ValueError, match="counts must be 0 or more"):
         confusion_figure([[1, -1], [0, 1]], NAMES[:2], ink=INK)
     with pytest.raises(ValueError, match="counts must be 0 or more"):
-        confusion_figure([[1, np.nan], [0, 1]], NAMES[:2], ink=INK)
+        confusion_figure([[1.0, np.nan], [0.0, 1.0]], NAMES[:2], ink=INK)
     with pytest.raises(ValueError, match="share must be counts, row or column, got 'all'"):
-        confusion_figure(TWO, NAMES[:2], "all", ink=INK)
+        confusion_figure(TWO, NAMES[:2], "all", ink=INK)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"selected cell within \(2, 2\), got \(0, 2\)"):
         confusion_figure(TWO, NAMES[:2], selected=(0, 2), ink=INK)
     with pytest.raises(ValueError, match="2 to 5 models, got 1"):

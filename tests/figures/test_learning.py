@@ -4,6 +4,7 @@ import pytest
 
 from covidxr.cards import EpochFigures
 from covidxr.figures import MODEL_COLOURS, MODEL_DASHES, learning_figure
+from covidxr.figures.learning import Measure
 
 INK = "#123456"
 
@@ -60,17 +61,18 @@ def test_the_loss_of_a_running_training_is_drawn_within_its_epochs():
     assert [trace.name for trace in learning_figure({"a": []}, "loss", INK, [(0.1, 1.4)]).data] == [
         "Training (running)"
     ]
-    for curves, measure in (
+    rejected: tuple[tuple[dict[str, list[EpochFigures]], Measure], ...] = (
         ({"a": epochs(1)}, "accuracy"),
         ({"a": epochs(1), "b": epochs(1)}, "loss"),
-    ):
+    )
+    for curves, measure in rejected:
         with pytest.raises(ValueError, match="steps require the loss of a single model"):
             learning_figure(curves, measure, INK, [(0.5, 1.4)])
 
 
 def test_invalid_learning_curves_are_rejected():
     with pytest.raises(ValueError, match="measure must be loss, accuracy or macro_f1, got 'f1'"):
-        learning_figure({"a": epochs(1)}, "f1", INK)
+        learning_figure({"a": epochs(1)}, "f1", INK)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="1 to 5 models, got 6"):
         learning_figure({str(k): epochs(1) for k in range(6)}, "loss", INK)
     with pytest.raises(ValueError, match="1 to 5 models, got 0"):

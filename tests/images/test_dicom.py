@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import (
     UID,
     ExplicitVRLittleEndian,
@@ -41,7 +41,7 @@ def dicom(stored: np.ndarray[Any, Any] = STORED, bits: int = 16, **tags: Any) ->
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3")
     dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = (
         SecondaryCaptureImageStorage,
         "1.2.3",
@@ -247,7 +247,7 @@ def test_12_bit_jpeg_is_decoded_correctly() -> None:
     stored = decode_pixels(package_file("JPGExtended.dcm"), 1024 * 256, "x")
     assert (stored.shape, stored.dtype, int(stored.sum()), int(stored.max())) == (
         (1024, 256),
-        np.uint16,
+        np.dtype(np.uint16),
         3_767_007,
         264,
     )
@@ -281,8 +281,8 @@ def test_windows_agree_with_pydicom(
 ) -> None:
     low, high = (-2000, 2000) if signed else (0, 4000)
     stored = np.random.default_rng(seed).integers(low, high, (32, 32))
-    tags = {"RescaleSlope": f"{slope:.6f}", "RescaleIntercept": intercept, "VOILUTFunction": form}
-    tags |= {"WindowCenter": f"{center:.4f}", "WindowWidth": f"{width:.4f}"}
+    tags: dict[str, Any] = {"RescaleSlope": f"{slope:.6f}", "RescaleIntercept": intercept}
+    tags |= {"WindowCenter": f"{center:.4f}", "WindowWidth": f"{width:.4f}", "VOILUTFunction": form}
     content = dicom(stored, PixelRepresentation=int(signed), **tags)
     dataset = dcmread(io.BytesIO(content))
     modality = apply_modality_lut(dataset.pixel_array, dataset)
@@ -312,7 +312,7 @@ def test_windows_agree_with_pydicom(
     ],
 )
 def test_the_header_can_reject_an_image_or_add_a_warning(
-    tags: dict[str, str], refusal: str, warning: str
+    tags: dict[str, Any], refusal: str, warning: str
 ) -> None:
     radiograph = read_radiograph(
         dicom(**({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1"} | tags)), "x"
@@ -370,9 +370,8 @@ def test_names_of_dropped_elements_are_listed_and_values_are_not_kept() -> None:
 )
 def test_dropped_elements_have_a_category(keyword: str, kind: str) -> None:
     value = "20200101" if keyword.endswith("Date") else "1.2.3" if keyword.endswith("UID") else "1"
-    dropped = {
-        one.name: one.kind for one in read_radiograph(dicom(**{keyword: value}), "x").dropped
-    }
+    tags: dict[str, Any] = {keyword: value}
+    dropped = {one.name: one.kind for one in read_radiograph(dicom(**tags), "x").dropped}
     assert dropped[dictionary_description(keyword)] == kind
 
 

@@ -59,12 +59,12 @@ def seeds() -> dict[str, list[bytes]]:
                 made[kind].append(content.getvalue())
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
-        for name, content in (
+        for name, member in (
             ("a.png", made["PNG"][0]),
             ("deep/b.jpg", made["JPEG"][0]),
             ("c.txt", b"hello " * 40),
         ):
-            opened.writestr(name, content)
+            opened.writestr(name, member)
     made["ZIP"] = [archive.getvalue()]
     for kind, names in (("DICOM", DICOM), ("DICOM_NATIVE", DICOM_NATIVE)):
         made[kind] = [
@@ -80,7 +80,7 @@ def mutate(content: bytes, random: np.random.Generator) -> bytes:
     first = 128 if content[128:132] == b"DICM" else 0
     end = min(len(changed), first + 600) if random.random() < 0.5 else len(changed)
     for place in random.integers(first, end, random.integers(1, 12)):
-        changed[place] = random.choice([0, 1, 127, 128, 255, random.integers(0, 256)])
+        changed[place] = random.choice([0, 1, 127, 128, 255, int(random.integers(0, 256))])
     how, here = random.random(), int(random.integers(first, len(changed)))
     if how < 0.15:
         return bytes(changed[:here])

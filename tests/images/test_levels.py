@@ -113,7 +113,7 @@ def test_the_span_excludes_padding():
     padded = read_levels(
         dicom(stored, PixelPaddingValue=0, RescaleSlope=2, RescaleIntercept=-50), "x"
     )
-    assert padded.span == (2 * 30000 - 50, 2 * 30255 - 50)
+    assert padded.span == (2 * 30000.0 - 50, 2 * 30255.0 - 50)
     assert read_levels(png(stored), "x").span == (0, 30255)
     assert read_levels(png(np.full((40, 40), 7, np.uint8)), "x").span == (0, 255)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covidxr.cards import SegmenterRecipe
+from covidxr.cards import SegmenterRecipe, ShortcutCheck
 from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.pixels import decode
 from covidxr.errors import DatasetError, ImageError, ModelError
@@ -38,6 +38,7 @@ def test_lungs_of_phantoms_are_found_and_evaluated(lungs_folder: Path, phantoms:
     file, told = card.worst[0]
     dataset = open_dataset(phantoms)
     (sample,) = (s for s in dataset.samples if s.file == file)
+    assert sample.mask is not None
     said, true = (
         segmenter.mask(read_image(dataset.read(file), file)),
         read_mask(dataset.read(sample.mask), "mask"),
@@ -79,6 +80,7 @@ def test_inputs_in_use_are_identical_to_those_in_training(
 ) -> None:
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(lungs_folder))
     model = load_classifier("lungs-cnn")
+    assert model.segmenter is not None
     dataset = open_dataset(phantoms)
     pixels = input_pixels(model.card.preprocessing, model.segmenter, dataset)
     whole = decode(dataset, model.card.preprocessing.image_size)
@@ -168,7 +170,7 @@ def test_the_audit_blackens_the_lungs_and_all_but_the_lungs(
     card = audit("phantom-cnn", phantoms)
     assert card.prediction_sets == sets is not None
     assert card == store.read_card(tmp_path / "weights" / "phantom-cnn")
-    found = {check.kind: check for check in card.shortcuts}
+    found: dict[str, ShortcutCheck] = {check.kind: check for check in card.shortcuts}
     model, part = (
         load_classifier("phantom-cnn"),
         store.read_predictions(tmp_path / "weights" / "phantom-cnn").take("test"),

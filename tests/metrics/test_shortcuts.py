@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
@@ -82,7 +83,7 @@ def test_the_border_is_the_outer_ring_in_blocks_and_nothing_else(size):
         for p in pixels
     ]
     assert got.dtype == np.float32
-    assert np.array_equal(got, np.float32(loop))
+    assert np.array_equal(got, np.array(loop, np.float32))
     inside = pixels.copy()
     inside[:, ring:-ring, ring:-ring] ^= 255
     assert np.array_equal(border_features(inside), got)
@@ -308,7 +309,9 @@ def test_copies_in_one_group_are_not_more_evidence():
     assert few.startswith("only 5 groups of Normal and only 5 groups of Lung opacity")
 
 
-def probe_data(n, seed, edge=2.0, sources=("kermany", "rsna")):
+def probe_data(
+    n, seed, edge=2.0, sources=("kermany", "rsna")
+) -> tuple[npt.NDArray[np.float32], list[str]]:
     random = np.random.default_rng(seed)
     named, features = random.choice(sources, n), random.normal(size=(n, 20))
     features[:, 4] += edge * (named == "rsna")
@@ -354,9 +357,9 @@ def test_a_probe_keeps_the_two_most_frequent_sources_and_counts_groups():
         replicates=200,
     )
     assert more == alone
-    copies = (np.tile(features, (4, 1)), named * 4, "Normal")
+    copies = (np.tile(features, (4, 1)), named * 4)
     naive, grouped = (
-        source_probe(*fit, *copies, ids, replicates=200).figures
+        source_probe(*fit, *copies, "Normal", ids, replicates=200).figures
         for ids in (None, np.tile(np.arange(200), 4))
     )
     assert all(width(grouped[name]) > 1.5 * width(naive[name]) for name in ("auroc", "accuracy"))

@@ -18,6 +18,7 @@ from covidxr.models.pretrained import load_imagenet
 def test_the_baseline_study_s_network_is_reproduced() -> None:
     network = build_network("poster_cnn", 4, 128).eval()
     assert sum(p.numel() for p in network.parameters()) == 9_826
+    assert isinstance(network, torch.nn.Sequential)
     kinds = [type(m).__name__ for m in network]
     assert kinds == ["Conv2d", "ReLU", "MaxPool2d"] * 2 + [
         "Flatten",
@@ -37,7 +38,7 @@ def test_the_baseline_study_s_network_is_reproduced() -> None:
 def test_every_architecture_is_as_described(name: str) -> None:
     row = architecture(name)
     network = build_network(name, 3, 128).eval()
-    seen = {}
+    seen: dict[str, torch.Size] = {}
     network.get_submodule(row.target_layer).register_forward_hook(
         lambda m, i, o: seen.update(shape=o.shape)
     )
@@ -63,7 +64,8 @@ def test_unknown_names_and_sizes_are_rejected() -> None:
 
 def full_resnet() -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
-    return torchvision.models.resnet18(num_classes=1000).state_dict()
+    weights: dict[str, torch.Tensor] = torchvision.models.resnet18(num_classes=1000).state_dict()
+    return weights
 
 
 def test_a_complete_file_initializes_all_but_the_head(tmp_path: Path) -> None:

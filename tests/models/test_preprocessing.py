@@ -96,10 +96,7 @@ def test_zoom_shift_and_contrast_are_within_range() -> None:
         )
     )
     # An eighth of 64 px.
-    assert (row, column) == (
-        pytest.approx(32, abs=0.05),
-        pytest.approx(24, abs=0.05),
-    )
+    assert (row, column) == pytest.approx((32, 24), abs=0.05)
     toned = apply_changes(
         torch.full((1, 1, 8, 8), 0.75), torch.eye(2, 3)[None], torch.tensor([[0.2, 0.1]])
     )

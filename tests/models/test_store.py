@@ -16,7 +16,7 @@ from covidxr.errors import ModelError
 from covidxr.images.radiograph import fit_to_square
 from covidxr.models import store
 from covidxr.models.inference import predict_scores
-from covidxr.ood.detector import to_bytes
+from covidxr.ood.detector import OodDetector, to_bytes
 from covidxr.prediction.loading import load_classifier, verify_models
 
 
@@ -44,12 +44,12 @@ def test_saved_and_loaded_models_are_identical(root: Path) -> None:
     model = load_classifier("phantom-cnn", root)
     weights = {k: v.clone() for k, v in model.network.state_dict().items()}
     predictions = store.read_predictions(root / "phantom-cnn")
-    assert model.detector is not None
+    assert isinstance(model.detector, OodDetector)
     store.save_model(
         root, replace(model.card, model_id="copy"), weights, predictions, to_bytes(model.detector)
     )
     again = load_classifier("copy", root)
-    assert again.detector is not None
+    assert isinstance(again.detector, OodDetector)
     assert to_bytes(again.detector) == to_bytes(model.detector)
     # The kernels were rounded to half precision before; a second time changes nothing.
     assert all(torch.equal(v, again.network.state_dict()[k]) for k, v in weights.items())

@@ -11,6 +11,7 @@ import torch
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.errors import Cancelled, ConfigError, RunError
 from covidxr.models import training
+from covidxr.models.architectures import build_network
 from covidxr.models.checkpoints import Fitted, best_of_checkpoint
 from covidxr.models.recipes import RECIPES, recipe
 from covidxr.models.training import TrainingData, fit
@@ -89,7 +90,7 @@ def test_class_weights_of_the_recipe_apply_in_every_batch(
     uneven = TrainingData(data.pixels, data.labels, rows, data.val_rows, data.class_names)
     _, events = run(small(epochs=1, batch_size=64, class_balance=1.0), uneven, tmp_path)
     torch.manual_seed(0)
-    network = training.build_network("poster_cnn", 2, 100)
+    network = build_network("poster_cnn", 2, 100)
     grey = torch.from_numpy(data.pixels[rows]).float()[:, None] / 255
     x = (grey - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
         [0.229, 0.224, 0.225]
@@ -185,7 +186,7 @@ def test_frozen_stages_keep_weights_and_statistics(tmp_path: Path) -> None:
         image_size=32, epochs=1, batch_size=8, frozen_stages=2, learning_rate=1e-2
     )
     torch.manual_seed(chosen.seed)
-    start = training.build_network("resnet18", 2, 32).state_dict()
+    start = build_network("resnet18", 2, 32).state_dict()
     fitted, _ = run(chosen, tiny, tmp_path)
     for key, value in fitted.weights.items():
         same = torch.equal(value, start[key])
@@ -203,7 +204,7 @@ def test_the_first_step_equals_a_plain_optimizer_step(
     )
     fitted, _ = run(chosen, data, tmp_path)
     torch.manual_seed(chosen.seed)
-    network = training.build_network("poster_cnn", 2, 100)
+    network = build_network("poster_cnn", 2, 100)
     matrices, vectors = (
         [p for p in network.parameters() if p.ndim > 1],
         [p for p in network.parameters() if p.ndim == 1],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import shutil
 import signal
@@ -297,7 +298,7 @@ def test_a_file_that_cannot_be_fetched_is_retried_then_a_row_with_the_reason(
     files = _Flaky()
     rows = write_all(predictor(tmp_path / "in", tmp_path / "out", files)).set_index("file")
     reasons = {
-        Path(name).name: row["reason"]
+        Path(str(name)).name: row["reason"]
         for name, row in rows.iterrows()
         if row["verdict"] == "unreadable"
     }
@@ -353,7 +354,11 @@ def cluster() -> Iterator[None]:
         patch.setenv("PYTHONPATH", str(REPOSITORY))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(
-            "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+            "local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
         )
         yield
         ray.shutdown()

@@ -94,9 +94,10 @@ def test_files_folders_and_zips_are_predicted_and_an_unreadable_file_is_a_row(
         heat_maps=tmp_path / "maps",
     )
     assert len(rows) == 3
-    thresholds = load_classifier("phantom-cnn").card.prediction_sets.thresholds
+    sets = load_classifier("phantom-cnn").card.prediction_sets
+    assert sets is not None
     assert rows[0]["prediction_set"] == [
-        name for name, p in rows[0]["probabilities"].items() if p >= thresholds[name]
+        name for name, p in rows[0]["probabilities"].items() if p >= sets.thresholds[name]
     ]
     assert rows[0]["predicted"] == max(rows[0]["probabilities"], key=rows[0]["probabilities"].get)
     assert rows[1]["error"].startswith(f"cannot read {folder / 'bad.png'}")

@@ -96,7 +96,7 @@ def test_concurrent_processes_lose_and_break_no_line_while_the_file_is_rotated(
         time.sleep(0.3)
         replace(old, new)
 
-    monkeypatch.setattr(log.os, "replace", slowly)
+    monkeypatch.setattr(os, "replace", slowly)
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=write_many, args=(f"p{i}",)) for i in range(8)]
     for process in processes:

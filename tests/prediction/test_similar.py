@@ -38,13 +38,16 @@ def by_hand(model: Classifier, image: GreyImage) -> np.ndarray:
 
     from covidxr.models.preprocessing import to_input
 
+    network = model.network
     x = to_input(image[None], model.card.preprocessing)
     with torch.inference_mode():
-        for convolution in (model.network.conv1, model.network.conv2):
-            x = F.max_pool2d(F.relu(convolution(x)), 8)
-        x = F.relu(model.network.fc2(F.relu(model.network.fc1(x.flatten(1)))))
+        for convolution in ("conv1", "conv2"):
+            x = F.max_pool2d(F.relu(network.get_submodule(convolution)(x)), 8)
+        for layer in ("fc1", "fc2"):
+            x = F.relu(network.get_submodule(layer)(x.flatten(1)))
     point: np.ndarray = x[0].double().numpy()
-    return point / np.linalg.norm(point)
+    point /= np.linalg.norm(point)
+    return point
 
 
 def test_cases_are_those_of_a_plain_search_without_the_group_of_the_image(

@@ -112,6 +112,10 @@ def until(true: Callable[[], Any], seconds: float = 90) -> None:
         time.sleep(0.02)
 
 
+def until_queued(run: RunFolder) -> None:
+    until(lambda: "queued" in kinds(run))
+
+
 def assert_equal(run: RunFolder, other: RunFolder) -> None:
     """Assert the same curve, model and training state, bit for bit."""
     assert run.status() == other.status() == "finished"
@@ -228,7 +232,7 @@ def test_runs_train_in_turn_and_a_queued_one_is_cancelled_at_once(
     until(lambda: "started" in kinds(first))
     for run in (second, third):
         processes.append(launched(short, run))
-        until(lambda run=run: "queued" in kinds(run))
+        until_queued(run)
     assert [run.status() for run in (first, second, third)] == ["running", "queued", "queued"]
     assert [
         event["behind"]
@@ -315,7 +319,7 @@ def test_a_run_with_a_full_disk_can_be_resumed_with_free_space(
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def floats(low: float, high: float, **options: bool) -> st.SearchStrategy[float]:
+def floats(low: float, high: float, **options: Any) -> st.SearchStrategy[float]:
     return st.floats(low, high, allow_nan=False, **options)
 
 

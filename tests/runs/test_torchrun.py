@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -111,7 +112,7 @@ def test_two_processes_train_the_model_of_one_and_store_it_once(
     """In float32: there the halves of a batch add up to the whole, up to small rounding errors."""
     one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
     weights = tmp_path / "weights"
-    float32 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "COVIDXR_WEIGHTS": str(weights)}
+    float32: dict[str, Any] = {"ONEDNN_MAX_CPU_ISA": "AVX2", "COVIDXR_WEIGHTS": str(weights)}
     epochs = ["--epochs", "6", "--patience", "6"]
     assert begin(phantoms, one, *epochs, "--no-store", processes=1, **float32).wait(200) == 0, (
         output(one)

@@ -32,7 +32,7 @@ def test_the_table_and_the_sentence_agree_with_the_predictions(open_page, two_mo
     for name, wrong in errors.items():
         accuracy = table["Accuracy"][list(table["Model"]).index(name)]
         assert accuracy.startswith(f"{(24 - wrong) / 24 * 100:.1f}% (")
-    better, worse = sorted(errors, key=errors.get)
+    better, worse = sorted(errors, key=errors.__getitem__)
     fewer = errors[worse] - errors[better]
     sentence = rf"{better} makes {fewer} .*than {worse}"
     assert re.search(sentence, texts(app).replace("\\", ""))

@@ -37,6 +37,7 @@ def test_images_with_an_issue_are_shown_and_excluded_from_training(
     assert f"{excluded} of 160 images will be excluded." in texts(app)
     click(app, "Train with exclusions")
     listed = next(box for box in app.text_input if box.label == "Exclusion list").value
+    assert listed is not None
     with Path(listed).open(newline="") as file:
         assert len(list(csv.DictReader(file))) == excluded
 

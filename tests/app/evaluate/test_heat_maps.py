@@ -42,6 +42,7 @@ def test_a_configuration_has_a_title(settings, title):
 @pytest.mark.slow
 def test_the_metrics_of_the_card_are_shown(section, card, texts):
     best = best_localization(card)
+    assert best is not None
     shown = texts(section).replace("\\", "")
     assert percent(best.test.hits) in shown
     assert all(sentence in shown for sentence in trust_sentences(card))

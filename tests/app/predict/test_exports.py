@@ -4,11 +4,13 @@ import hashlib
 import io
 import json
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
 import streamlit as st
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from pydicom import dcmread
 from pypdf import PdfReader
 
@@ -53,6 +55,7 @@ def test_a_result_is_offered_in_four_formats(open_page, phantom_model_folder, pn
     assert found["gate"] == {"fitted": True, "refusals": []}
     assert len(found["stability"]["called"]) == 6
     sets = store.read_card(phantom_model_folder / "phantom-cnn").prediction_sets
+    assert sets is not None
     assert found["prediction_set"] == [
         name for name, p in found["probabilities"].items() if p >= sets.thresholds[name]
     ]
@@ -67,6 +70,7 @@ def test_a_result_is_offered_in_four_formats(open_page, phantom_model_folder, pn
     image = Image.open(io.BytesIO(offered[TITLES[1]][0]()))
     assert image.size == (300, 256)
     assert np.ptp(np.asarray(image), axis=2).any(), "not in color"
+    assert isinstance(image, PngImageFile)
     assert RESEARCH_ONLY in image.text["Comment"]
 
 
@@ -75,5 +79,6 @@ def test_without_highdicom_no_dicom_is_offered(monkeypatch):
     monkeypatch.setattr(st, "download_button", lambda title, *_, **__: shown.append(title))
     monkeypatch.setattr(exports, "lungs_of", lambda case: None)
     monkeypatch.setattr(exports, "writes_dicom", lambda: False)
-    exports.exports(None, Case("a.png", "0" * 64, None), None, None)
+    unused: Any = None
+    exports.exports(unused, Case("a.png", "0" * 64, unused), unused, unused)
     assert shown == TITLES[:3]

@@ -14,6 +14,7 @@ from covidxr.prediction.loading import list_models, load_classifier
 from covidxr.prediction.worklist import Picture, WorklistRow, score_pictures
 from covidxr.records import CLASS_NAMES, display_name
 from tests.app.conftest import panes
+from tests.narrowing import known
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/predict.py"
@@ -65,11 +66,15 @@ def test_several_files_are_sorted_by_suspicion_and_uncertainty(
         name: model.predict(read_image(files[name], name)).probabilities for name in list(files)[:4]
     }
     suspicious = sorted(expected, key=lambda name: expected[name]["Normal"])
-    unsure = sorted(expected, key=lambda name: -WorklistRow(name, expected[name]).uncertainty)
+    unsure = sorted(
+        expected, key=lambda name: -known(WorklistRow(name, expected[name]).uncertainty)
+    )
     assert names(app) == [*suspicious, "bad.png", "bad.zip"]
     table = app.dataframe[0].value
     for i, name in enumerate(suspicious):
-        assert table["Prediction"][i] == display_name(max(expected[name], key=expected[name].get))
+        assert table["Prediction"][i] == display_name(
+            max(expected[name], key=expected[name].__getitem__)
+        )
         assert table["Probability"][i] == pytest.approx(
             100 * max(expected[name].values()), abs=1e-3
         )
@@ -118,13 +123,14 @@ def test_only_new_images_are_analyzed_and_removed_ones_forgotten(
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(phantom_model_folder))
     monkeypatch.setattr(st, "session_state", {})
     (entry,) = list_models()
+    card = known(entry.card)
     first, second, third = ({(name, 0): Picture(name, lambda: png("COVID"))} for name in "abc")
-    assert list(worklist._analyzed(entry.card, first | second)) == [("a", 0), ("b", 0)]
-    assert [row.name for row in worklist._analyzed(entry.card, third | first).values()] == [
+    assert list(worklist._analyzed(card, first | second)) == [("a", 0), ("b", 0)]
+    assert [row.name for row in worklist._analyzed(card, third | first).values()] == [
         "c",
         "a",
     ]
-    worklist._analyzed(entry.card, first | second)
+    worklist._analyzed(card, first | second)
     assert counted == [2, 1, 1]
 
 

@@ -60,7 +60,8 @@ def metrics(epoch: int, macro_f1: float) -> dict[str, object]:
 def title(name: str) -> str:
     """The label of a field of a recipe."""
     by_name = {field.name: field for field in (*fields(Recipe), *fields(Augmentation))}
-    return by_name[name].metadata["title"]
+    found: str = by_name[name].metadata["title"]
+    return found
 
 
 def labels(app: AppTest) -> set[str]:

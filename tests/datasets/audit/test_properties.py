@@ -22,7 +22,7 @@ def some_facts(n: int, **columns: object) -> Facts:
     }
     sizes = {"width": np.full(n, 200), "height": np.full(n, 100), "file_bytes": np.full(n, 9)}
     given = numbers | {k: np.array(v) for k, v in (texts | sizes | columns).items()}
-    return Facts(**given)  # type: ignore[arg-type]
+    return Facts(**given)
 
 
 def test_planted_properties_rank_first_with_the_auroc_of_scikit_learn() -> None:
