@@ -63,7 +63,8 @@ def sentences(path: Path) -> Iterator[tuple[int, str]]:
             yield (
                 node.lineno,
                 "".join(
-                    part.value if isinstance(part, ast.Constant) else "{}" for part in node.values
+                    str(part.value) if isinstance(part, ast.Constant) else "{}"
+                    for part in node.values
                 ),
             )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
