@@ -68,7 +68,7 @@ def test_the_card_holds_the_shortcut_audit_and_the_learning_curve(model_id: str)
         assert measured["within-source", subject].figures["auroc"].estimate == pytest.approx(
             expected, abs=1e-6
         )
-    assert any("COVID shares no source" in check.reason for check in card.shortcuts)
+    assert any("COVID-19 shares no source" in check.reason for check in card.shortcuts)
     best = max(card.learning_curve, key=lambda epoch: epoch.val_macro_f1)
     assert best.epoch == card.best_epoch
 

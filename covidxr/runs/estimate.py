@@ -23,7 +23,6 @@ from covidxr.images.reading import read_image
 from covidxr.lungs.inputs import missing_caches
 from covidxr.lungs.masks import MASK_SIZE
 from covidxr.models.classifier import Segmenter
-from covidxr.models.training import TrainingData, fit
 from covidxr.prediction.loading import segmenter_for
 from covidxr.records import Recipe
 from covidxr.runs.journal import RunConfig
@@ -106,6 +105,8 @@ def estimate(config: RunConfig, folder: Path) -> Estimate:
 
 def _train_briefly(recipe: Recipe, n_classes: int, steps: int) -> _Trial:
     """Train some steps on random images."""
+    from covidxr.models.training import TrainingData, fit
+
     batch, size = recipe.batch_size, recipe.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (batch, size, size), dtype=np.uint8)
     # One batch, repeated: the time of a step does not depend on the content.

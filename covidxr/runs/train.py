@@ -20,7 +20,6 @@ from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.splits import split_data, write_split
 from covidxr.errors import Cancelled, CovidxrError, RunError
 from covidxr.lungs.inputs import input_pixels
-from covidxr.models.training import TrainingData, fit
 from covidxr.prediction.loading import segmenter_for
 from covidxr.records import Preprocessing
 from covidxr.runs.device_queue import take_turn
@@ -151,6 +150,9 @@ def _turn(run: RunFolder, report: _Report, at_once: bool) -> AbstractContextMana
 
 def _fit(run: RunFolder, config: RunConfig, report: _Report) -> Fitted:
     """Open, split and decode the dataset, and train the network."""
+    # Imported here: a queued run must report itself before torch, which takes seconds to load.
+    from covidxr.models.training import TrainingData, fit
+
     reported = time.monotonic()
 
     def watch(done: int, total: int) -> None:
