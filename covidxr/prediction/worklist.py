@@ -93,31 +93,6 @@ class WorklistRow:
         return entropy / math.log(len(self.probabilities))
 
 
-def score_worklist(
-    model: Classifier,
-    sources: Iterable[Source],
-    watch: Callable[[int, int], None] = lambda done, total: None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> Iterator[WorklistRow]:
-    """Predict the images of the sources, in order, in constant memory.
-
-    Args:
-        model: The classifier.
-        sources: Files, folders, zips and uploads.
-        watch: Receives the completed and the total number of images after each.
-        cancelled: Checked after each image; True stops the work.
-
-    Yields:
-        One row per image.
-
-    Raises:
-        ImageError: For a source that does not exist or has no images.
-        DatasetError: For a zip that is rejected.
-    """
-    with ExitStack() as stack:
-        yield from score_pictures(model, list_pictures(sources, stack), watch, cancelled)
-
-
 def list_pictures(sources: Iterable[Source], stack: ExitStack) -> list[Picture]:
     """List the images of the sources.
 
@@ -179,17 +154,15 @@ def score_pictures(
     model: Classifier,
     images: Sequence[Picture],
     watch: Callable[[int, int], None] = lambda done, total: None,
-    cancelled: Callable[[], bool] = lambda: False,
     thumbnail: int = 0,
     threads: int | None = None,
 ) -> Iterator[WorklistRow]:
-    """Predict listed images, in order.
+    """Predict listed images, in order and in constant memory.
 
     Args:
         model: The classifier.
         images: As listed.
-        watch: As in `score_worklist`.
-        cancelled: As in `score_worklist`.
+        watch: Receives the completed and the total number of images after each.
         thumbnail: Longer edge of the rows' thumbnails in pixels; 0 for none.
         threads: Number of threads that read; None for one per core.
 
@@ -202,8 +175,6 @@ def score_pictures(
             done += 1
             yield row
             watch(done, len(images))
-            if cancelled():
-                return
 
 
 def _read_batches(

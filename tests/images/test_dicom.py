@@ -401,14 +401,11 @@ def test_a_deflate_bomb_is_rejected_before_it_fills_the_memory(
 def test_monochrome_1_and_2_give_the_same_prediction(
     files: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from covidxr.prediction.worklist import score_worklist
-
     monkeypatch.delenv("COVIDXR_WEIGHTS", raising=False)
     two = read_image(files[1], "x")
     one = dicom(255 - two, 8, PhotometricInterpretation="MONOCHROME1")
-    first, second = score_worklist(
-        load_classifier("poster-resnet18-pretrained"), [("1", one), ("2", files[1])]
-    )
+    model = load_classifier("poster-resnet18-pretrained")
+    first, second = (model.predict(read_image(content, "x")) for content in (one, files[1]))
     assert dict(first.probabilities) == pytest.approx(dict(second.probabilities), abs=1e-6)
 
 

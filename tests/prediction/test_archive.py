@@ -40,9 +40,10 @@ from covidxr.prediction.archive import _Predictor, _Worker, score_archive
 from covidxr.prediction.archive_listing import list_archive
 from covidxr.prediction.cases import sample_phantom
 from covidxr.prediction.loading import load_classifier
-from covidxr.prediction.worklist import WorklistRow, score_worklist
+from covidxr.prediction.worklist import WorklistRow
 from covidxr.records import CLASS_NAMES, RESEARCH_ONLY
 from tests.images.test_dicom import dicom
+from tests.prediction.test_worklist import predict_all
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
@@ -96,7 +97,7 @@ def write_all(own: _Predictor) -> pd.DataFrame:
 
 
 def plain(folder: Path) -> dict[str, WorklistRow]:
-    return {row.name: row for row in score_worklist(load_classifier("phantom-cnn"), [folder])}
+    return {row.name: row for row in predict_all(folder)}
 
 
 def assert_same(

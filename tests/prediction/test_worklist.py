@@ -8,6 +8,8 @@ import math
 import os
 import tracemalloc
 import zipfile
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,14 @@ from covidxr.images.reading import read_image
 from covidxr.prediction import worklist
 from covidxr.prediction.cases import predict_files, sample_phantom
 from covidxr.prediction.loading import load_classifier
-from covidxr.prediction.worklist import WorklistRow, score_worklist, sort_worklist, worklist_csv
+from covidxr.prediction.worklist import (
+    Source,
+    WorklistRow,
+    list_pictures,
+    score_pictures,
+    sort_worklist,
+    worklist_csv,
+)
 from covidxr.records import Interval
 from tests.images.test_dicom import dicom
 
@@ -33,9 +42,18 @@ def png(seed: int) -> bytes:
     return content.getvalue()
 
 
+def predict_all(
+    *sources: Source, watch: Callable[[int, int], None] = lambda done, n: None
+) -> list[WorklistRow]:
+    """Predict the images of some sources by the phantom model."""
+    with ExitStack() as stack:
+        images = list_pictures(sources, stack)
+        return list(score_pictures(load_classifier("phantom-cnn"), images, watch))
+
+
 def test_an_image_in_a_batch_has_the_prediction_of_the_image_alone() -> None:
     uploads = [(f"{i}.png", png(i)) for i in range(11)]
-    rows = list(score_worklist(load_classifier("phantom-cnn"), uploads))
+    rows = predict_all(*uploads)
     assert [row.name for row in rows] == [name for name, _ in uploads]
     model = load_classifier("phantom-cnn")
     for row, (name, content) in zip(rows, uploads, strict=True):
@@ -56,10 +74,7 @@ def test_unreadable_and_rejected_files_are_rows_without_values(
     (tmp_path / "readme.txt").write_bytes(b"not listed")
     with zipfile.ZipFile(tmp_path / "inner.zip", "w") as archive:
         archive.writestr("a.png", png(1))
-    rows = {
-        Path(row.name).name: row
-        for row in score_worklist(load_classifier("phantom-cnn"), [tmp_path])
-    }
+    rows = {Path(row.name).name: row for row in predict_all(tmp_path)}
     assert {name: row.verdict for name, row in rows.items()} == {
         "IM0001": "answered",
         "IM0002": "refused",
@@ -83,26 +98,20 @@ def test_uploaded_zips_are_opened_and_damaged_ones_rejected() -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("deep/a.png", png(2))
-    (row,) = score_worklist(load_classifier("phantom-cnn"), [("scans.zip", content.getvalue())])
+    (row,) = predict_all(("scans.zip", content.getvalue()))
     assert (row.name, row.verdict) == ("scans.zip/deep/a.png", "answered")
     with pytest.raises(DatasetError, match=r"cannot open scans\.zip"):
-        list(score_worklist(load_classifier("phantom-cnn"), [("scans.zip", b"PK\3\4 and no more")]))
+        predict_all(("scans.zip", b"PK\3\4 and nothing else"))
     with pytest.raises(ImageError, match="there is no file or folder"):
-        list(score_worklist(load_classifier("phantom-cnn"), [Path("absent")]))
+        predict_all(Path("absent"))
 
 
-def test_progress_is_reported_and_a_cancelled_worklist_ends() -> None:
+def test_progress_is_reported_after_each_image() -> None:
     steps: list[tuple[int, int]] = []
-    uploads = [(str(i), png(0)) for i in range(30)]
-    rows = list(
-        score_worklist(
-            load_classifier("phantom-cnn"),
-            uploads,
-            lambda *n: steps.append(n),
-            lambda: len(steps) == 3,
-        )
+    predict_all(
+        *((str(i), png(0)) for i in range(3)), watch=lambda done, n: steps.append((done, n))
     )
-    assert (len(rows), steps) == (3, [(1, 30), (2, 30), (3, 30)])
+    assert steps == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_sorting_and_uncertainty_by_hand() -> None:
@@ -164,7 +173,7 @@ def test_a_thousand_images_need_constant_memory() -> None:
     images = [worklist.Picture(str(i), lambda: content) for i in range(1000)]
     peaks = []
     tracemalloc.start()
-    for i, _ in enumerate(worklist.score_pictures(model, images)):
+    for i, _ in enumerate(score_pictures(model, images)):
         # The peaks of the first part and of the rest.
         if i in (400, 999):
             peaks.append(tracemalloc.get_traced_memory()[1])
