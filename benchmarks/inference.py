@@ -19,7 +19,7 @@ import torch
 
 from covidxr.models.classifier import Classifier
 from covidxr.prediction.loading import load_classifier
-from covidxr.prediction.worklist import Picture, list_pictures, score_pictures
+from covidxr.prediction.worklist import ImageFile, list_images, predict_images
 
 BATCH = 64
 
@@ -35,9 +35,9 @@ def bare(model: Classifier, n: int) -> float:
     return time.perf_counter() - started
 
 
-def worklist(model: Classifier, images: list[Picture]) -> float:
+def worklist(model: Classifier, images: list[ImageFile]) -> float:
     started = time.perf_counter()
-    rows = list(score_pictures(model, images))
+    rows = list(predict_images(model, images))
     seconds = time.perf_counter() - started
     if any(row.error for row in rows):
         raise SystemExit(f"{sum(bool(row.error) for row in rows)} images cannot be read")
@@ -53,7 +53,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = load_classifier(arguments.model)
     with ExitStack() as stack:
-        found = list(islice(list_pictures([arguments.data], stack), arguments.images))
+        found = list(islice(list_images([arguments.data], stack), arguments.images))
         images = found[: len(found) // BATCH * BATCH]
         bare(model, BATCH)
         seconds = [

@@ -37,7 +37,7 @@ from covidxr.images.reading import read_image
 from covidxr.models.classifier import Classifier
 from covidxr.prediction.cases import explain
 from covidxr.prediction.loading import load_classifier
-from covidxr.prediction.worklist import list_pictures
+from covidxr.prediction.worklist import list_images
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SESSIONS, PORT = 8, 8598
@@ -131,7 +131,7 @@ def alone(model: Classifier, file: Path) -> tuple[dict[str, float], tuple[str, .
     attribution = explain(model, image, case.predicted)
     return (
         dict(case.probabilities),
-        case.refusals,
+        case.rejections,
         heat_overlay(fit_screen(image), attribution.heat, 0.6),
     )
 
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
-        images = list_pictures([arguments.data], stack)
+        images = list_images([arguments.data], stack)
         files = []
         for number in np.random.default_rng(0).permutation(len(images))[:800]:
             files.append(Path(scratch) / f"{number}.png")

@@ -11,7 +11,7 @@ CARD_SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class ThresholdFigures:
+class ThresholdMetrics:
     """Performance of a threshold on the probability of one class.
 
     A sample is predicted positive if its probability is at least the threshold. A metric is None
@@ -38,12 +38,12 @@ class OperatingPoint:
 
     rule: str
     threshold: float | None
-    figures: ThresholdFigures | None
+    figures: ThresholdMetrics | None
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class SetFigures:
+class SetMetrics:
     """Performance of prediction sets on n test samples."""
 
     n: int
@@ -65,13 +65,13 @@ class PredictionSets:
 
     coverage: float
     thresholds: dict[str, float]
-    overall: SetFigures
-    by_class: dict[str, SetFigures]
+    overall: SetMetrics
+    by_class: dict[str, SetMetrics]
     """By true class."""
 
 
 @dataclass(frozen=True, slots=True)
-class GateFigures:
+class DetectorMetrics:
     """OOD detector of a model: its thresholds, and its performance on OOD images."""
 
     thresholds: dict[str, float]
@@ -90,7 +90,7 @@ class GateFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class EpochFigures:
+class EpochMetrics:
     """Metrics of one epoch: the losses of the recipe, accuracies and macro-F1 in [0, 1]."""
 
     epoch: int
@@ -194,7 +194,7 @@ class Pointing:
 
 
 @dataclass(frozen=True, slots=True)
-class Localisation:
+class Localization:
     """Localization by one configuration, on correctly classified images of val and test."""
 
     target: str
@@ -297,15 +297,15 @@ class ModelCard:
     intended_use: str
     limits: tuple[str, ...]
     weights_sha256: str = ""
-    learning_curve: tuple[EpochFigures, ...] = ()
+    learning_curve: tuple[EpochMetrics, ...] = ()
     shortcuts: tuple[ShortcutCheck, ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()
     """Images of the dataset that were excluded, each with the reason."""
-    localisation: tuple[Localisation, ...] = ()
+    localisation: tuple[Localization, ...] = ()
     lung_shares: tuple[LungShare, ...] = ()
     faithfulness: tuple[Faithfulness, ...] = ()
     prediction_sets: PredictionSets | None = None
-    gate: GateFigures | None = None
+    gate: DetectorMetrics | None = None
     external: str = ""
     """Name of the external test set of these metrics; empty for the own test split. Not stored."""
 

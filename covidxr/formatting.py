@@ -45,10 +45,22 @@ def _with_interval(estimate: str, low: str, high: str, n: int | None, brief: boo
     return text if n is None else f"{text}, n = {n:,}"
 
 
-def points(difference: Interval) -> str:
-    """Format a difference of two proportions: `+1.2 percentage points (95% CI -0.3 to +2.7)`."""
+def points(difference: Interval, brief: bool = False) -> str:
+    """Format a difference of two proportions: `+1.2 percentage points (95% CI -0.3 to +2.7)`.
+
+    brief: Omit the words, for tables whose caption has them: `+1.2 (-0.3 to +2.7)`.
+    """
     low, high = f"{difference.low * 100:+.1f}", f"{difference.high * 100:+.1f}"
-    return f"{difference.estimate * 100:+.1f} percentage points (95% CI {low} to {high})"
+    unit, ci = ("", "") if brief else (" percentage points", "95% CI ")
+    return f"{difference.estimate * 100:+.1f}{unit} ({ci}{low} to {high})"
+
+
+def decimal_difference(difference: Interval) -> str:
+    """Format a difference of values such as AUROCs: `+0.012 (-0.003 to +0.027)`."""
+    estimate, low, high = (
+        f"{value:+.3f}" for value in (difference.estimate, difference.low, difference.high)
+    )
+    return f"{estimate} ({low} to {high})"
 
 
 def whole_percent(probability: float) -> str:

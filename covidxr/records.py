@@ -414,7 +414,7 @@ class CasePrediction:
     model_id: str
     probabilities: Mapping[str, float]
     """Calibrated, by class name."""
-    refusals: tuple[str, ...] = ()
+    rejections: tuple[str, ...] = ()
     """Sentences: why the image is rejected. The probabilities are unreliable then."""
 
     @property

@@ -111,7 +111,7 @@ def _build_record(kind: type[Any], value: Any, where: str) -> Any:
     return kind(**{k: _build(hints[k], v, f"{where}.{k}") for k, v in value.items()})
 
 
-def defused(text: str) -> str:
+def csv_safe(text: str) -> str:
     """Return a text that is safe in a CSV cell.
 
     A spreadsheet would run a text that begins with = + - @ (also full-width), or with a control

@@ -7,6 +7,7 @@ from covidxr.formatting import (
     count,
     data_size,
     decimal,
+    decimal_difference,
     duration,
     p_value,
     percent,
@@ -58,6 +59,13 @@ def test_an_undefined_value_is_a_dash():
 )
 def test_points(difference, text):
     assert points(difference) == text
+    assert points(difference, brief=True) == text.replace(" percentage points", "").replace(
+        "95% CI ", ""
+    )
+
+
+def test_decimal_difference():
+    assert decimal_difference(Interval(0.012, -0.003, 0.0271)) == "+0.012 (-0.003 to +0.027)"
 
 
 @pytest.mark.parametrize(

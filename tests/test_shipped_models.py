@@ -107,7 +107,7 @@ def test_the_gate_tells_foreign_pictures(model_id: str) -> None:
 def test_the_gate_of_the_best_model_turns_away_what_is_no_radiograph() -> None:
     model = load_classifier("covidxr-resnet18", ROOT)
     kinds = dict(ood_examples())  # the last of each kind
-    refused = {kind: model.predict(image).refusals for kind, image in kinds.items()}
+    refused = {kind: model.predict(image).rejections for kind, image in kinds.items()}
     assert all(refused.values()), refused
 
 
@@ -117,7 +117,7 @@ def test_one_of_two_dicom_files_that_are_each_other_s_negative_is_inverted(datab
     found = []
     for file in sorted((database.parent / "dicom").glob("*.dcm")):
         image = read_image(file.read_bytes(), file.name)
-        found.append(model.predict(image).refusals)
+        found.append(model.predict(image).rejections)
     assert [any("inverted" in why for why in own) for own in found] == [True, False]
 
 

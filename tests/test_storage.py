@@ -10,7 +10,7 @@ import pytest
 from covidxr.errors import ConfigError
 from covidxr.models.recipes import RECIPES
 from covidxr.records import Recipe
-from covidxr.storage import defused, from_json, new_folder, to_json, write_text
+from covidxr.storage import csv_safe, from_json, new_folder, to_json, write_text
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,6 @@ def test_a_new_folder_is_complete_or_absent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mark", "=+-@\uff1d\uff0b\uff0d\uff20\t\r\n")
 def test_formulas_get_an_apostrophe(mark: str) -> None:
-    assert defused(f"{mark}HYPERLINK(A1).png") == f"'{mark}HYPERLINK(A1).png"
-    assert defused(f"a{mark}b") == f"a{mark}b"
-    assert defused("") == ""
+    assert csv_safe(f"{mark}HYPERLINK(A1).png") == f"'{mark}HYPERLINK(A1).png"
+    assert csv_safe(f"a{mark}b") == f"a{mark}b"
+    assert csv_safe("") == ""

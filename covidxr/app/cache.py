@@ -21,7 +21,7 @@ from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.splits import SplitData
 from covidxr.errors import ImageError, ModelError
 from covidxr.explanation.settings import LAYER_METHODS, map_settings
-from covidxr.figures import MODEL_COLOURS
+from covidxr.figures import MODEL_COLORS
 from covidxr.images.radiograph import Radiograph
 from covidxr.images.reading import read_radiograph
 from covidxr.lungs.masks import LungMask
@@ -127,7 +127,7 @@ def analyze(card: ModelCard, case: Case) -> Analysis | ImageError:
         log_once(card, case.sha256, "unreadable")
         return error
     if not case.synthetic:
-        rejected = bool(analysis.prediction.refusals)
+        rejected = bool(analysis.prediction.rejections)
         log_once(
             card,
             case.sha256,
@@ -202,7 +202,7 @@ def phantom(class_name: str, seed: int) -> Case:
 # A parameter whose name begins with an underscore is not part of the key: hashes represent it.
 
 
-@st.cache_resource(max_entries=len(MODEL_COLOURS), show_spinner="Loading model…")
+@st.cache_resource(max_entries=len(MODEL_COLORS), show_spinner="Loading model…")
 def load(model_id: str, weights_sha256: str) -> Classifier:
     """Return a stored model, loaded once for all sessions. Raises ModelError."""
     return load_classifier(model_id)

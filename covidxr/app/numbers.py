@@ -13,20 +13,20 @@ import numpy.typing as npt
 import streamlit as st
 
 from covidxr.app.cache import HASH_FUNCS
-from covidxr.cards import ModelCard, ThresholdFigures
+from covidxr.cards import ModelCard, ThresholdMetrics
 from covidxr.evaluation.results import ModelEvaluation, evaluate_stored, evaluation_json
 from covidxr.evaluation.stored import compare_stored, stored_predictions
 from covidxr.metrics.calibration import (
     ReliabilityCurve,
     apply_temperature,
-    figures_at_threshold,
+    metrics_at_threshold,
     predictive_intervals,
     reliability_curve,
 )
 from covidxr.metrics.comparison import Comparison
 from covidxr.metrics.curves import Points, precision_recall_points, roc_points
 from covidxr.records import Interval, Predictions
-from covidxr.storage import defused
+from covidxr.storage import csv_safe
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=HASH_FUNCS)
@@ -127,14 +127,14 @@ def precision_recall(card: ModelCard, class_index: int) -> Points:
     return precision_recall_points(part.y_true, part.y_score, class_index)
 
 
-def at_threshold(card: ModelCard, class_index: int, threshold: float) -> ThresholdFigures:
+def at_threshold(card: ModelCard, class_index: int, threshold: float) -> ThresholdMetrics:
     """Return the test performance of a threshold on the calibrated probability of a class."""
     part = test_predictions(card)
-    return figures_at_threshold(part.y_true, part.y_score, class_index, threshold, part.groups)
+    return metrics_at_threshold(part.y_true, part.y_score, class_index, threshold, part.groups)
 
 
 def at_prevalence(
-    figures: ThresholdFigures, prevalence: float
+    figures: ThresholdMetrics, prevalence: float
 ) -> tuple[Interval | None, Interval | None]:
     """Return PPV and NPV at a prevalence in [0, 1]; None where they are undefined."""
     if figures.sensitivity is None or figures.specificity is None:
@@ -155,7 +155,7 @@ def predictions_csv(card: ModelCard, rows: Iterable[int]) -> str:
         card: Of the model.
         rows: Of the test predictions.
 
-    Texts are `defused`.
+    Texts are `csv_safe`.
     """
     part = test_predictions(card)
     text = io.StringIO(newline="")
@@ -164,6 +164,6 @@ def predictions_csv(card: ModelCard, rows: Iterable[int]) -> str:
     predicted = part.y_pred
     for i in rows:
         names = (part.class_names[part.y_true[i]], part.class_names[predicted[i]])
-        texts = map(defused, (part.samples[i], *names))
+        texts = map(csv_safe, (part.samples[i], *names))
         writer.writerow([*texts, *(f"{p:.6f}" for p in part.y_score[i])])
     return text.getvalue()

@@ -18,7 +18,7 @@ from covidxr.formatting import count
 from covidxr.prediction.similar import (
     SimilarCase,
     TrainingFeatures,
-    features_at,
+    features_file,
     features_of,
     similar_cases,
 )
@@ -40,7 +40,7 @@ def similar_section(card: ModelCard, case: Case, dataset: Dataset | None) -> Non
             return
         found = _similar_to_case(card.model_id, card.weights_sha256, dataset, case.sha256, case)
         st.markdown(literal(_summary(found)))
-        if any(one.twin for one in found):
+        if any(one.near_duplicate for one in found):
             st.warning(
                 "A near-duplicate of this image is in the training set: the prediction is not "
                 "meaningful."
@@ -79,7 +79,7 @@ def training_features(card: ModelCard, dataset: Dataset) -> TrainingFeatures | N
 
 def is_prepared(card: ModelCard, dataset: Dataset) -> bool:
     """Whether the embeddings of a model's training images are stored."""
-    return features_at(card, dataset).exists()
+    return features_file(card, dataset).exists()
 
 
 def cases_of_file(card: ModelCard, dataset: Dataset, file: str) -> tuple[SimilarCase, ...]:
@@ -117,7 +117,7 @@ def _tile(dataset: Dataset, one: SimilarCase) -> None:
         )
     except CovidxrError as error:
         show_error(str(error))
-    duplicate = "near-duplicate, " if one.twin else ""
+    duplicate = "near-duplicate, " if one.near_duplicate else ""
     st.markdown(f"**{literal(title)}**")
     st.caption(literal(f"{name}, {one.source or 'source unknown'}, {duplicate}{distance}"))
 

@@ -11,12 +11,12 @@ import streamlit as st
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
 from covidxr.config import weights_folder
-from covidxr.evaluation.stored import external_tests, stored_predictions
+from covidxr.evaluation.stored import external_evaluations, stored_predictions
 from covidxr.formatting import count, duration, percent, whole_percent
 from covidxr.models.architectures import architecture_title
 from covidxr.models.store import ModelEntry
 from covidxr.prediction.loading import list_models
-from covidxr.reports.sentences import gate_worth
+from covidxr.reports.sentences import detector_performance
 
 SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
 """File name suffixes that uploads accept; the content decides whether a file is read."""
@@ -106,7 +106,7 @@ def choose_test_set(cards: Sequence[ModelCard]) -> list[ModelCard]:
     Returns:
         The cards as evaluated there.
     """
-    tested = [set(external_tests(card.model_id)) for card in cards]
+    tested = [set(external_evaluations(card.model_id)) for card in cards]
     shared = set.intersection(*tested) if tested else set()
     if not shared:
         return list(cards)
@@ -174,6 +174,6 @@ def model_facts(card: ModelCard) -> None:
             f"test coverage {coverage}; target {whole_percent(sets.coverage)}"
         )
     if card.gate:
-        facts["Input check"] = gate_worth(card.gate, n)
+        facts["Input check"] = detector_performance(card.gate, n)
     st.markdown("\n\n".join(f"**{name}:** {literal(text)}" for name, text in facts.items()))
     st.markdown("**Limitations:**\n" + "\n".join(f"- {literal(limit)}" for limit in card.limits))

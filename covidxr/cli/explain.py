@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from tqdm import tqdm
 
-from covidxr.cards import METHOD_TITLES, Localisation, MapSettings, Pointing
-from covidxr.cli.output import Json, difference, make_table, print_lines, print_result
-from covidxr.formatting import percent
+from covidxr.cards import METHOD_TITLES, Localization, MapSettings, Pointing
+from covidxr.cli.output import Json, make_table, print_lines, print_result
+from covidxr.formatting import decimal_difference, percent
 from covidxr.records import RESEARCH_ONLY, display_name
 
 
@@ -40,7 +40,7 @@ def explain(
     from covidxr.prediction.cases import explain as explain_class
     from covidxr.prediction.cases import write_overlay
     from covidxr.prediction.loading import load_classifier
-    from covidxr.reports.sentences import trust_sentences
+    from covidxr.reports.sentences import localization_sentences
 
     classifier, radiograph = load_classifier(model), read_radiograph(file)
     prediction = classifier.predict(radiograph)
@@ -63,8 +63,8 @@ def explain(
         "target": found.target,
         "native_grid": found.native_grid,
         "out": str(out),
-        "refusals": prediction.refusals,
-        "sentences": trust_sentences(classifier.card, found.method),
+        "refusals": prediction.rejections,
+        "sentences": localization_sentences(classifier.card, found.method),
     }
 
     def show(console: Console) -> None:
@@ -73,7 +73,7 @@ def explain(
             f"{out}: {METHOD_TITLES[found.method]}, {display_name(found.target)}. {RESEARCH_ONLY}",
             *(
                 f"- Input check failed: {refusal} The heat map is unreliable."
-                for refusal in prediction.refusals
+                for refusal in prediction.rejections
             ),
             *(f"- {sentence}" for sentence in result["sentences"]),
         )
@@ -139,8 +139,8 @@ def explain_audit(
             [
                 _write(one.settings),
                 str(one.n),
-                difference(one.deletion_gain),
-                difference(one.insertion_gain),
+                decimal_difference(one.deletion_gain),
+                decimal_difference(one.insertion_gain),
             ]
             for one in card.faithfulness
         ]
@@ -152,7 +152,7 @@ def explain_audit(
     print_result({"model_id": model} | result, as_json, show)
 
 
-def _configuration(one: Localisation) -> str:
+def _configuration(one: Localization) -> str:
     return _write(one.settings) if one.settings else f"({one.rival})"
 
 
@@ -166,4 +166,4 @@ def _write(settings: MapSettings) -> str:
 
 
 def _row(part: Pointing) -> list[str]:
-    return [str(part.n), percent(part.hits, brief=True), difference(part.gain)]
+    return [str(part.n), percent(part.hits, brief=True), decimal_difference(part.gain)]

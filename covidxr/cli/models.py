@@ -15,14 +15,13 @@ from rich.table import Table
 from covidxr.cli.output import (
     Data,
     Json,
-    difference,
     interval,
     make_table,
     print_lines,
     print_result,
 )
 from covidxr.errors import ConfigError
-from covidxr.formatting import NO_VALUE, decimal, percent
+from covidxr.formatting import NO_VALUE, decimal, decimal_difference, percent
 from covidxr.models.store import LUNGS, LUNGS_ARCHITECTURE
 from covidxr.records import display_name
 
@@ -302,7 +301,8 @@ def compare(
             for name, area in pair.auroc.items():
                 p = area.note if area.p_holm is None else p_value(area.p_holm)
                 print_lines(
-                    console, f"  AUROC, {display_name(name)}: {difference(area.difference)}, {p}"
+                    console,
+                    f"  AUROC, {display_name(name)}: {decimal_difference(area.difference)}, {p}",
                 )
         print_lines(console, *result.notes)
 

@@ -71,11 +71,3 @@ def make_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
 def interval(found: dict[str, float] | None) -> Interval | None:
     """Convert an interval of a JSON result back to its record."""
     return None if found is None else Interval(**found)
-
-
-def difference(interval: Interval) -> str:
-    """Write a difference of two values that are not percentages: `+0.012 (-0.003 to +0.027)`."""
-    estimate, low, high = (
-        f"{value:+.3f}" for value in (interval.estimate, interval.low, interval.high)
-    )
-    return f"{estimate} ({low} to {high})"

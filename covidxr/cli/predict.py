@@ -94,9 +94,9 @@ def _cells(row: dict[str, object], class_names: list[str]) -> list[str]:
 
 
 def _predict_archive(model: str, source: str, out: Path, as_json: bool) -> None:
-    from covidxr.prediction.archive import score_archive
+    from covidxr.prediction.archive import predict_archive
 
-    counts = score_archive(model, source, out)
+    counts = predict_archive(model, source, out)
     line = (
         f"{counts.files:,} files: {counts.answered:,} analyzed, {counts.refused:,} rejected, "
         f"{counts.unreadable:,} unreadable; {counts.skipped:,} of them in an earlier run. "

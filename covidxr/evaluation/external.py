@@ -27,7 +27,7 @@ from covidxr.storage import from_json, to_json, write_text
 
 
 @dataclass(frozen=True, slots=True)
-class ExternalTest:
+class ExternalEvaluation:
     """An external evaluation, stored in the model's folder: external/<name>.json and <name>.csv."""
 
     name: str
@@ -64,7 +64,7 @@ def list_external(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if is_plain_name(name)))
 
 
-def save_external(folder: Path, test: ExternalTest, predictions: Predictions) -> None:
+def save_external(folder: Path, test: ExternalEvaluation, predictions: Predictions) -> None:
     """Store an external evaluation, in place of one of the same name."""
     description = external_file(folder, test.name)
     write_text(_table(description), to_table(predictions))
@@ -72,7 +72,7 @@ def save_external(folder: Path, test: ExternalTest, predictions: Predictions) ->
     write_text(description, to_json(test))
 
 
-def read_external(folder: Path, name: str) -> tuple[ExternalTest, Predictions]:
+def read_external(folder: Path, name: str) -> tuple[ExternalEvaluation, Predictions]:
     """Read an external evaluation from a model's folder.
 
     Raises:
@@ -81,7 +81,7 @@ def read_external(folder: Path, name: str) -> tuple[ExternalTest, Predictions]:
     card, description = read_card(folder), external_file(folder, name)
     what = f"the external evaluation {name} of {folder.name}"
     try:
-        test = from_json(ExternalTest, description.read_text("utf-8"), what)
+        test = from_json(ExternalEvaluation, description.read_text("utf-8"), what)
     except FileNotFoundError:
         known = ", ".join(list_external(folder)) or "none"
         raise ModelError(
@@ -148,7 +148,7 @@ def evaluate_external(
         )
     predictions = predict_splits(model, _external_split(dataset), ("test",))
     total = len(dataset.samples) + dataset.left_out
-    test = ExternalTest(
+    test = ExternalEvaluation(
         name=name,
         dataset_name="synthetic phantoms, not radiographs" if dataset.synthetic else dataset.name,
         dataset_fingerprint=dataset.fingerprint,
@@ -202,7 +202,7 @@ def _external_split(dataset: Dataset) -> SplitData:
     return SplitData(dataset, Split(SplitPlan("grouped"), files, labels, names, groups))
 
 
-def _card_of(card: ModelCard, test: ExternalTest, predictions: Predictions) -> ModelCard:
+def _card_of(card: ModelCard, test: ExternalEvaluation, predictions: Predictions) -> ModelCard:
     """Return a model's card as if it were of an external dataset."""
     sources: dict[str, dict[str, int]] = {class_name: {} for class_name in card.class_names}
     named = predictions.sources or ["unknown"] * len(predictions)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from covidxr.cards import ModelCard, ThresholdFigures
-from covidxr.metrics.calibration import apply_temperature, figures_at_threshold
+from covidxr.cards import ModelCard, ThresholdMetrics
+from covidxr.metrics.calibration import apply_temperature, metrics_at_threshold
 from covidxr.metrics.classification import Evaluation, evaluate
-from covidxr.metrics.sources import SourceFigures, figures_by_source
+from covidxr.metrics.sources import SourceMetrics, metrics_by_source
 from covidxr.records import Interval, Predictions
 
 
@@ -21,9 +21,9 @@ class ModelEvaluation:
     """After temperature scaling."""
     uncalibrated: dict[str, Interval]
     """NLL, Brier score and ECE before temperature scaling."""
-    operating_points: dict[str, dict[str, ThresholdFigures | None]]
+    operating_points: dict[str, dict[str, ThresholdMetrics | None]]
     """Metrics at the thresholds selected on val, by class and rule; None without a threshold."""
-    sources: dict[str, SourceFigures]
+    sources: dict[str, SourceMetrics]
     """Metrics by source; empty if no source is known."""
 
 
@@ -50,7 +50,7 @@ def evaluate_stored(
     score = apply_temperature(part.y_score, card.temperature)
     points = {
         name: {
-            rule: figures_at_threshold(
+            rule: metrics_at_threshold(
                 part.y_true, score, card.class_names.index(name), point.threshold, part.groups
             )
             if point.threshold is not None
@@ -60,7 +60,7 @@ def evaluate_stored(
         for name, rules in card.operating_points.items()
     }
     uncalibrated = {"nll": raw.nll, "brier": raw.brier, "ece": raw.ece}
-    return ModelEvaluation(calibrated, uncalibrated, points, figures_by_source(part, part.groups))
+    return ModelEvaluation(calibrated, uncalibrated, points, metrics_by_source(part, part.groups))
 
 
 def _evaluate_calibrated(

@@ -15,7 +15,7 @@ from covidxr.datasets.splits import SplitData
 from covidxr.lungs.inputs import input_pixels, lung_masks
 from covidxr.lungs.masks import resize_mask
 from covidxr.metrics import shortcuts
-from covidxr.metrics.conformal import judge_sets
+from covidxr.metrics.conformal import evaluate_sets
 from covidxr.metrics.shortcuts import lungs_check, source_probe
 from covidxr.models.classifier import Classifier, Segmenter
 from covidxr.ood.fitting import fit_detector
@@ -43,7 +43,7 @@ def audit_model(
     card = replace(
         model.card,
         shortcuts=audit_shortcuts(model, data, predictions, segmenter),
-        prediction_sets=judge_sets(predictions, model.card.temperature),
+        prediction_sets=evaluate_sets(predictions, model.card.temperature),
         gate=performance,
     )
     return card, content

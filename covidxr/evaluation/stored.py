@@ -36,7 +36,7 @@ def stored_predictions(model_id: str, external: str = "") -> tuple[ModelCard, Pr
     return store.read_card(folder), store.read_predictions(folder)
 
 
-def external_tests(model_id: str) -> tuple[str, ...]:
+def external_evaluations(model_id: str) -> tuple[str, ...]:
     """Return the names of a model's external evaluations, sorted."""
     return list_external(store.model_folder(weights_folder(), model_id))
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from covidxr.cards import (
     METHOD_TITLES,
     Faithfulness,
-    Localisation,
+    Localization,
     LungShare,
     MapSettings,
 )
@@ -64,7 +64,7 @@ def measure_localization(
     predictions: Predictions,
     segmenter: Segmenter | None,
     configurations: Sequence[MapSettings] | None = None,
-) -> tuple[Localisation, ...]:
+) -> tuple[Localization, ...]:
     """Evaluate how well attributions localize radiologists' boxes.
 
     On held-out images that the model classifies correctly.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from covidxr.cards import Localisation, MapSettings, Pointing
+from covidxr.cards import Localization, MapSettings, Pointing
 from covidxr.datasets.boxes import box_mask, read_boxes
 from covidxr.datasets.dataset import Dataset
 from covidxr.errors import DatasetError, ImageError
@@ -102,7 +102,7 @@ def _has_input(model: Classifier, image: GreyImage) -> bool:
 
 def measure_baselines(
     segmenter: Segmenter | None, boxed: BoxedImages, target: str
-) -> list[Localisation]:
+) -> list[Localization]:
     """Evaluate baselines that do not depend on the model.
 
     Args:
@@ -135,7 +135,7 @@ def measure_pointing(
     target: str,
     settings: MapSettings | None,
     baseline: str = "",
-) -> Localisation:
+) -> Localization:
     """Evaluate attributions on val, on test and on both.
 
     Args:
@@ -159,4 +159,4 @@ def measure_pointing(
         )
 
     val, test, both = part("val"), part("test"), part("both")
-    return Localisation(target, settings, baseline, val, test, both)  # type: ignore[arg-type]
+    return Localization(target, settings, baseline, val, test, both)  # type: ignore[arg-type]

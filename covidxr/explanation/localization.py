@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from covidxr.cards import Localisation, ModelCard, Pointing
+from covidxr.cards import Localization, ModelCard, Pointing
 from covidxr.metrics.intervals import mean_interval, proportion_interval
 from covidxr.records import Labels
 
@@ -81,7 +81,7 @@ def pointing(
     return Pointing(len(hits), share, mean_interval(shares_inside(maps, masks), groups), gain)
 
 
-def best_localization(card: ModelCard, method: str = "") -> Localisation | None:
+def best_localization(card: ModelCard, method: str = "") -> Localization | None:
     """Return the evaluated configuration with the largest gain over the fixed point on val.
 
     Ties are resolved by the share of attribution inside the boxes. Without a method, the best of

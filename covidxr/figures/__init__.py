@@ -3,7 +3,7 @@
 from covidxr.figures.charts import probability_bars, reliability_figure, threshold_figure
 from covidxr.figures.confusion import Share, confusion_figure, confusion_grid
 from covidxr.figures.curves import Curve, precision_recall_figure, roc_figure
-from covidxr.figures.datasets import count_bars, map_figure
+from covidxr.figures.datasets import count_bars, similarity_figure
 from covidxr.figures.difference import difference_figure
 from covidxr.figures.images import (
     INFERNO,
@@ -22,16 +22,16 @@ from covidxr.figures.images import (
 from covidxr.figures.learning import Measure, learning_figure
 from covidxr.figures.maps import cascade_figure, removal_figure
 from covidxr.figures.style import (
-    CLASS_COLOURS,
-    MODEL_COLOURS,
+    CLASS_COLORS,
+    MODEL_COLORS,
     MODEL_DASHES,
     OTHER_CLASS,
 )
 
 __all__ = [
-    "CLASS_COLOURS",
+    "CLASS_COLORS",
     "INFERNO",
-    "MODEL_COLOURS",
+    "MODEL_COLORS",
     "MODEL_DASHES",
     "OTHER_CLASS",
     "SCREEN_EDGE",
@@ -51,7 +51,6 @@ __all__ = [
     "layer_size",
     "learning_figure",
     "lung_outline",
-    "map_figure",
     "on_native_grid",
     "opacity_boxes",
     "outline_layer",
@@ -60,5 +59,6 @@ __all__ = [
     "reliability_figure",
     "removal_figure",
     "roc_figure",
+    "similarity_figure",
     "threshold_figure",
 ]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from covidxr.figures.style import (
-    CLASS_COLOURS,
-    MODEL_COLOURS,
+    CLASS_COLORS,
+    MODEL_COLORS,
     NEUTRAL,
     OTHER_CLASS,
     axis,
@@ -56,7 +56,7 @@ def probability_bars(
     bars = go.Bar(
         x=[probabilities[name] * 100 for name in names],
         y=[display_name(name) for name in names],
-        marker_color=[CLASS_COLOURS.get(name, OTHER_CLASS) for name in names],
+        marker_color=[CLASS_COLORS.get(name, OTHER_CLASS) for name in names],
         orientation="h",
         error_x=whiskers,
         customdata=[[100 * low, 100 * high] for low, high in (ranges[name] for name in names)],
@@ -116,7 +116,7 @@ def reliability_figure(
         (
             after,
             "After temperature scaling",
-            CLASS_COLOURS.get(class_name, MODEL_COLOURS[0]),
+            CLASS_COLORS.get(class_name, MODEL_COLORS[0]),
             "circle",
             "solid",
         ),
@@ -189,7 +189,7 @@ def threshold_figure(
     traces = []
     for scores, group, color, pattern in (
         (negative, f"Without {shown}", NEUTRAL, "/"),
-        (positive, f"With {shown}", CLASS_COLOURS.get(class_name, MODEL_COLOURS[0]), ""),
+        (positive, f"With {shown}", CLASS_COLORS.get(class_name, MODEL_COLORS[0]), ""),
     ):
         check_shares(scores, "probabilities")
         counts = np.histogram(100 * np.clip(scores, 0, 1), edges)[0]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from covidxr.figures.style import CLASS_COLOURS, MODEL_COLOURS, OTHER_CLASS, axis, drawn
+from covidxr.figures.style import CLASS_COLORS, MODEL_COLORS, OTHER_CLASS, axis, drawn
 from covidxr.formatting import count
 from covidxr.records import display_name
 
@@ -28,9 +28,9 @@ def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool)
         ValueError: There are no rows, or more than five parts.
     """
     parts = list(dict.fromkeys(part for row in counts.values() for part in row))
-    if not counts or not 1 <= len(parts) <= len(MODEL_COLOURS):
+    if not counts or not 1 <= len(parts) <= len(MODEL_COLORS):
         raise ValueError(
-            f"expected rows of 1 to {len(MODEL_COLOURS)} parts, "
+            f"expected rows of 1 to {len(MODEL_COLORS)} parts, "
             f"got {len(counts)} rows of {len(parts)} parts"
         )
     rows = [display_name(row) for row in counts]
@@ -57,7 +57,7 @@ def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool)
             textfont={"color": ink},
             cliponaxis=False,
         )
-        for part, color, pattern in zip(parts, MODEL_COLOURS, _PATTERNS, strict=False)
+        for part, color, pattern in zip(parts, MODEL_COLORS, _PATTERNS, strict=False)
     ]
     height = 40 + len(rows) * (34 if stacked else 16 + 18 * len(parts))
     figure = drawn(
@@ -78,7 +78,7 @@ def count_bars(counts: Mapping[str, Mapping[str, int]], ink: str, stacked: bool)
     return figure
 
 
-def map_figure(places: npt.NDArray[np.float64], names: Sequence[str], ink: str) -> go.Figure:
+def similarity_figure(places: npt.NDArray[np.float64], names: Sequence[str], ink: str) -> go.Figure:
     """Draw images as points that are close where the images are similar.
 
     Args:
@@ -91,11 +91,11 @@ def map_figure(places: npt.NDArray[np.float64], names: Sequence[str], ink: str) 
     """
     labels = sorted(
         set(names),
-        key=lambda name: (list(CLASS_COLOURS).index(name) if name in CLASS_COLOURS else 99, name),
+        key=lambda name: (list(CLASS_COLORS).index(name) if name in CLASS_COLORS else 99, name),
     )
-    if len(names) != len(places) or len(labels) > len(MODEL_COLOURS):
+    if len(names) != len(places) or len(labels) > len(MODEL_COLORS):
         raise ValueError(
-            f"expected one of at most {len(MODEL_COLOURS)} names for each of {len(places)} points, "
+            f"expected one of at most {len(MODEL_COLORS)} names for each of {len(places)} points, "
             f"got {len(names)} values of {len(labels)} names"
         )
     named = np.array(names)
@@ -103,9 +103,9 @@ def map_figure(places: npt.NDArray[np.float64], names: Sequence[str], ink: str) 
     for number, label in enumerate(labels):
         own = places[named == label]
         color = (
-            CLASS_COLOURS.get(label, OTHER_CLASS)
-            if labels[0] in CLASS_COLOURS
-            else MODEL_COLOURS[number]
+            CLASS_COLORS.get(label, OTHER_CLASS)
+            if labels[0] in CLASS_COLORS
+            else MODEL_COLORS[number]
         )
         points.append(
             go.Scattergl(

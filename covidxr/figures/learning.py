@@ -8,8 +8,8 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from covidxr.cards import EpochFigures
-from covidxr.figures.style import MODEL_COLOURS, MODEL_DASHES, NEUTRAL, axis, drawn
+from covidxr.cards import EpochMetrics
+from covidxr.figures.style import MODEL_COLORS, MODEL_DASHES, NEUTRAL, axis, drawn
 
 Measure = Literal["loss", "accuracy", "macro_f1"]
 _MEASURES = {"loss": "Loss", "accuracy": "Accuracy (%)", "macro_f1": "Macro-F1 (%)"}
@@ -19,7 +19,7 @@ _MOST_MARKED = 30
 
 
 def learning_figure(
-    curves: Mapping[str, Sequence[EpochFigures]],
+    curves: Mapping[str, Sequence[EpochMetrics]],
     measure: Measure,
     ink: str,
     steps: Sequence[tuple[float, float]] = (),
@@ -37,8 +37,8 @@ def learning_figure(
     """
     if measure not in _MEASURES:
         raise ValueError(f"measure must be loss, accuracy or macro_f1, got {measure!r}")
-    if not 1 <= len(curves) <= len(MODEL_COLOURS):
-        raise ValueError(f"expected 1 to {len(MODEL_COLOURS)} models, got {len(curves)}")
+    if not 1 <= len(curves) <= len(MODEL_COLORS):
+        raise ValueError(f"expected 1 to {len(MODEL_COLORS)} models, got {len(curves)}")
     alone = len(curves) == 1
     if steps and (measure != "loss" or not alone):
         raise ValueError("steps require the loss of a single model")
@@ -54,7 +54,7 @@ def learning_figure(
         look = {"mode": "lines", "line": {"color": NEUTRAL, "width": 1}, "hoverinfo": "skip"}
         traces.append(go.Scatter(x=x, y=y, name="Training (running)", **look))
     for (name, epochs), color, dash in zip(
-        curves.items(), MODEL_COLOURS, MODEL_DASHES, strict=False
+        curves.items(), MODEL_COLORS, MODEL_DASHES, strict=False
     ):
         if not epochs:
             continue
@@ -89,7 +89,7 @@ def learning_figure(
 
 
 def _learning(
-    epochs: Sequence[EpochFigures], field: str, name: str, color: str, dash: str, symbol: str
+    epochs: Sequence[EpochMetrics], field: str, name: str, color: str, dash: str, symbol: str
 ) -> go.Scatter:
     loss = field.endswith("loss")
     measure = field.partition("_")[2].replace("macro_f1", "macro-F1")

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from covidxr.cards import CascadeStep
-from covidxr.figures.style import MODEL_COLOURS, NEUTRAL, axis, check_shares, drawn, percent_axis
+from covidxr.figures.style import MODEL_COLORS, NEUTRAL, axis, check_shares, drawn, percent_axis
 
 
 def removal_figure(
@@ -33,7 +33,7 @@ def removal_figure(
     x = np.linspace(0, 100, len(map_curve))
     traces = []
     for name, curve, color, dash in (
-        ("Heat-map order", map_curve, MODEL_COLOURS[0], "solid"),
+        ("Heat-map order", map_curve, MODEL_COLORS[0], "solid"),
         ("Smoothed-noise order", noise_curve, NEUTRAL, "dash"),
     ):
         y = np.asarray(curve, dtype=np.float64)
@@ -67,14 +67,14 @@ def cascade_figure(steps: Sequence[CascadeStep], ink: str) -> go.Figure:
         (
             "Rank correlation",
             [step.correlation for step in steps],
-            MODEL_COLOURS[0],
+            MODEL_COLORS[0],
             "solid",
             "circle",
         ),
         (
             "Structural similarity",
             [step.similarity for step in steps],
-            MODEL_COLOURS[1],
+            MODEL_COLORS[1],
             "dash",
             "square",
         ),

@@ -12,7 +12,7 @@ from plotly.colors import hex_to_rgb
 
 from covidxr.records import display_name
 
-CLASS_COLOURS = {
+CLASS_COLORS = {
     "Normal": "#56B4E9",
     "COVID": "#D55E00",
     "Viral Pneumonia": "#E69F00",
@@ -20,7 +20,7 @@ CLASS_COLOURS = {
 }
 """One color per class everywhere, from the color-blind-safe palette of Okabe and Ito."""
 OTHER_CLASS = "#999999"
-MODEL_COLOURS = ("#4C8DFF", "#A58E0C", "#00897B", "#C2185B", "#8E1EF5")
+MODEL_COLORS = ("#4C8DFF", "#A58E0C", "#00897B", "#C2185B", "#8E1EF5")
 """One color per model by position: contrast 3:1 on both themes, color-blind safe, no class's."""
 MODEL_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 GROUNDS = ("#FCFCFB", "#0B0D0F")

@@ -15,7 +15,7 @@ from covidxr.images import dicom_header
 from covidxr.images.burned_in_text import BURNED_IN_TEXT, MIN_LETTERS, count_letters
 from covidxr.images.dicom_decoder import decode_pixels
 from covidxr.images.dicom_values import Values, is_padding, modality_values, window_ends, windowed
-from covidxr.images.levels import Levels, fitting, of_greys
+from covidxr.images.levels import Levels, fitting, levels_of_gray
 from covidxr.images.limits import MAX_FILE_BYTES
 from covidxr.images.radiograph import Radiograph, check_size
 from covidxr.records import GreyImage
@@ -83,7 +83,7 @@ def _radiograph(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Radiog
 def _levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Levels:
     """The levels of an image; those of its 8-bit gray values where its units are not linear."""
     if not _is_shallow(stored) or dataset.get("ModalityLUTSequence"):
-        return of_greys(_grey(dataset, stored, name))
+        return levels_of_gray(_grey(dataset, stored, name))
     first, places, greys = _level_numbers(dataset, stored, name)
     levels = first + np.arange(len(greys))
     padded = np.flatnonzero(is_padding(dataset, levels))
@@ -94,7 +94,7 @@ def _levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Levels:
     gray = _is_gray(dataset, levels.astype(stored.dtype), units)
     low, high = window_ends(dataset) or ((0.0, 255.0) if gray else _span(units[present]))
     if not np.isfinite((low, high)).all():
-        return of_greys(greys[places])
+        return levels_of_gray(greys[places])
     return Levels(
         fitting(places, len(greys)),
         greys,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from covidxr.images.metadata import LeftOut
+from covidxr.images.metadata import UnreadElement
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -73,7 +73,7 @@ def warnings(dataset: Dataset) -> tuple[str, ...]:
     return tuple(found)
 
 
-def dropped(dataset: Dataset) -> tuple[LeftOut, ...]:
+def dropped(dataset: Dataset) -> tuple[UnreadElement, ...]:
     """Return the elements of the header that decoding does not need, by their standard names.
 
     No value is read. A sequence counts as one element, as do all private elements together.
@@ -84,13 +84,13 @@ def dropped(dataset: Dataset) -> tuple[LeftOut, ...]:
     # Iterating over a dataset itself would parse the values.
     for tag in [*dataset.file_meta.keys(), *dataset.keys()]:
         if tag.is_private:
-            found[LeftOut("Private elements", "Vendor-specific")] = True
+            found[UnreadElement("Private elements", "Vendor-specific")] = True
         elif tag.group in _OVERLAYS:
-            found[LeftOut("Overlay or curve", "Description")] = True
+            found[UnreadElement("Overlay or curve", "Description")] = True
         elif not dictionary_has_tag(tag):
-            found[LeftOut("Unknown elements", "Unknown")] = True
+            found[UnreadElement("Unknown elements", "Unknown")] = True
         elif (keyword := keyword_for_tag(tag)) not in _NEEDED:
-            found[LeftOut(dictionary_description(tag), _kind(tag, keyword))] = True
+            found[UnreadElement(dictionary_description(tag), _kind(tag, keyword))] = True
     return tuple(found)
 
 

@@ -37,7 +37,7 @@ class Levels:
     """First and last level of padding, which stays black."""
 
 
-def of_greys(image: GreyImage) -> Levels:
+def levels_of_gray(image: GreyImage) -> Levels:
     """Return the levels of an 8-bit image, (H, W) uint8."""
     return Levels(image, np.arange(256, dtype=np.uint8), 0.0, 255.0, (0.0, 255.0))
 

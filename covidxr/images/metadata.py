@@ -9,7 +9,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class UnreadElement:
     """An element of a file that was not read."""
 
     name: str
@@ -39,16 +39,16 @@ _TIMES = ("DateTime", "DateTimeOriginal", "DateTimeDigitized", "PreviewDateTime"
 _PEOPLE = ("Artist", "Author", "Copyright", "CameraOwnerName", "XPAuthor", "HostComputer")
 
 
-def metadata(image: Image.Image) -> tuple[LeftOut, ...]:
+def metadata(image: Image.Image) -> tuple[UnreadElement, ...]:
     """Return the elements beyond the pixels: EXIF, GPS, XMP, text, profiles. No value is kept."""
     try:
         return tuple(dict.fromkeys(_elements(image)))
     # Pillow reads metadata lazily, and damaged parts raise nearly anything. The pixels may be fine.
     except Exception:
-        return (LeftOut("Unreadable metadata", "Unknown"),)
+        return (UnreadElement("Unreadable metadata", "Unknown"),)
 
 
-def _elements(image: Image.Image) -> list[LeftOut]:
+def _elements(image: Image.Image) -> list[UnreadElement]:
     exif = image.getexif()
     found = [
         _named(TiffTags.TAGS_V2[tag].name if tag in TiffTags.TAGS_V2 else ExifTags.TAGS.get(tag))
@@ -56,9 +56,11 @@ def _elements(image: Image.Image) -> list[LeftOut]:
     ]
     found += [_named(ExifTags.TAGS.get(tag)) for tag in exif.get_ifd(ExifTags.IFD.Exif)]
     if exif.get_ifd(ExifTags.IFD.GPSInfo):
-        found.append(LeftOut("GPS position", "Place"))
+        found.append(UnreadElement("GPS position", "Place"))
     found += [
-        LeftOut(title, "Text or profile") for key, title in _BLOCKS.items() if key in image.info
+        UnreadElement(title, "Text or profile")
+        for key, title in _BLOCKS.items()
+        if key in image.info
     ]
     if isinstance(image, PngImageFile):
         found += [
@@ -76,9 +78,9 @@ def _top_level_tags(exif: Image.Exif) -> list[int]:
     return [tag for tag in exif if tag not in _PIXELS and tag not in directories + blocks]
 
 
-def _named(name: str | None) -> LeftOut:
+def _named(name: str | None) -> UnreadElement:
     if name is None:
-        return LeftOut("Unknown elements", "Unknown")
+        return UnreadElement("Unknown elements", "Unknown")
     if name in _TIMES or "OffsetTime" in name or "SubsecTime" in name:
-        return LeftOut(name, "Date or time")
-    return LeftOut(name, "Person" if name in _PEOPLE else "Camera, software or text")
+        return UnreadElement(name, "Date or time")
+    return UnreadElement(name, "Person" if name in _PEOPLE else "Camera, software or text")

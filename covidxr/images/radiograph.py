@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from covidxr.errors import ImageError
 from covidxr.images.levels import Levels
 from covidxr.images.limits import MAX_PIXELS, MIN_EDGE
-from covidxr.images.metadata import LeftOut
+from covidxr.images.metadata import UnreadElement
 from covidxr.records import GreyImage
 
 
@@ -19,7 +19,7 @@ class Radiograph:
     """A decoded image file: `image` (H, W) uint8 and what was noticed on the way.
 
     It contains no patient data: neither the file name nor header values, except the codes of
-    modality, view and body part in `refusals` and `warnings`.
+    modality, view and body part in `rejections` and `warnings`.
     """
 
     image: GreyImage
@@ -31,9 +31,9 @@ class Radiograph:
     """Bits per gray value (or per color channel) in the file."""
     warnings: tuple[str, ...] = ()
     """Sentences for the reader of the result."""
-    refusals: tuple[str, ...] = ()
+    rejections: tuple[str, ...] = ()
     """Sentences: why the header says that no model may analyze this image."""
-    dropped: tuple[LeftOut, ...] = ()
+    dropped: tuple[UnreadElement, ...] = ()
     """Names of the header and metadata elements that were not read; never their values."""
     sha256: str = ""
     """Of the file's content."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from covidxr.errors import ImageError
-from covidxr.images.levels import Levels, fitting, of_greys
+from covidxr.images.levels import Levels, fitting, levels_of_gray
 from covidxr.images.limits import MAX_PIXELS
 from covidxr.images.metadata import metadata
 from covidxr.images.radiograph import Radiograph, check_size
@@ -97,12 +97,12 @@ def _levels(image: Image.Image, name: str) -> Levels:
                 ends = float(low), float(high)
                 values = fitting(stored.astype(np.int64) - low, len(greys))
                 return Levels(values, greys, *ends, ends, intercept=float(low))
-        return of_greys(spread(stored.astype(np.float64), name))
+        return levels_of_gray(spread(stored.astype(np.float64), name))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
     grey = image if image.mode == "L" else image.convert("RGB").convert("L")
-    return of_greys(np.asarray(grey, dtype=np.uint8))
+    return levels_of_gray(np.asarray(grey, dtype=np.uint8))
 
 
 def spread(values: npt.NDArray[np.float64], name: str) -> GreyImage:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from covidxr.cards import OperatingPoint, ThresholdFigures
+from covidxr.cards import OperatingPoint, ThresholdMetrics
 from covidxr.errors import ConfigError
 from covidxr.metrics.intervals import proportion_interval, ratio_interval
 from covidxr.records import Interval, Labels, Scores, display_name
@@ -166,13 +166,13 @@ def reliability_curve(
     )
 
 
-def figures_at_threshold(
+def metrics_at_threshold(
     y_true: Labels,
     y_score: Scores,
     class_index: int,
     threshold: float,
     groups: Labels | None = None,
-) -> ThresholdFigures:
+) -> ThresholdMetrics:
     """Compute sensitivity, specificity, PPV and NPV of the rule "probability >= threshold".
 
     Altman & Bland 1994, BMJ 308:1552 and 309:102; intervals as in `proportion_interval`.
@@ -195,7 +195,7 @@ def figures_at_threshold(
     def share(hit: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Interval | None:
         return proportion_interval(hit[among], None if groups is None else groups[among])
 
-    return ThresholdFigures(
+    return ThresholdMetrics(
         threshold=float(threshold),
         positives=int(positive.sum()),
         negatives=int((~positive).sum()),
@@ -282,7 +282,7 @@ def _points_of_class(
         else:
             threshold = float(thresholds[i])
             points[key] = OperatingPoint(
-                rule, threshold, figures_at_threshold(y_true, y_score, class_index, threshold)
+                rule, threshold, metrics_at_threshold(y_true, y_score, class_index, threshold)
             )
     return points
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from covidxr.cards import PredictionSets, SetFigures
+from covidxr.cards import PredictionSets, SetMetrics
 from covidxr.errors import ConfigError
 from covidxr.metrics.calibration import apply_temperature
 from covidxr.metrics.intervals import mean_interval, proportion_interval
@@ -59,7 +59,7 @@ def make_sets(y_score: Scores, thresholds: npt.NDArray[np.float64]) -> npt.NDArr
     return np.asarray(y_score >= thresholds)
 
 
-def judge_sets(predictions: Predictions, temperature: float) -> PredictionSets:
+def evaluate_sets(predictions: Predictions, temperature: float) -> PredictionSets:
     """Choose the thresholds on the validation split and measure the sets on the test split.
 
     Samples of one group are not exchangeable, so coverage is only approximately guaranteed; the
@@ -90,11 +90,11 @@ def judge_sets(predictions: Predictions, temperature: float) -> PredictionSets:
 
 def _set_metrics(
     test: Predictions, sets: npt.NDArray[np.bool_], rows: npt.NDArray[np.bool_]
-) -> SetFigures:
+) -> SetMetrics:
     part, sets = test.where(rows), sets[rows]
     covered = proportion_interval(sets[np.arange(len(part)), part.y_true], part.groups)
     empty = proportion_interval(sets.sum(axis=1) == 0, part.groups)
     if covered is None or empty is None:
         raise ConfigError("there are no test samples to evaluate prediction sets on")
     size = mean_interval(sets.sum(axis=1).astype(np.float64), part.groups)
-    return SetFigures(len(part), covered, size, empty)
+    return SetMetrics(len(part), covered, size, empty)

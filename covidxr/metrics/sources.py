@@ -11,7 +11,7 @@ from covidxr.records import Interval, Labels, Predictions
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFigures:
+class SourceMetrics:
     """Metrics on the samples of one source; classes without samples are absent."""
 
     n: int
@@ -21,9 +21,9 @@ class SourceFigures:
     sensitivity: dict[str, Interval]
 
 
-def figures_by_source(
+def metrics_by_source(
     predictions: Predictions, groups: Labels | None = None
-) -> dict[str, SourceFigures]:
+) -> dict[str, SourceMetrics]:
     """Compute accuracy and sensitivity by source, with the intervals of `proportion_interval`.
 
     Args:
@@ -53,5 +53,5 @@ def figures_by_source(
             for name, interval in intervals.items()
             if name is not None and interval is not None
         }
-        found[source] = SourceFigures(int(own.sum()), accuracy, support, sensitivity)
+        found[source] = SourceMetrics(int(own.sum()), accuracy, support, sensitivity)
     return found

@@ -86,7 +86,7 @@ class Classifier:
             ImageError: When the model's input is the lungs and none are found.
         """
         image = radiograph.image if isinstance(radiograph, Radiograph) else radiograph
-        against = radiograph.refusals if isinstance(radiograph, Radiograph) else ()
+        against = radiograph.rejections if isinstance(radiograph, Radiograph) else ()
         pixels = self.view(image).pixels[None]
         scores, rejections = self.predict_batch(pixels, [self.summarize(image)])
         probabilities = dict(zip(self.card.class_names, scores[0].tolist(), strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from covidxr.cards import GateFigures
+from covidxr.cards import DetectorMetrics
 from covidxr.errors import ModelError
 from covidxr.models.store import DETECTOR_FILE
 from covidxr.ood.feature_space import FeatureSpace, distances
@@ -82,7 +82,7 @@ def to_bytes(detector: OodDetector) -> bytes:
     )
 
 
-def load_detector(folder: Path, results: GateFigures) -> OodDetector:
+def load_detector(folder: Path, results: DetectorMetrics) -> OodDetector:
     """Read the OOD detector of a model.
 
     Args:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from covidxr.cards import GateFigures
+from covidxr.cards import DetectorMetrics
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.splits import SplitData
 from covidxr.errors import ConfigError, ImageError
@@ -40,7 +40,7 @@ _ALTERATIONS: dict[str, Callable[[GreyImage], GreyImage]] = {
 """Alterations after which a radiograph must be rejected; their names are stored in cards."""
 
 
-def fit_detector(model: Classifier, data: SplitData) -> tuple[bytes, GateFigures]:
+def fit_detector(model: Classifier, data: SplitData) -> tuple[bytes, DetectorMetrics]:
     """Fit the OOD detector of a model and evaluate it.
 
     Args:
@@ -107,7 +107,7 @@ def fit_detector(model: Classifier, data: SplitData) -> tuple[bytes, GateFigures
         ranked_groups = np.concatenate([groups, groups.max() + 1 + np.arange(len(far))])
     is_ood = np.repeat([False, True], [len(near), len(far)])
     content = to_bytes(detector)
-    return content, GateFigures(
+    return content, DetectorMetrics(
         thresholds=dict(zip(SPACES, limits.tolist(), strict=True)),
         sha256=hashlib.sha256(content).hexdigest(),
         refused=_share((near > 1) | _faulty(summaries, detector), groups)[1],

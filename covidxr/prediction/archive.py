@@ -38,7 +38,7 @@ from covidxr.prediction.archive_listing import (
     read_manifest,
 )
 from covidxr.prediction.loading import load_classifier
-from covidxr.prediction.worklist import Picture, WorklistRow, is_image_file, score_pictures
+from covidxr.prediction.worklist import ImageFile, WorklistRow, is_image_file, predict_images
 from covidxr.records import RESEARCH_ONLY
 from covidxr.reports.sentences import prediction_set
 from covidxr.storage import printable, write_bytes
@@ -68,10 +68,10 @@ class ArchiveCounts:
     out: str
 
 
-def score_archive(model_id: str, source: str, out: Path) -> ArchiveCounts:
+def predict_archive(model_id: str, source: str, out: Path) -> ArchiveCounts:
     """Predict every image of a folder, or of another address that fsspec can list.
 
-    Images are found as by `list_pictures`, except that linked folders are not followed and a zip
+    Images are found as by `list_images`, except that linked folders are not followed and a zip
     becomes a row with an error. There is one worker per CPU of Ray: of the cluster at RAY_ADDRESS,
     else of this machine. All workers must share the folders of the model and of the rows. The same
     call continues an interrupted one.
@@ -257,11 +257,11 @@ class _Predictor:
             with ThreadPoolExecutor(_THREADS) as pool:
                 is_image = pool.map(self._is_image, names)
                 images = [
-                    Picture(f"{self.source}/{name}", partial(self._read, name, length))
+                    ImageFile(f"{self.source}/{name}", partial(self._read, name, length))
                     for name, length, chosen in zip(names, listed["bytes"], is_image, strict=True)
                     if chosen
                 ]
-            rows = list(score_pictures(model, images, threads=_THREADS))
+            rows = list(predict_images(model, images, threads=_THREADS))
             content = pa.BufferOutputStream()
             pq.write_table(_table(model, rows), content)
             write_bytes(_part(self.out, number), content.getvalue().to_pybytes())
@@ -315,7 +315,7 @@ def _table(model: Classifier, rows: list[WorklistRow]) -> pyarrow.Table:
     }
     for name in model.card.class_names:
         columns[name] = number, [row.probabilities.get(name) for row in analyzed]
-    reasons = [row.error or " ".join(row.refusals) for row in rows]
+    reasons = [row.error or " ".join(row.rejections) for row in rows]
     chosen = [
         prediction_set(sets, row.probabilities) if sets and row.probabilities else None
         for row in analyzed

@@ -24,7 +24,7 @@ from covidxr.images.radiograph import Radiograph, padding
 from covidxr.images.reading import read_image
 from covidxr.models.classifier import Classifier
 from covidxr.prediction.log import log_use
-from covidxr.prediction.worklist import WorklistRow, list_pictures, score_pictures, worklist_csv
+from covidxr.prediction.worklist import WorklistRow, list_images, predict_images, worklist_csv
 from covidxr.records import Attribution, GreyImage, Stability
 from covidxr.reports.sentences import prediction_set
 from covidxr.storage import write_bytes, write_text
@@ -182,9 +182,9 @@ def predict_files(
     rows: list[dict[str, Any]] = []
     done: list[WorklistRow] = []
     with ExitStack() as stack:
-        images = list_pictures(sources, stack)
+        images = list_images(sources, stack)
         scored = tqdm(
-            score_pictures(model, images), total=len(images), desc="predicting", disable=None
+            predict_images(model, images), total=len(images), desc="predicting", disable=None
         )
         for image, row in zip(images, scored, strict=True):
             done.append(row)
@@ -203,7 +203,7 @@ def predict_files(
 
 def _row_json(row: WorklistRow, sets: PredictionSets | None) -> dict[str, Any]:
     if row.verdict != "answered":
-        error = row.error or " ".join(row.refusals)
+        error = row.error or " ".join(row.rejections)
         return {"path": row.name, "verdict": row.verdict, "error": error}
     found: dict[str, Any] = {
         "path": row.name,

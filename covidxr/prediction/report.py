@@ -18,7 +18,7 @@ from covidxr.models.classifier import Classifier, Segmenter
 from covidxr.prediction.cases import explain, padding_sentence, reading_warnings, stability
 from covidxr.prediction.log import log_use
 from covidxr.records import Attribution, CasePrediction, GreyImage, Stability
-from covidxr.reports.sentences import verdict
+from covidxr.reports.sentences import headline
 from covidxr.storage import write_bytes
 
 if TYPE_CHECKING:
@@ -116,9 +116,9 @@ def report_file(
     except ImageError:
         log_use(model.card, sha256, "unreadable")
         raise
-    if prediction.refusals:
+    if prediction.rejections:
         log_use(model.card, sha256, "refused")
-        raise ImageError(f"{file.name} was rejected: {' '.join(prediction.refusals)}")
+        raise ImageError(f"{file.name} was rejected: {' '.join(prediction.rejections)}")
     log_use(model.card, sha256, "answered", prediction.predicted)
     image = radiograph.image
     versions = stability(model, image)
@@ -145,7 +145,7 @@ def report_file(
         "model_id": model.card.model_id,
         "path": str(file),
         "input_sha256": sha256,
-        "verdict": verdict(prediction),
+        "verdict": headline(prediction),
         "predicted": prediction.predicted,
         "probabilities": dict(prediction.probabilities),
         "stability": asdict(versions),

@@ -56,11 +56,11 @@ class SimilarCase:
     source: str | None
     distance: float
     """Euclidean distance of the unit-length penultimate features, in [0, 2]; 0 is identical."""
-    twin: bool
+    near_duplicate: bool
     """Whether the two images are near-duplicates (`covidxr.datasets.duplicates`)."""
 
 
-def features_at(card: ModelCard, dataset: Dataset) -> Path:
+def features_file(card: ModelCard, dataset: Dataset) -> Path:
     """Return the cache file for the features of a model's training images."""
     key = f"{dataset.fingerprint}-{dataset.state}-features-{card.weights_sha256[:16]}-v{_VERSION}"
     return cache_folder() / f"{key}.npz"
@@ -97,7 +97,7 @@ def features_of(
         }
 
     stored = cached_arrays(
-        features_at(card, dataset),
+        features_file(card, dataset),
         make,
         lambda a: a["files"].tolist() == files and a["points"].shape[:1] == (len(files),),
     )
@@ -119,7 +119,7 @@ def similar_cases(
         known: Features of the same model (`features_of`).
         image: Gray values, (H, W) uint8, or a file of the dataset. For a file, images of the
             same patient and near-duplicates are excluded. For gray values the patient is unknown,
-            and near-duplicates are marked (`SimilarCase.twin`).
+            and near-duplicates are marked (`SimilarCase.near_duplicate`).
         n: Number of images.
 
     Raises:

@@ -25,7 +25,7 @@ from covidxr.images.reading import SUFFIXES, read_radiograph
 from covidxr.models.classifier import Classifier
 from covidxr.records import CLASS_NAMES, GreyImage
 from covidxr.reports.sentences import prediction_set
-from covidxr.storage import defused, printable
+from covidxr.storage import csv_safe, printable
 
 Source = Path | tuple[str, bytes]
 """A file, folder or zip on disk, or the name and content of an upload."""
@@ -40,7 +40,7 @@ _ZIP_START = b"PK\x03\x04"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageFile:
     """An image file before reading; `read` raises DatasetError on failure."""
 
     name: str
@@ -54,7 +54,7 @@ class WorklistRow:
     name: str
     probabilities: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    refusals: tuple[str, ...] = ()
+    rejections: tuple[str, ...] = ()
     """Why the input check rejected the image; its probabilities are unreliable."""
     error: str = ""
     """Why the file cannot be read."""
@@ -66,7 +66,7 @@ class WorklistRow:
     @property
     def verdict(self) -> Literal["answered", "refused", "unreadable"]:
         """Whether the image was analyzed, rejected by the input check, or unreadable."""
-        return "unreadable" if self.error else "refused" if self.refusals else "answered"
+        return "unreadable" if self.error else "refused" if self.rejections else "answered"
 
     @property
     def predicted(self) -> str | None:
@@ -93,7 +93,7 @@ class WorklistRow:
         return entropy / math.log(len(self.probabilities))
 
 
-def list_pictures(sources: Iterable[Source], stack: ExitStack) -> list[Picture]:
+def list_images(sources: Iterable[Source], stack: ExitStack) -> list[ImageFile]:
     """List the images of the sources.
 
     In folders and zips these are files with the suffix, or with the first bytes, of an image:
@@ -107,12 +107,12 @@ def list_pictures(sources: Iterable[Source], stack: ExitStack) -> list[Picture]:
         ImageError: For a source that does not exist or has no images.
         DatasetError: For a zip that is rejected.
     """
-    images: list[Picture] = []
+    images: list[ImageFile] = []
     for source in sources:
         if isinstance(source, tuple):
             name, content = source
             if not content.startswith(_ZIP_START):
-                images.append(Picture(name, partial(bytes, content)))
+                images.append(ImageFile(name, partial(bytes, content)))
                 continue
             files = ZipFiles(io.BytesIO(content), name=name)
         else:
@@ -120,7 +120,7 @@ def list_pictures(sources: Iterable[Source], stack: ExitStack) -> list[Picture]:
             if not source.exists():
                 raise ImageError(f"there is no file or folder {source}")
             if source.is_file() and not _is_zip(source):
-                images.append(Picture(name, partial(_read_file, source)))
+                images.append(ImageFile(name, partial(_read_file, source)))
                 continue
             files = open_files(source)  # type: ignore[assignment]
         stack.enter_context(files)
@@ -130,7 +130,7 @@ def list_pictures(sources: Iterable[Source], stack: ExitStack) -> list[Picture]:
         if not found:
             raise ImageError(f"{name} holds no PNG, JPEG, TIFF or DICOM files")
         images += [
-            Picture(f"{name}/{printable(file)}", partial(files.read, file)) for file in found
+            ImageFile(f"{name}/{printable(file)}", partial(files.read, file)) for file in found
         ]
     return images
 
@@ -150,9 +150,9 @@ def is_image_file(file: str, head: Callable[[], bytes]) -> bool:
     return first.startswith(_IMAGE_STARTS) or first[128:] == b"DICM"
 
 
-def score_pictures(
+def predict_images(
     model: Classifier,
-    images: Sequence[Picture],
+    images: Sequence[ImageFile],
     watch: Callable[[int, int], None] = lambda done, total: None,
     thumbnail: int = 0,
     threads: int | None = None,
@@ -178,7 +178,7 @@ def score_pictures(
 
 
 def _read_batches(
-    model: Classifier, images: Sequence[Picture], thumbnail: int, threads: int | None
+    model: Classifier, images: Sequence[ImageFile], thumbnail: int, threads: int | None
 ) -> Iterator[list[tuple[WorklistRow, _Input | None]]]:
     """Read images by threads, a batch at a time.
 
@@ -190,7 +190,7 @@ def _read_batches(
             yield list(pool.map(read, images[start : start + _BATCH]))
 
 
-def _read(model: Classifier, image: Picture, thumbnail: int) -> tuple[WorklistRow, _Input | None]:
+def _read(model: Classifier, image: ImageFile, thumbnail: int) -> tuple[WorklistRow, _Input | None]:
     """Read one image: a row without probabilities, and the model's input if it can be read."""
     small, digest = b"", ""
     try:
@@ -206,7 +206,7 @@ def _read(model: Classifier, image: Picture, thumbnail: int) -> tuple[WorklistRo
     row = WorklistRow(
         image.name,
         warnings=radiograph.warnings,
-        refusals=radiograph.refusals,
+        rejections=radiograph.rejections,
         thumbnail=small,
         input_sha256=digest,
     )
@@ -223,7 +223,7 @@ def _thumbnail(values: GreyImage, edge: int) -> bytes:
 def _predict(
     model: Classifier, batch: Sequence[tuple[WorklistRow, _Input | None]]
 ) -> Iterator[WorklistRow]:
-    """Fill in the probabilities and refusals of the rows that have an input."""
+    """Fill in the probabilities and rejections of the rows that have an input."""
     inputs = [found for _, found in batch if found is not None]
     if inputs:
         scores, rejections = model.predict_batch(
@@ -236,7 +236,7 @@ def _predict(
         else:
             probabilities, rejection = next(predictions)
             named = dict(zip(model.card.class_names, probabilities, strict=True))
-            yield replace(row, probabilities=named, refusals=row.refusals + rejection)
+            yield replace(row, probabilities=named, rejections=row.rejections + rejection)
 
 
 def _is_zip(file: Path) -> bool:
@@ -266,7 +266,7 @@ def sort_worklist(
 def worklist_csv(
     rows: Iterable[WorklistRow], class_names: Sequence[str], sets: PredictionSets | None = None
 ) -> str:
-    """Write rows as CSV, harmless for spreadsheets (`defused`).
+    """Write rows as CSV, harmless for spreadsheets (`csv_safe`).
 
     The columns are `file,verdict,predicted,<classes>,disease,uncertainty,prediction_set,reason`.
     Only analyzed images have values.
@@ -279,7 +279,7 @@ def worklist_csv(
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    columns = ["file", "verdict", "predicted", *map(defused, class_names)]
+    columns = ["file", "verdict", "predicted", *map(csv_safe, class_names)]
     writer.writerow([*columns, "disease", "uncertainty", "prediction_set", "reason"])
     for row in rows:
         predicted, chosen, values = "", "", [""] * (len(class_names) + 2)
@@ -289,7 +289,7 @@ def worklist_csv(
             values = ["" if number is None else f"{number:.6f}" for number in numbers]
             predicted = row.predicted or ""
             chosen = ";".join(prediction_set(sets, row.probabilities)) or "none" if sets else ""
-        reason = row.error or " ".join(row.refusals + row.warnings)
-        start = [defused(row.name), row.verdict, defused(predicted)]
-        writer.writerow([*start, *values, defused(chosen), defused(reason)])
+        reason = row.error or " ".join(row.rejections + row.warnings)
+        start = [csv_safe(row.name), row.verdict, csv_safe(predicted)]
+        writer.writerow([*start, *values, csv_safe(chosen), csv_safe(reason)])
     return text.getvalue()

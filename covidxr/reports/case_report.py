@@ -18,7 +18,7 @@ from PIL import Image
 import covidxr
 from covidxr.cards import ModelCard
 from covidxr.explanation.localization import HeatMapLocation
-from covidxr.figures import CLASS_COLOURS, OTHER_CLASS, fit_screen, heat_overlay
+from covidxr.figures import CLASS_COLORS, OTHER_CLASS, fit_screen, heat_overlay
 from covidxr.formatting import percent, whole_percent
 from covidxr.records import (
     RESEARCH_ONLY,
@@ -29,13 +29,13 @@ from covidxr.records import (
     display_name,
 )
 from covidxr.reports.sentences import (
-    gate_sentence,
+    headline,
     heat_caption,
-    map_sentence,
+    input_check_sentence,
+    localization_sentences,
+    location_sentence,
     set_sentence,
     stability_sentence,
-    trust_sentences,
-    verdict,
 )
 
 _FONTS = Path(__file__).parent / "fonts"
@@ -155,16 +155,16 @@ class _Paper(FPDF):
 
     def result(self, report: CaseReport) -> None:
         """Write the prediction, its reliability, and the probabilities as bars."""
-        if report.prediction.refusals:
+        if report.prediction.rejections:
             self._paragraph(
-                gate_sentence(report.card, report.prediction)[0], 10, _SIGNAL, bold=True
+                input_check_sentence(report.card, report.prediction)[0], 10, _SIGNAL, bold=True
             )
             self._paragraph("The output below is unreliable.", 9, _SIGNAL)
-        self._paragraph(verdict(report.prediction), 15, bold=True)
+        self._paragraph(headline(report.prediction), 15, bold=True)
         found = set_sentence(report.card, report.prediction)
         sentences = [*([found[0]] if found else []), stability_sentence(report.stability)]
-        if not report.prediction.refusals:
-            sentences.append(gate_sentence(report.card, report.prediction)[0])
+        if not report.prediction.rejections:
+            sentences.append(input_check_sentence(report.card, report.prediction)[0])
         self._paragraph(f"{'. '.join(sentences)}.")
         self.ln(1)
         probabilities = report.prediction.probabilities
@@ -176,7 +176,7 @@ class _Paper(FPDF):
             top = self.get_y()
             self._style(9 if row > 4 else 7, bold=name == report.prediction.predicted)
             self.cell(_NAMES, row, self._fitting(display_name(name), _NAMES - 3))
-            for share, color in ((1.0, _TRACK), (p, CLASS_COLOURS.get(name, OTHER_CLASS))):
+            for share, color in ((1.0, _TRACK), (p, CLASS_COLORS.get(name, OTHER_CLASS))):
                 self.set_fill_color(color)
                 self.rect(_MARGIN + _NAMES, top + row * 0.18, track * share, row * 0.64, style="F")
             self.set_x(_MARGIN + _NAMES + track)
@@ -199,9 +199,9 @@ class _Paper(FPDF):
         self._heading("Heat map and its validation")
         where = "No lung segmenter available: the heat map cannot be assigned to a lung zone."
         if report.facts is not None:
-            where = map_sentence(report.facts)
+            where = location_sentence(report.facts)
         self._paragraph(f"{display_name(report.attribution.target)}: {where}")
-        self._paragraph(" ".join(trust_sentences(report.card, report.attribution.method)))
+        self._paragraph(" ".join(localization_sentences(report.card, report.attribution.method)))
         self._paragraph(
             "The heat map shows model evidence, not pathology. "
             "It does not measure extent or exclude other findings."

@@ -12,7 +12,12 @@ import covidxr
 from covidxr.errors import ConfigError
 from covidxr.figures import fit_screen
 from covidxr.records import RESEARCH_ONLY, display_name
-from covidxr.reports.sentences import gate_sentence, set_sentence, stability_sentence, verdict
+from covidxr.reports.sentences import (
+    headline,
+    input_check_sentence,
+    set_sentence,
+    stability_sentence,
+)
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept
@@ -123,9 +128,9 @@ def _findings(report: CaseReport, image: Dataset) -> Dataset:
     found = set_sentence(card, report.prediction)
     texts = [
         (codes.DCM.Comment, f"{RESEARCH_ONLY} Automatically generated, unverified."),
-        (_concept("Prediction"), verdict(report.prediction)),
+        (_concept("Prediction"), headline(report.prediction)),
         *([(_concept("Prediction set"), found[0])] if found else []),
-        (_concept("Input check"), gate_sentence(card, report.prediction)[0]),
+        (_concept("Input check"), input_check_sentence(card, report.prediction)[0]),
         (_concept("Stability"), stability_sentence(report.stability)),
         *((_concept("Remark"), remark) for remark in report.remarks),
         (_concept("sha256 of the input file"), report.input_sha256),

@@ -125,7 +125,9 @@ def _lungs_sentence(check: ShortcutCheck, card: ModelCard, aside: str) -> str:
     counts = card.class_counts["test"]
     largest = max(counts, key=lambda name: counts[name])
     chance = counts[largest] / sum(counts.values())
-    meaning = "no evidence of signal outside the lungs"
+    meaning = (
+        "blackened images are out of distribution, so signal outside the lungs is not ruled out"
+    )
     if check.figures["accuracy"].low > chance:
         meaning = "the remaining signal is from outside the lungs or their outline"
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from covidxr.cards import METHOD_TITLES, GateFigures, ModelCard, PredictionSets
+from covidxr.cards import METHOD_TITLES, DetectorMetrics, ModelCard, PredictionSets
 from covidxr.explanation.localization import HeatMapLocation, best_localization
 from covidxr.formatting import decimal, percent, whole_percent
 from covidxr.records import Attribution, CasePrediction, Stability, display_name
@@ -14,7 +14,7 @@ _CLEAR, _LIKELY = 0.9, 0.6
 favored over the other."""
 
 
-def verdict(prediction: CasePrediction) -> str:
+def headline(prediction: CasePrediction) -> str:
     """Say what a model predicts, as firmly as its calibrated probabilities allow."""
     (first, p), (second, q), *_ = sorted(
         prediction.probabilities.items(), key=lambda item: -item[1]
@@ -53,19 +53,21 @@ def set_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str]
     return f"{coverage} prediction set: {chosen}", reliability
 
 
-def gate_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str]:
+def input_check_sentence(card: ModelCard, prediction: CasePrediction) -> tuple[str, str]:
     """Return the result of the input check of an image, and its reliability."""
     reliability = "No OOD detector is stored with this model; `covidxr audit` adds one."
     if card.gate:
-        reliability = gate_worth(card.gate, sum(card.class_counts.get("test", {}).values()))
-    if prediction.refusals:
-        return f"Input check failed: {' '.join(prediction.refusals)}", reliability
+        reliability = detector_performance(
+            card.gate, sum(card.class_counts.get("test", {}).values())
+        )
+    if prediction.rejections:
+        return f"Input check failed: {' '.join(prediction.rejections)}", reliability
     if card.gate is None:
         return "Input check unavailable", reliability
     return "Input check passed (in distribution)", reliability
 
 
-def gate_worth(gate: GateFigures, n: int) -> str:
+def detector_performance(gate: DetectorMetrics, n: int) -> str:
     """Say what an OOD detector compares, and how it performs on n test images and on OOD images."""
     return (
         "The OOD detector compares intensity layout, texture and network features of an image with "
@@ -89,7 +91,7 @@ def stability_sentence(stability: Stability) -> str:
     )
 
 
-def map_sentence(facts: HeatMapLocation) -> str:
+def location_sentence(facts: HeatMapLocation) -> str:
     """Say how much of a heat map is within the lungs, and in which zone most of that is."""
     if not facts.lungs:
         return "No lungs detected: the heat map cannot be assigned to a lung zone."
@@ -116,7 +118,7 @@ def heat_caption(attribution: Attribution) -> str:
     return f"Brighter: more evidence for {name}{against}. {method}."
 
 
-def trust_sentences(card: ModelCard, method: str = "") -> tuple[str, ...]:
+def localization_sentences(card: ModelCard, method: str = "") -> tuple[str, ...]:
     """Say how well heat maps localize the boxes of radiologists, on the test set.
 
     Args:

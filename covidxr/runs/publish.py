@@ -14,7 +14,7 @@ from covidxr.evaluation.predictions import predict_splits
 from covidxr.evaluation.results import split_metrics
 from covidxr.evaluation.shortcut_audit import audit_shortcuts
 from covidxr.metrics.calibration import apply_temperature, fit_temperature, operating_points
-from covidxr.metrics.conformal import judge_sets
+from covidxr.metrics.conformal import evaluate_sets
 from covidxr.models import store
 from covidxr.models.checkpoints import Fitted, best_of_checkpoint
 from covidxr.models.classifier import Classifier
@@ -23,7 +23,7 @@ from covidxr.prediction.loading import find_segmenter, segmenter_for
 from covidxr.records import Predictions
 from covidxr.reports.model_card import draft_card
 from covidxr.runs.journal import RunConfig, RunFolder
-from covidxr.runs.snapshot import epoch_figures
+from covidxr.runs.snapshot import epoch_metrics
 
 
 def publish(folder: Path, model_id: str, root: Path | None = None) -> ModelCard:
@@ -78,7 +78,7 @@ def _publish(
     card = replace(
         card,
         preprocessing=replace(card.preprocessing, segmenter_sha256=sha256),
-        learning_curve=tuple(epoch_figures(event) for event in run.epochs()),
+        learning_curve=tuple(epoch_metrics(event) for event in run.epochs()),
         excluded=config.excluded,
     )
     network = store.restore_network(card, weights)
@@ -103,5 +103,5 @@ def _with_evaluation(card: ModelCard, predictions: Predictions) -> ModelCard:
     return replace(
         card,
         metrics=split_metrics(card, predictions),
-        prediction_sets=judge_sets(predictions, temperature),
+        prediction_sets=evaluate_sets(predictions, temperature),
     )

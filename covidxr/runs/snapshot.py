@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from covidxr.cards import EpochFigures
+from covidxr.cards import EpochMetrics
 from covidxr.errors import RunError
 from covidxr.records import Augmentation
 from covidxr.runs.journal import ACTIVE, Label, RunConfig, RunFolder, Status
@@ -35,7 +35,7 @@ class Snapshot:
     reason: str
     config: RunConfig | None
     """None if it is not written yet, or damaged, which is then the `reason`."""
-    epochs: tuple[EpochFigures, ...]
+    epochs: tuple[EpochMetrics, ...]
     steps: tuple[tuple[float, float], ...]
     """(completed epochs, training loss since the previous entry), every few seconds."""
     progress: Progress | None
@@ -62,7 +62,7 @@ class Snapshot:
         return self.status in ACTIVE
 
     @property
-    def best(self) -> EpochFigures | None:
+    def best(self) -> EpochMetrics | None:
         """The epoch with the highest validation macro-F1; the first of equals."""
         return max(self.epochs, key=lambda epoch: epoch.val_macro_f1, default=None)
 
@@ -84,7 +84,7 @@ def take(run: RunFolder) -> Snapshot:
         status=status,
         reason=reason,
         config=config,
-        epochs=tuple(epoch_figures(by_epoch[epoch]) for epoch in sorted(by_epoch)),
+        epochs=tuple(epoch_metrics(by_epoch[epoch]) for epoch in sorted(by_epoch)),
         steps=_losses(steps),
         progress=_progress(events, config, last) if status in ACTIVE else None,
         images_per_second=last.get("images_per_second"),
@@ -105,9 +105,9 @@ def _losses(steps: Sequence[dict[str, Any]]) -> tuple[tuple[float, float], ...]:
     return tuple(losses)
 
 
-def epoch_figures(event: dict[str, Any]) -> EpochFigures:
+def epoch_metrics(event: dict[str, Any]) -> EpochMetrics:
     """Return the metrics of an `epoch` event."""
-    return EpochFigures(**{field.name: event[field.name] for field in fields(EpochFigures)})
+    return EpochMetrics(**{field.name: event[field.name] for field in fields(EpochMetrics)})
 
 
 def _progress(

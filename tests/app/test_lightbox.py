@@ -9,7 +9,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from covidxr.app.lightbox import pack, png, sheet
-from covidxr.images.levels import Levels, of_greys
+from covidxr.images.levels import Levels, levels_of_gray
 from tests.app.conftest import panes, unpack
 
 
@@ -33,7 +33,7 @@ def test_every_pixel_arrives_as_it_was(kind):
     assert np.array_equal(pixels(packed), values)
     assert np.array_equal(np.frombuffer(unpack(packed.message)[1]["greys"], np.uint8), greys)
     assert np.array_equal(
-        pixels(sheet(of_greys(np.asfortranarray(values[::2].astype(np.uint8))), "b")),
+        pixels(sheet(levels_of_gray(np.asfortranarray(values[::2].astype(np.uint8))), "b")),
         values[::2].astype(np.uint8),
     )
 
@@ -54,9 +54,9 @@ def test_a_pane_names_its_layers_and_texts_remain_data():
         import numpy as np
 
         from covidxr.app.lightbox import Pane, lightbox, sheet
-        from covidxr.images.levels import of_greys
+        from covidxr.images.levels import levels_of_gray
 
-        image = sheet(of_greys(np.zeros((32, 40), np.uint8)), "a")
+        image = sheet(levels_of_gray(np.zeros((32, 40), np.uint8)), "a")
         lightbox(
             image,
             [Pane("<b>", "</script>"), Pane("y", "z", {"Lines": b"1"})],

@@ -21,7 +21,7 @@ from covidxr.evaluation import external
 from covidxr.evaluation.results import evaluate_stored
 from covidxr.evaluation.stored import (
     compare_stored,
-    external_tests,
+    external_evaluations,
     stored_predictions,
 )
 from covidxr.metrics.calibration import apply_temperature
@@ -121,10 +121,10 @@ def test_the_card_is_that_of_the_model_except_for_the_dataset(
     phantoms: Path, tmp_path: Path, rows: list[dict[str, str]]
 ) -> None:
     data = import_rows(tmp_path / "data", phantoms, rows)
-    assert external_tests("phantom-cnn") == ()
+    assert external_evaluations("phantom-cnn") == ()
     evaluate_external("phantom-cnn", data, "b")
     evaluate_external("phantom-cnn", data)
-    assert external_tests("phantom-cnn") == ("b", "clinic")
+    assert external_evaluations("phantom-cnn") == ("b", "clinic")
     card, predictions = stored_predictions("phantom-cnn", "clinic")
     own = load_classifier("phantom-cnn").card
     assert (card.external, own.external) == ("clinic", "")
@@ -293,4 +293,4 @@ def test_a_damaged_evaluation_is_rejected(
     table.unlink()
     with pytest.raises(ModelError, match="cannot be read"):
         stored_predictions("phantom-cnn", "clinic")
-    assert external_tests("phantom-cnn") == ("clinic",)
+    assert external_evaluations("phantom-cnn") == ("clinic",)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from covidxr.cards import METHOD_TITLES, Localisation, MapSettings
+from covidxr.cards import METHOD_TITLES, Localization, MapSettings
 from covidxr.cli import app
 from covidxr.config import weights_folder
 from covidxr.datasets.boxes import BOXES_FILE
@@ -58,7 +58,7 @@ def boxed(phantoms: Path, weights: Path, tmp_path: Path) -> Path:
 
 def localization(
     data: Path, configurations: tuple[MapSettings, ...] | None = None
-) -> tuple[Localisation, ...]:
+) -> tuple[Localization, ...]:
     predictions = store.read_predictions(weights_folder() / "phantom-cnn")
     model, dataset = load_classifier("phantom-cnn"), open_dataset(data)
     return room.measure_localization(model, dataset, predictions, find_segmenter(), configurations)

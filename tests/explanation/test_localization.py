@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covidxr.cards import Localisation, MapSettings, Pointing
+from covidxr.cards import Localization, MapSettings, Pointing
 from covidxr.errors import ConfigError
 from covidxr.explanation.localization import (
     best_localization,
@@ -136,7 +136,7 @@ def test_a_single_lung_has_zones() -> None:
     assert locate_heat_map(spot(29, 4, 30), lungs).zone.endswith("lower")
 
 
-def measured(method: str, gain: float, inside: float, **more: float) -> Localisation:
+def measured(method: str, gain: float, inside: float, **more: float) -> Localization:
     results = Pointing(
         20,
         Interval(0.5, 0.4, 0.6),
@@ -146,7 +146,7 @@ def measured(method: str, gain: float, inside: float, **more: float) -> Localisa
     layer = {"layer": "relu2"} if "cam" in method else {}
     settings = MapSettings(method, **layer, **more)  # type: ignore[arg-type]
     best = replace(results, gain=Interval(9.0, 9.0, 9.0))
-    return Localisation("Lung_Opacity", settings, "", results, best, best)
+    return Localization("Lung_Opacity", settings, "", results, best, best)
 
 
 def test_the_best_is_chosen_on_val_alone_then_by_its_share(phantom_model_folder: Path) -> None:

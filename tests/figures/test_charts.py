@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from covidxr.figures import (
-    CLASS_COLOURS,
+    CLASS_COLORS,
     probability_bars,
     reliability_figure,
     threshold_figure,
@@ -32,7 +32,7 @@ def test_bars_keep_order_and_colors_and_show_their_ranges():
     assert list(bars.x) == pytest.approx([10, 70, 5, 15])
     assert list(bars.error_x.arrayminus) == pytest.approx([8, 10, 0, 0])
     assert list(bars.error_x.array) == pytest.approx([0, 5, 0, 20])
-    assert list(bars.marker.color) == [CLASS_COLOURS[name] for name in CLASS_NAMES]
+    assert list(bars.marker.color) == [CLASS_COLORS[name] for name in CLASS_NAMES]
     assert [text.strip() for text in written.text] == ["10%", "70%", "5%", "15%"]
     assert list(written.x) == [100] * 4
     assert "Flipped and rotated: %{customdata[0]:.1f}–%{customdata[1]:.1f}%" in bars.hovertemplate
@@ -72,7 +72,7 @@ def test_reliability_shows_both_curves_with_their_intervals_in_percent():
     assert list(after.x) == pytest.approx([15])
     assert before.marker.symbol != after.marker.symbol
     assert before.line.dash != after.line.dash
-    assert after.line.color == CLASS_COLOURS["Lung_Opacity"]
+    assert after.line.color == CLASS_COLORS["Lung_Opacity"]
     assert figure.layout.xaxis.title.text == "Predicted probability of Lung opacity (%)"
     assert figure.layout.yaxis.title.text == "Observed frequency of Lung opacity (%)"
     assert figure.layout.yaxis.scaleanchor == "x"
@@ -97,7 +97,7 @@ def test_histograms_are_percentages_of_their_group():
     assert list(own.x[:2]) == [1.25, 3.75]
     assert own.hovertext[39] == "50.0% of 4 images with COVID-19<br>probability 97.5–100%"
     assert (own.name, others.name) == ("With COVID-19, n = 4", "Without COVID-19, n = 2")
-    assert own.marker.color == CLASS_COLOURS["COVID"]
+    assert own.marker.color == CLASS_COLORS["COVID"]
     assert own.marker.pattern.shape != others.marker.pattern.shape
     assert figure.layout.barmode == "overlay"
     line, label = figure.layout.shapes[0], figure.layout.annotations[0]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from covidxr.figures import MODEL_COLOURS, MODEL_DASHES, Curve, precision_recall_figure, roc_figure
+from covidxr.figures import MODEL_COLORS, MODEL_DASHES, Curve, precision_recall_figure, roc_figure
 from covidxr.figures.curves import thinned
 
 INK = "#123456"
@@ -14,7 +14,7 @@ STEP = Curve(
     "#CC79A7",
     "AUROC 0.900 (0.850-0.950)",
 )
-PLAIN = Curve("poster-cnn", np.array([0.0, 1.0]), np.array([0.5, 0.25]), MODEL_COLOURS[1], "")
+PLAIN = Curve("poster-cnn", np.array([0.0, 1.0]), np.array([0.5, 0.25]), MODEL_COLORS[1], "")
 
 
 def test_roc_curves_are_in_percent_with_the_chance_diagonal():
@@ -26,7 +26,7 @@ def test_roc_curves_are_in_percent_with_the_chance_diagonal():
         "poster-cnn",
         "Chance level",
     ]
-    assert (first.line.color, second.line.color) == ("#CC79A7", MODEL_COLOURS[1])
+    assert (first.line.color, second.line.color) == ("#CC79A7", MODEL_COLORS[1])
     assert (first.line.dash, second.line.dash) == MODEL_DASHES[:2]
     assert (list(chance.x), list(chance.y), chance.line.dash) == ([0, 100], [0, 100], "dash")
     assert figure.layout.xaxis.title.text == "False-positive rate (%)"

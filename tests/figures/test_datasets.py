@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from covidxr.figures import CLASS_COLOURS, MODEL_COLOURS, count_bars, map_figure
+from covidxr.figures import CLASS_COLORS, MODEL_COLORS, count_bars, similarity_figure
 
 INK = "#123456"
 
@@ -39,19 +39,19 @@ def test_too_many_parts_are_rejected():
 
 def test_a_similarity_map_has_class_colors_for_classes_only():
     places = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
-    figure = map_figure(places, ["COVID", "Normal", "COVID"], INK)
+    figure = similarity_figure(places, ["COVID", "Normal", "COVID"], INK)
     assert [(trace.name, list(trace.x)) for trace in figure.data] == [
         ("Normal", [2.0]),
         ("COVID-19", [0.0, 4.0]),
     ]
     assert [trace.marker.color for trace in figure.data] == [
-        CLASS_COLOURS["Normal"],
-        CLASS_COLOURS["COVID"],
+        CLASS_COLORS["Normal"],
+        CLASS_COLORS["COVID"],
     ]
-    by_source = map_figure(places, ["b", "a", "a"], INK)
+    by_source = similarity_figure(places, ["b", "a", "a"], INK)
     assert [(trace.name, trace.marker.color) for trace in by_source.data] == [
-        ("a", MODEL_COLOURS[0]),
-        ("b", MODEL_COLOURS[1]),
+        ("a", MODEL_COLORS[0]),
+        ("b", MODEL_COLORS[1]),
     ]
     with pytest.raises(ValueError, match="for each of 3 points, got 2 values of 2 names"):
-        map_figure(places, ["a", "b"], INK)
+        similarity_figure(places, ["a", "b"], INK)

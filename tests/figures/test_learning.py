@@ -2,8 +2,8 @@
 
 import pytest
 
-from covidxr.cards import EpochFigures
-from covidxr.figures import MODEL_COLOURS, MODEL_DASHES, learning_figure
+from covidxr.cards import EpochMetrics
+from covidxr.figures import MODEL_COLORS, MODEL_DASHES, learning_figure
 from covidxr.figures.learning import Measure
 
 INK = "#123456"
@@ -11,7 +11,7 @@ INK = "#123456"
 
 def epochs(count, shift=0.0):
     return [
-        EpochFigures(k, 1 / k, 0.5 + shift, 2 / k, 0.6 + shift, 0.4 + shift)
+        EpochMetrics(k, 1 / k, 0.5 + shift, 2 / k, 0.6 + shift, 0.4 + shift)
         for k in range(1, count + 1)
     ]
 
@@ -37,7 +37,7 @@ def test_several_models_show_validation_in_their_own_colors():
         ("a", [60, 60]),
         ("c", pytest.approx([70, 70, 70])),
     ]
-    assert [trace.line.color for trace in figure.data] == [MODEL_COLOURS[0], MODEL_COLOURS[2]]
+    assert [trace.line.color for trace in figure.data] == [MODEL_COLORS[0], MODEL_COLORS[2]]
     assert [trace.line.dash for trace in figure.data] == [MODEL_DASHES[0], MODEL_DASHES[2]]
 
 
@@ -61,7 +61,7 @@ def test_the_loss_of_a_running_training_is_drawn_within_its_epochs():
     assert [trace.name for trace in learning_figure({"a": []}, "loss", INK, [(0.1, 1.4)]).data] == [
         "Training (running)"
     ]
-    rejected: tuple[tuple[dict[str, list[EpochFigures]], Measure], ...] = (
+    rejected: tuple[tuple[dict[str, list[EpochMetrics]], Measure], ...] = (
         ({"a": epochs(1)}, "accuracy"),
         ({"a": epochs(1), "b": epochs(1)}, "loss"),
     )

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from covidxr.cards import EpochFigures
+from covidxr.cards import EpochMetrics
 from covidxr.figures import (
-    CLASS_COLOURS,
-    MODEL_COLOURS,
+    CLASS_COLORS,
+    MODEL_COLORS,
     MODEL_DASHES,
     Curve,
     confusion_figure,
@@ -38,7 +38,7 @@ def test_contrast_agrees_with_the_wcag():
 
 
 @pytest.mark.parametrize("ground", GROUNDS)
-@pytest.mark.parametrize("color", [*MODEL_COLOURS, NEUTRAL])
+@pytest.mark.parametrize("color", [*MODEL_COLORS, NEUTRAL])
 def test_lines_have_contrast_in_both_themes(color, ground):
     assert contrast(rgb(color), rgb(ground)) >= 3.0
 
@@ -87,22 +87,22 @@ def lab(color, seen=BLINDNESS["normal"]):
 @pytest.mark.parametrize("seen", BLINDNESS.values(), ids=BLINDNESS.keys())
 def test_model_colors_are_color_blind_safe(seen):
     # About 2.3 is a just noticeable difference.
-    for i, one in enumerate(MODEL_COLOURS):
-        for other in MODEL_COLOURS[i + 1 :]:
+    for i, one in enumerate(MODEL_COLORS):
+        for other in MODEL_COLORS[i + 1 :]:
             assert np.linalg.norm(lab(one, seen) - lab(other, seen)) > 15
 
 
 def test_model_colors_differ_from_class_colors():
     assert (
-        min(np.linalg.norm(lab(m) - lab(c)) for m in MODEL_COLOURS for c in CLASS_COLOURS.values())
+        min(np.linalg.norm(lab(m) - lab(c)) for m in MODEL_COLORS for c in CLASS_COLORS.values())
         > 20
     )
 
 
 def test_model_colors_and_dashes_are_unique():
     assert (
-        len(set(MODEL_COLOURS))
-        == len(MODEL_COLOURS)
+        len(set(MODEL_COLORS))
+        == len(MODEL_COLORS)
         == len(set(MODEL_DASHES))
         == len(MODEL_DASHES)
         == 5
@@ -138,7 +138,7 @@ def every_figure():
         "roc": roc_figure([curve], INK),
         "precision_recall": precision_recall_figure([curve], INK),
         "reliability": reliability_figure(bins, bins, "COVID", INK),
-        "learning": learning_figure({"a": [EpochFigures(1, 1.0, 0.5, 1.0, 0.5, 0.5)]}, "loss", INK),
+        "learning": learning_figure({"a": [EpochMetrics(1, 1.0, 0.5, 1.0, 0.5, 0.5)]}, "loss", INK),
         "threshold": threshold_figure(scores, scores, 0.5, "COVID", INK),
     }
 

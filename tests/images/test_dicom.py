@@ -319,8 +319,8 @@ def test_the_header_can_reject_an_image_or_add_a_warning(
     )
     *found, burned_in = radiograph.warnings
     assert "Burned-in annotation status unknown" in burned_in
-    assert len(radiograph.refusals) == bool(refusal)
-    assert refusal in "".join(radiograph.refusals)
+    assert len(radiograph.rejections) == bool(refusal)
+    assert refusal in "".join(radiograph.rejections)
     assert len(found) == bool(warning)
     assert warning in "".join(found)
 

@@ -97,10 +97,10 @@ def read(content: bytes) -> None:
 
     from covidxr.errors import CovidxrError
     from covidxr.images.reading import read_radiograph
-    from covidxr.prediction.worklist import list_pictures
+    from covidxr.prediction.worklist import list_images
 
     with ExitStack() as stack:
-        for image in list_pictures([("upload", content)], stack):
+        for image in list_images([("upload", content)], stack):
             try:
                 found = read_radiograph(image.read(), image.name)
             except CovidxrError:

@@ -175,7 +175,7 @@ def test_reduction_is_antialiased() -> None:
 )
 def test_format_and_bit_depth_are_reported(image: Image.Image, kind: str, bits: int) -> None:
     found = read_radiograph(encode(image, kind), "x")
-    assert (found.format, found.bits, found.refusals, found.dropped) == (kind, bits, (), ())
+    assert (found.format, found.bits, found.rejections, found.dropped) == (kind, bits, (), ())
 
 
 def test_too_many_bytes_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:

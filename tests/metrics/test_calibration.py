@@ -15,9 +15,9 @@ from covidxr.errors import ConfigError
 from covidxr.metrics.calibration import (
     apply_temperature,
     confidence_gaps,
-    figures_at_threshold,
     fit_temperature,
     losses,
+    metrics_at_threshold,
     operating_points,
     predictive_intervals,
     predictive_values,
@@ -218,16 +218,16 @@ def test_operating_points_reject_invalid_input():
 
 def test_metrics_at_a_threshold_by_hand():
     y_true, score = np.array([0, 0, 0, 1, 1]), np.array([0.9, 0.5, 0.2, 0.5, 0.1])
-    figures = figures_at_threshold(y_true, np.column_stack([score, 1 - score]), 0, 0.5)
+    figures = metrics_at_threshold(y_true, np.column_stack([score, 1 - score]), 0, 0.5)
     assert (figures.positives, figures.negatives, figures.called) == (3, 2, 3)
     assert figures.sensitivity == wilson_interval(2, 3)
     assert figures.specificity == wilson_interval(1, 2)
     assert figures.ppv == wilson_interval(2, 3)
     assert figures.npv == wilson_interval(1, 2)
-    none = figures_at_threshold(y_true, np.column_stack([score, 1 - score]), 0, 1.0)
+    none = metrics_at_threshold(y_true, np.column_stack([score, 1 - score]), 0, 1.0)
     assert none.ppv is None
     with pytest.raises(ConfigError, match="threshold must be a finite number"):
-        figures_at_threshold(y_true, np.column_stack([score, 1 - score]), 0, math.nan)
+        metrics_at_threshold(y_true, np.column_stack([score, 1 - score]), 0, math.nan)
 
 
 def test_predictive_values_of_altman_and_bland_1994():

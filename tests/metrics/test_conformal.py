@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from covidxr.errors import ConfigError
 from covidxr.metrics.calibration import apply_temperature
-from covidxr.metrics.conformal import judge_sets, make_sets, set_thresholds
+from covidxr.metrics.conformal import evaluate_sets, make_sets, set_thresholds
 from covidxr.models import store
 from covidxr.models.recipes import RECIPES
 from covidxr.records import Predictions
@@ -70,7 +70,7 @@ def test_coverage_of_a_small_example_by_hand() -> None:
         np.array([0] * 19 + [1] * 19 + [0, 0, 0, 1]),
         np.array([*val, *test]),
     )
-    sets = judge_sets(p, 1.0)
+    sets = evaluate_sets(p, 1.0)
     assert sets.thresholds == pytest.approx({"a": 0.52, "b": 0.52})
     overall = sets.overall
     assert (overall.n, overall.covered.estimate, overall.size.estimate) == (4, 0.5, 0.75)
@@ -83,7 +83,7 @@ def test_coverage_of_a_small_example_by_hand() -> None:
 def test_missing_test_samples_and_wrong_shapes_are_rejected() -> None:
     p = Predictions(("a", "b"), ("x",), ("val",), np.array([0]), two(0.9))
     with pytest.raises(ConfigError):
-        judge_sets(p, 1.0)
+        evaluate_sets(p, 1.0)
     with pytest.raises(ConfigError, match="expected y_true"):
         set_thresholds(np.array([0, 1]), two(0.9))
 
@@ -94,7 +94,7 @@ def test_shipped_models_cover_validation_samples_and_state_their_coverage_on_tes
 ) -> None:
     card = store.read_card(WEIGHTS / model_id)
     predictions = store.read_predictions(WEIGHTS / model_id)
-    assert card.prediction_sets == judge_sets(predictions, card.temperature)
+    assert card.prediction_sets == evaluate_sets(predictions, card.temperature)
     val, test = predictions.take("val"), predictions.take("test")
     for k, name in enumerate(card.class_names):
         threshold = card.prediction_sets.thresholds[name]

@@ -35,10 +35,10 @@ def test_phantoms_pass_and_noise_and_inverted_ones_do_not(
     fresh = [
         render_phantom("Normal", np.random.default_rng(seed), 128)[0] for seed in range(100, 130)
     ]
-    assert sum(not model.predict(image).refusals for image in fresh) == 30
+    assert sum(not model.predict(image).rejections for image in fresh) == 30
     noise = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
-    assert any("Noise or sharpness" in why for why in model.predict(noise).refusals)
-    assert any("inverted" in why for why in model.predict(255 - fresh[0]).refusals)
+    assert any("Noise or sharpness" in why for why in model.predict(noise).rejections)
+    assert any("inverted" in why for why in model.predict(255 - fresh[0]).rejections)
     gate = model.card.gate
     assert sum(n for n, _ in gate.foreign.values()) > 75
     assert "phantom" not in gate.foreign
@@ -55,7 +55,7 @@ def test_a_model_without_a_detector_rejects_nothing_and_the_audit_restores_it(
     monkeypatch.setenv("COVIDXR_WEIGHTS", str(tmp_path / "w"))
     model = load_classifier("phantom-cnn")
     assert model.detector is None
-    assert model.predict(np.zeros((64, 64), np.uint8)).refusals == ()
+    assert model.predict(np.zeros((64, 64), np.uint8)).rejections == ()
     gate = audit("phantom-cnn", phantoms).gate
     assert before is not None
     halved = {space: limit / 2 for space, limit in before.thresholds.items()}
@@ -87,7 +87,7 @@ def test_nan_features_are_out_of_distribution(phantom_model_folder: Path) -> Non
     broken = replace(texture, centre=np.full_like(texture.centre, np.nan))
     image = render_phantom("Normal", np.random.default_rng(0), 128)[0]
     found = replace(model, detector=replace(model.detector, texture=broken)).predict(image)
-    assert any("Noise or sharpness" in why for why in found.refusals)
+    assert any("Noise or sharpness" in why for why in found.rejections)
 
 
 def test_a_detector_is_fitted_on_the_model_s_own_dataset_only(

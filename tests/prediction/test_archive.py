@@ -36,7 +36,7 @@ from covidxr.config import weights_folder
 from covidxr.errors import ConfigError, CovidxrError, ImageError, ModelError
 from covidxr.models import store
 from covidxr.prediction import archive
-from covidxr.prediction.archive import _Predictor, _Worker, score_archive
+from covidxr.prediction.archive import _Predictor, _Worker, predict_archive
 from covidxr.prediction.archive_listing import list_archive
 from covidxr.prediction.cases import sample_phantom
 from covidxr.prediction.loading import load_classifier
@@ -115,7 +115,7 @@ def assert_same(
             numbers = [*own.probabilities.values(), own.disease, own.uncertainty]
             assert [row[name] for name in NUMBERS] == pytest.approx(numbers, abs=TOLERANCE)
         else:
-            assert rename(row["reason"]) == (own.error or " ".join(own.refusals))
+            assert rename(row["reason"]) == (own.error or " ".join(own.rejections))
             assert pd.isna([row[name] for name in ("predicted", *NUMBERS)]).all()
 
 
@@ -238,7 +238,7 @@ def test_a_folder_has_the_rows_of_one_archive_and_model(
     (out / "part-000000.parquet").write_bytes(b"PAR1 and nothing else")
     monkeypatch.setattr(archive, "SHARD", 7)
     with pytest.raises(ConfigError, match=r"part-000000\.parquet is damaged"):
-        score_archive("phantom-cnn", str(mixed), out)
+        predict_archive("phantom-cnn", str(mixed), out)
 
 
 def test_a_written_shard_is_kept_and_errors_of_a_worker_are_returned(
@@ -328,7 +328,7 @@ def test_invalid_sources_are_rejected(
     source: str, kind: type[CovidxrError], sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(kind, match=sentence) as caught:
-        score_archive("phantom-cnn", source, tmp_path / "out")
+        predict_archive("phantom-cnn", source, tmp_path / "out")
     assert "secret" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -338,12 +338,12 @@ def test_empty_archives_missing_models_and_missing_ray_are_errors(
 ) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="holds no files"):
-        score_archive("phantom-cnn", str(tmp_path / "empty"), tmp_path / "out")
+        predict_archive("phantom-cnn", str(tmp_path / "empty"), tmp_path / "out")
     with pytest.raises(ModelError, match="there is no model absent"):
-        score_archive("absent", str(tmp_path / "empty"), tmp_path / "out")
+        predict_archive("absent", str(tmp_path / "empty"), tmp_path / "out")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r'needs ray: pip install "covidxr\[scale\]"'):
-        score_archive("phantom-cnn", str(tmp_path), tmp_path / "out")
+        predict_archive("phantom-cnn", str(tmp_path), tmp_path / "out")
 
 
 @pytest.fixture(scope="module")
@@ -443,7 +443,7 @@ def test_after_a_kill_of_all_and_of_one_worker_each_image_has_one_row(
 
     monkeypatch.setattr(archive, "SHARD", 4)
     code = "from pathlib import Path; from covidxr.prediction import archive; archive.SHARD = 4; "
-    code += f"archive.score_archive('phantom-cnn', {str(folder)!r}, Path({str(out)!r}))"
+    code += f"archive.predict_archive('phantom-cnn', {str(folder)!r}, Path({str(out)!r}))"
     driver = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
@@ -462,7 +462,7 @@ def test_after_a_kill_of_all_and_of_one_worker_each_image_has_one_row(
     assert 3 <= len(before) < shards / 2
 
     with ThreadPoolExecutor(1) as pool:
-        again = pool.submit(score_archive, "phantom-cnn", str(folder), out)
+        again = pool.submit(predict_archive, "phantom-cnn", str(folder), out)
         until(lambda: len(parts()) > len(before) + 5)
         killed, *others = workers(os.getpid())
         assert len(others) == 1

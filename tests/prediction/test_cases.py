@@ -142,7 +142,7 @@ def test_a_rejected_image_has_no_values_and_no_report(
         model, [tmp_path], heat_maps=tmp_path / "maps", table=tmp_path / "rows.csv"
     )
     assert [row["verdict"] for row in rows] == ["unreadable", "refused"]
-    assert rows[1]["error"] == " ".join(model.predict(noise).refusals)
+    assert rows[1]["error"] == " ".join(model.predict(noise).rejections)
     assert "probabilities" not in rows[1]
     assert not (tmp_path / "maps").exists()
     assert ",refused,,,,,,,," in (tmp_path / "rows.csv").read_text("utf-8")

@@ -24,7 +24,7 @@ def results(model: Classifier, image: GreyImage, method: str) -> tuple[object, .
     case = model.predict(image)
     versions = stability(model, image)
     heat = explain(model, image, case.predicted, method).heat
-    return dict(case.probabilities), case.refusals, versions, heat.tobytes()
+    return dict(case.probabilities), case.rejections, versions, heat.tobytes()
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from covidxr.errors import Cancelled, DatasetError
 from covidxr.images.reading import read_image
 from covidxr.models.classifier import Classifier
 from covidxr.prediction.loading import load_classifier
-from covidxr.prediction.similar import TrainingFeatures, features_at, features_of, similar_cases
+from covidxr.prediction.similar import TrainingFeatures, features_file, features_of, similar_cases
 from covidxr.records import GreyImage
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
@@ -77,7 +77,7 @@ def test_cases_are_those_of_a_plain_search_without_the_group_of_the_image(
                 dataset.class_names[sample.label],
                 sample.source,
             )
-            assert not case.twin
+            assert not case.near_duplicate
 
 
 def test_an_uploaded_training_image_is_listed_as_a_near_duplicate(
@@ -86,7 +86,7 @@ def test_an_uploaded_training_image_is_listed_as_a_near_duplicate(
     file = known.data.split.files[known.rows[0]]
     image = read_image((phantoms / file).read_bytes(), file)
     first, *others = similar_cases(model, known, image, n=4)
-    assert (first.file, first.twin) == (file, True)
+    assert (first.file, first.near_duplicate) == (file, True)
     assert first.distance == pytest.approx(0, abs=2e-3)
     assert [case.distance for case in others] == sorted(case.distance for case in others)
     assert len(others) == 3
@@ -102,7 +102,7 @@ def test_features_are_cached_and_recomputed_for_a_damaged_or_wrong_file(
     first = features_of(model, dataset, lambda done, total: steps.append((done, total)))
     n = len(first.rows)
     assert steps == [(64, n), (n, n)]
-    file = features_at(model.card, dataset)
+    file = features_file(model.card, dataset)
     with np.load(file, allow_pickle=False) as stored:
         assert (stored["points"].dtype, stored["points"].shape) == (np.float16, (n, 50))
     again = features_of(model, dataset, lambda *_: pytest.fail("the features are cached"))
@@ -126,12 +126,12 @@ def test_the_cache_file_depends_on_weights_and_files(
     model: Classifier, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = open_dataset(phantoms)
-    own = features_at(model.card, dataset)
-    assert features_at(replace(model.card, weights_sha256="0" * 64), dataset) != own
+    own = features_file(model.card, dataset)
+    assert features_file(replace(model.card, weights_sha256="0" * 64), dataset) != own
     data = shutil.copytree(phantoms, tmp_path / "data")
     # As if it were written again.
     os.utime(data / dataset.samples[0].file, (1, 1))
-    assert features_at(model.card, open_dataset(data)) != own
+    assert features_file(model.card, open_dataset(data)) != own
 
 
 def test_cancelling_writes_no_file_and_releases_the_lock(
@@ -145,7 +145,7 @@ def test_cancelling_writes_no_file_and_releases_the_lock(
     dataset = open_dataset(phantoms)
     with pytest.raises(Cancelled):
         features_of(model, dataset, stop)
-    assert not features_at(model.card, dataset).exists()
+    assert not features_file(model.card, dataset).exists()
     assert not model.lock.locked()
 
 

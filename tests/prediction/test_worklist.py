@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covidxr.cards import PredictionSets, SetFigures
+from covidxr.cards import PredictionSets, SetMetrics
 from covidxr.errors import DatasetError, ImageError
 from covidxr.images.reading import read_image
 from covidxr.prediction import worklist
@@ -25,8 +25,8 @@ from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.worklist import (
     Source,
     WorklistRow,
-    list_pictures,
-    score_pictures,
+    list_images,
+    predict_images,
     sort_worklist,
     worklist_csv,
 )
@@ -47,8 +47,8 @@ def predict_all(
 ) -> list[WorklistRow]:
     """Predict the images of some sources by the phantom model."""
     with ExitStack() as stack:
-        images = list_pictures(sources, stack)
-        return list(score_pictures(load_classifier("phantom-cnn"), images, watch))
+        images = list_images(sources, stack)
+        return list(predict_images(load_classifier("phantom-cnn"), images, watch))
 
 
 def test_an_image_in_a_batch_has_the_prediction_of_the_image_alone() -> None:
@@ -81,7 +81,7 @@ def test_unreadable_and_rejected_files_are_rows_without_values(
         "bad.png": "unreadable",
         "inner.zip": "unreadable",
     }
-    assert "LL" in rows["IM0002"].refusals[0]
+    assert "LL" in rows["IM0002"].rejections[0]
     assert rows["bad.png"].error.startswith("cannot read")
     _, analyzed, rejected, *_ = worklist_csv(rows.values(), ("COVID",)).splitlines()
     assert f"{rows['IM0001'].probabilities['COVID']:.6f}" in analyzed
@@ -90,7 +90,7 @@ def test_unreadable_and_rejected_files_are_rows_without_values(
         Path(row["path"]).name: row
         for row in predict_files(load_classifier("phantom-cnn"), [tmp_path])
     }
-    assert printed["IM0002"]["error"] == " ".join(rows["IM0002"].refusals)
+    assert printed["IM0002"]["error"] == " ".join(rows["IM0002"].rejections)
     assert "probabilities" not in printed["IM0002"]
 
 
@@ -119,7 +119,7 @@ def test_sorting_and_uncertainty_by_hand() -> None:
     unclear = WorklistRow("unclear", {"Normal": 0.5, "COVID": 0.5})
     healthy = WorklistRow("healthy", {"Normal": 0.9, "COVID": 0.1})
     unreadable = WorklistRow("unreadable", error="no")
-    rejected = WorklistRow("rejected", {"Normal": 0.0, "COVID": 1.0}, refusals=("no",))
+    rejected = WorklistRow("rejected", {"Normal": 0.0, "COVID": 1.0}, rejections=("no",))
     assert [row.disease for row in (certain, unclear, unreadable)] == [1.0, 0.5, None]
     assert certain.uncertainty == 0.0
     assert unclear.uncertainty == pytest.approx(1.0)
@@ -142,7 +142,7 @@ def test_sorting_and_uncertainty_by_hand() -> None:
 
 
 def test_the_csv_has_prediction_sets_and_no_formulas() -> None:
-    figures = SetFigures(
+    figures = SetMetrics(
         9, Interval(0.9, 0.8, 1.0), Interval(1.0, 1.0, 1.0), Interval(0.0, 0.0, 0.1)
     )
     sets = PredictionSets(0.9, {"Normal": 0.6, "COVID": 0.2}, figures, {})
@@ -150,7 +150,7 @@ def test_the_csv_has_prediction_sets_and_no_formulas() -> None:
         WorklistRow("=cmd|' /C calc'!A0.png", {"Normal": 0.7, "COVID": 0.3}),
         WorklistRow("-unclear.png", {"Normal": 0.81, "COVID": 0.19}),
         WorklistRow("none.png", {"Normal": 0.5, "COVID": 0.1}),
-        WorklistRow("@side.png", {"Normal": 0.7, "COVID": 0.3}, refusals=("+lateral",)),
+        WorklistRow("@side.png", {"Normal": 0.7, "COVID": 0.3}, rejections=("+lateral",)),
         WorklistRow("bad.png", error="=bad"),
     ]
     table = list(csv.DictReader(io.StringIO(worklist_csv(rows, ("Normal", "COVID"), sets))))
@@ -170,10 +170,10 @@ def test_the_csv_has_prediction_sets_and_no_formulas() -> None:
 @pytest.mark.slow
 def test_a_thousand_images_need_constant_memory() -> None:
     model, content = load_classifier("phantom-cnn"), png(0)
-    images = [worklist.Picture(str(i), lambda: content) for i in range(1000)]
+    images = [worklist.ImageFile(str(i), lambda: content) for i in range(1000)]
     peaks = []
     tracemalloc.start()
-    for i, _ in enumerate(score_pictures(model, images)):
+    for i, _ in enumerate(predict_images(model, images)):
         # The peaks of the first part and of the rest.
         if i in (400, 999):
             peaks.append(tracemalloc.get_traced_memory()[1])

@@ -101,7 +101,10 @@ def test_names_of_sources_are_not_taken_for_classes() -> None:
 
 @pytest.mark.parametrize(
     ("accuracy", "meaning"),
-    [(0.9, "the remaining signal is from outside"), (0.2, "no evidence of signal outside")],
+    [
+        (0.9, "the remaining signal is from outside"),
+        (0.2, "signal outside the lungs is not ruled out"),
+    ],
 )
 def test_accuracy_without_the_lungs_is_compared_with_the_largest_class(
     phantom_model_folder: Path, accuracy: float, meaning: str

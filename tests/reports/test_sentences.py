@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covidxr.cards import Localisation, MapSettings, ModelCard, Pointing
+from covidxr.cards import Localization, MapSettings, ModelCard, Pointing
 from covidxr.explanation.localization import HeatMapLocation
 from covidxr.models.store import read_card
 from covidxr.records import Attribution, CasePrediction, Interval, Stability
 from covidxr.reports.sentences import (
-    gate_sentence,
+    headline,
     heat_caption,
-    map_sentence,
+    input_check_sentence,
+    localization_sentences,
+    location_sentence,
     set_sentence,
     stability_sentence,
-    trust_sentences,
-    verdict,
 )
 
 CARD = read_card(Path(__file__).resolve().parents[2] / "weights" / "covidxr-resnet18")
@@ -36,7 +36,7 @@ CARD = read_card(Path(__file__).resolve().parents[2] / "weights" / "covidxr-resn
     ],
 )
 def test_the_headline_depends_on_the_probability(covid: float, sentence: str) -> None:
-    assert verdict(CasePrediction("m", {"Normal": 1 - covid, "COVID": covid})) == sentence
+    assert headline(CasePrediction("m", {"Normal": 1 - covid, "COVID": covid})) == sentence
 
 
 def test_prediction_sets_are_listed_with_their_coverage() -> None:
@@ -80,13 +80,15 @@ def test_equal_ends_of_a_range_are_written_once() -> None:
 def test_the_input_check_is_passed_failed_or_unavailable() -> None:
     passed = CasePrediction("m", {})
     rejected = CasePrediction("m", {}, ("Nearly black.", "A stripe."))
-    assert gate_sentence(CARD, passed)[0] == "Input check passed (in distribution)"
-    assert gate_sentence(CARD, rejected)[0] == "Input check failed: Nearly black. A stripe."
-    assert "rejected: 5.1% (95% CI 4.2–6.2), n = 2,434." in gate_sentence(CARD, rejected)[1]
+    assert input_check_sentence(CARD, passed)[0] == "Input check passed (in distribution)"
+    assert input_check_sentence(CARD, rejected)[0] == "Input check failed: Nearly black. A stripe."
+    assert "rejected: 5.1% (95% CI 4.2–6.2), n = 2,434." in input_check_sentence(CARD, rejected)[1]
     without = replace(CARD, gate=None)
-    assert gate_sentence(without, passed)[0] == "Input check unavailable"
+    assert input_check_sentence(without, passed)[0] == "Input check unavailable"
     # The DICOM header can reject an image without an OOD detector.
-    assert gate_sentence(without, rejected)[0] == "Input check failed: Nearly black. A stripe."
+    assert (
+        input_check_sentence(without, rejected)[0] == "Input check failed: Nearly black. A stripe."
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_the_input_check_is_passed_failed_or_unavailable() -> None:
     ],
 )
 def test_location_of_a_heat_map(facts: HeatMapLocation, sentence: str) -> None:
-    assert map_sentence(facts) == sentence
+    assert location_sentence(facts) == sentence
 
 
 @pytest.mark.parametrize(
@@ -153,19 +155,19 @@ def test_localization_on_test_is_compared_with_the_baseline(
     test = Pointing(66, Interval(0.71, 0.6, 0.8), Interval(0.3, 0.2, 0.4), gain)
     val = replace(test, hits=Interval(0.99, 0.9, 1.0))
     settings = MapSettings("hirescam", "relu2", smoothing=0.06)
-    card = replace(card, localisation=(Localisation("Lung_Opacity", settings, "", val, test, val),))
-    first, second = trust_sentences(card)
+    card = replace(card, localisation=(Localization("Lung_Opacity", settings, "", val, test, val),))
+    first, second = localization_sentences(card)
     assert first == (
         "HiResCAM, class Lung opacity: the maximum of the heat map is inside the radiologists' box "
         "in 71.0% (95% CI 60.0–80.0), n = 66 "
         f"(fixed-location baseline: {100 * (0.71 - gain.estimate):.0f}%)."
     )
     assert conclusion in second
-    assert trust_sentences(card, "hirescam") == (first, second)
-    assert "has not been measured" in trust_sentences(card, "occlusion")[0]
+    assert localization_sentences(card, "hirescam") == (first, second)
+    assert "has not been measured" in localization_sentences(card, "occlusion")[0]
 
 
 def test_a_model_without_localization_results_says_so(card: ModelCard) -> None:
-    assert trust_sentences(card) == (
+    assert localization_sentences(card) == (
         "The localization performance of this model's heat maps has not been measured.",
     )

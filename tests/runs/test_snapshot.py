@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from covidxr.cards import EpochFigures
+from covidxr.cards import EpochMetrics
 from covidxr.models.recipes import recipe
 from covidxr.records import SplitPlan
 from covidxr.runs import snapshot
@@ -80,7 +80,7 @@ def test_a_snapshot_has_the_epochs_as_trained_last(tmp_path: Path) -> None:
         (3, 0.6),
         (4, 0.1),
     ]
-    assert taken.epochs[1] == EpochFigures(2, 0.5, 0.4, 1.5, 0.3, 0.6)
+    assert taken.epochs[1] == EpochMetrics(2, 0.5, 0.4, 1.5, 0.3, 0.6)
     assert taken.best == taken.epochs[1]
     assert taken.steps == ((0.1, 1.4), (0.5, 1.3), (2.1, 0.8))
     assert (taken.seconds, taken.images_per_second, taken.started) == (

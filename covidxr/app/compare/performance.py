@@ -12,10 +12,10 @@ from covidxr.app import numbers
 from covidxr.app.frame import literal, show_error
 from covidxr.cards import ModelCard
 from covidxr.errors import ConfigError
-from covidxr.formatting import NO_VALUE, count, p_value, percent, points
+from covidxr.formatting import NO_VALUE, count, decimal_difference, p_value, percent, points
 from covidxr.metrics.comparison import Comparison
 from covidxr.models.recipes import STUDY_ACCURACY
-from covidxr.records import Interval, display_name
+from covidxr.records import display_name
 
 
 def metrics_table(cards: Sequence[ModelCard]) -> None:
@@ -105,15 +105,19 @@ def _pairs_table(compared: Comparison) -> None:
     columns: dict[str, list[str]] = {
         "First": [pair.a for pair in compared.pairs],
         "Second": [pair.b for pair in compared.pairs],
-        "Accuracy": [_difference(pair.accuracy_difference, pair.p_holm) for pair in compared.pairs],
+        "Accuracy": [
+            _with_p(points(pair.accuracy_difference, brief=True), pair.p_holm)
+            for pair in compared.pairs
+        ],
         "Macro-F1": [
-            _difference(pair.macro_f1_difference, pair.macro_f1_p_holm) for pair in compared.pairs
+            _with_p(points(pair.macro_f1_difference, brief=True), pair.macro_f1_p_holm)
+            for pair in compared.pairs
         ],
     }
     for name in compared.class_names:
         found = [pair.auroc.get(name) for pair in compared.pairs]
         columns[f"AUROC {display_name(name)}"] = [
-            _difference(x.difference, x.p_holm) if x else NO_VALUE for x in found
+            _with_p(decimal_difference(x.difference), x.p_holm) if x else NO_VALUE for x in found
         ]
     st.dataframe(
         columns,
@@ -121,11 +125,12 @@ def _pairs_table(compared: Comparison) -> None:
         alt="Differences between all pairs of models with 95% CI and corrected p values",
     )
     st.caption(
-        "Difference, first minus second. 95% CI, not corrected: paired bootstrap for accuracy and "
-        "macro-F1, DeLong for AUROC. p values (McNemar, bootstrap, DeLong): Holm correction over "
-        "all pairs, for AUROC also over classes."
+        "Difference, first minus second; accuracy and macro-F1 in percentage points. 95% CI, not "
+        "corrected: paired bootstrap for accuracy and macro-F1, DeLong for AUROC. p values "
+        "(McNemar, bootstrap, DeLong): Holm correction over all pairs, for AUROC also over "
+        "classes."
     )
 
 
-def _difference(difference: Interval, p: float | None) -> str:
-    return points(difference) if p is None else f"{points(difference)}, {p_value(p)}"
+def _with_p(difference: str, p: float | None) -> str:
+    return difference if p is None else f"{difference}, {p_value(p)}"

@@ -17,7 +17,7 @@ from covidxr.app.widgets import chart, ink
 from covidxr.cards import ModelCard
 from covidxr.datasets.dataset import Dataset
 from covidxr.figures import (
-    MODEL_COLOURS,
+    MODEL_COLORS,
     Measure,
     confusion_grid,
     difference_figure,
@@ -54,7 +54,7 @@ def curves(cards: Sequence[ModelCard], dataset: Dataset | None) -> None:
     """Show the models' ROC and precision-recall curves of one class."""
     k = choose_class(cards[0], "curves class")
     draw_curves(
-        [(card.model_id, card, k, color) for card, color in zip(cards, MODEL_COLOURS, strict=False)]
+        [(card.model_id, card, k, color) for card, color in zip(cards, MODEL_COLORS, strict=False)]
     )
 
 

@@ -9,9 +9,9 @@ import streamlit as st
 from covidxr.app.frame import literal
 from covidxr.app.widgets import no_models, stored_models
 from covidxr.cards import ModelCard
-from covidxr.figures import MODEL_COLOURS
+from covidxr.figures import MODEL_COLORS
 
-_MOST = len(MODEL_COLOURS)
+_MOST = len(MODEL_COLORS)
 
 
 def choose_models() -> list[ModelCard]:

@@ -20,7 +20,7 @@ from covidxr.explanation.localization import locate_heat_map
 from covidxr.figures import fit_screen, heat_overlay, probability_bars
 from covidxr.lungs.masks import LungMask, resize_mask
 from covidxr.records import display_name
-from covidxr.reports.sentences import heat_caption, map_sentence, verdict
+from covidxr.reports.sentences import headline, heat_caption, location_sentence
 
 Analyses = Mapping[str, Analysis | ImageError]
 """By model id."""
@@ -92,7 +92,7 @@ def _choose_explanation(
     predictions = [
         analysis.prediction.predicted
         for analysis in analyses.values()
-        if isinstance(analysis, Analysis) and not analysis.prediction.refusals
+        if isinstance(analysis, Analysis) and not analysis.prediction.rejections
     ]
     names = list(class_names)
     most_frequent = max(names, key=predictions.count)
@@ -128,8 +128,8 @@ def _model_column(
     st.markdown(f"**{literal(card.model_id)}**")
     if rejected(card, case, analysis):
         return
-    headline = verdict(analysis.prediction)
-    st.markdown(literal(headline))
+    title = headline(analysis.prediction)
+    st.markdown(literal(title))
     attribution = explain(card, case, target, method)
     st.image(
         heat_overlay(fit_screen(case.image), attribution.heat, 0.6),
@@ -139,10 +139,10 @@ def _model_column(
     )
     if lungs is not None:
         facts = locate_heat_map(attribution.heat, resize_mask(lungs, len(attribution.heat)))
-        st.caption(literal(map_sentence(facts)))
+        st.caption(literal(location_sentence(facts)))
     st.plotly_chart(
         probability_bars(analysis.prediction.probabilities, ink(), analysis.stability.ranges),
         config={"displayModeBar": False},
         key=f"bars {card.model_id}",
-        alt=headline,
+        alt=title,
     )

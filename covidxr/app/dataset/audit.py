@@ -17,7 +17,7 @@ from covidxr.datasets.audit.findings import ADVISED, Projection, exclusions, fin
 from covidxr.datasets.dataset import Dataset
 from covidxr.datasets.exclusions import exclusions_csv, write_exclusions
 from covidxr.datasets.splits import SplitData
-from covidxr.figures import map_figure
+from covidxr.figures import similarity_figure
 from covidxr.formatting import count
 from covidxr.images.quality import Numbers
 from covidxr.records import GreyImage, SplitPlan, display_name
@@ -219,7 +219,7 @@ def _similarity_map(data: SplitData, audit: Audit) -> None:
         with place:
             st.markdown(f"**{title}**")
             st.plotly_chart(
-                map_figure(projection.points, names, ink()),
+                similarity_figure(projection.points, names, ink()),
                 config=chart(title),
                 alt=f"Similarity map (t-SNE), {title.lower()}",
             )

@@ -16,10 +16,10 @@ from covidxr.datasets.dataset import Dataset
 from covidxr.errors import CovidxrError
 from covidxr.explanation.localization import best_localization, pointing_hits
 from covidxr.figures import cascade_figure, fit_screen, heat_overlay, opacity_boxes, removal_figure
-from covidxr.formatting import NO_VALUE, count, percent, points
+from covidxr.formatting import NO_VALUE, count, decimal_difference, percent, points
 from covidxr.prediction.cases import explain_randomized
 from covidxr.records import display_name
-from covidxr.reports.sentences import heat_caption, trust_sentences
+from covidxr.reports.sentences import heat_caption, localization_sentences
 
 _BASELINES = {
     "constant": "Fixed location (mean of the training boxes)",
@@ -48,7 +48,7 @@ def heat_maps(card: ModelCard, dataset: Dataset | None) -> None:
         return
     if card.localisation:
         st.markdown("**Localization:** do heat maps point to the annotated opacities?")
-        st.markdown(" ".join(literal(sentence) for sentence in trust_sentences(card)))
+        st.markdown(" ".join(literal(sentence) for sentence in localization_sentences(card)))
         _localization_table(card)
         _examples(card, dataset)
     if card.lung_shares:
@@ -91,8 +91,9 @@ def _localization_table(card: ModelCard) -> None:
             ],
             "n": [one.test.n for one in rows],
             "Pointing-game hit rate": [percent(one.test.hits, brief=True) for one in rows],
-            "Difference from fixed location": [
-                NO_VALUE if one.rival == "constant" else points(one.test.gain) for one in rows
+            "Difference from fixed location (points)": [
+                NO_VALUE if one.rival == "constant" else points(one.test.gain, brief=True)
+                for one in rows
             ],
             "Energy in boxes": [
                 NO_VALUE if one.rival == "centre" else percent(one.test.inside, brief=True)
@@ -247,7 +248,8 @@ def _deletion(card: ModelCard, found: Faithfulness) -> None:
         key="deletion",
         alt="Probability of the class as pixels are blackened",
     )
-    st.caption(f"Area under the curve vs. noise: {points(found.deletion_gain)}; lower is better.")
+    gain = decimal_difference(found.deletion_gain)
+    st.caption(f"Area under the curve vs. noise: {gain}; lower is better.")
 
 
 def _insertion(card: ModelCard, found: Faithfulness) -> None:
@@ -258,7 +260,8 @@ def _insertion(card: ModelCard, found: Faithfulness) -> None:
         key="insertion",
         alt="Probability of the class as pixels are restored",
     )
-    st.caption(f"Area under the curve vs. noise: {points(found.insertion_gain)}; higher is better.")
+    gain = decimal_difference(found.insertion_gain)
+    st.caption(f"Area under the curve vs. noise: {gain}; higher is better.")
 
 
 def _randomized_example(card: ModelCard, dataset: Dataset | None, method: str) -> None:

@@ -14,7 +14,7 @@ from covidxr.app.frame import literal
 from covidxr.app.widgets import chart, ink
 from covidxr.cards import ModelCard
 from covidxr.datasets.dataset import Dataset
-from covidxr.figures import CLASS_COLOURS, OTHER_CLASS, Measure, learning_figure
+from covidxr.figures import CLASS_COLORS, OTHER_CLASS, Measure, learning_figure
 from covidxr.reports.model_card import shortcut_sentences
 
 
@@ -22,7 +22,7 @@ def curves(card: ModelCard, dataset: Dataset | None) -> None:
     """Show the ROC and precision-recall curves of every class."""
     draw_curves(
         [
-            (name, card, k, CLASS_COLOURS.get(name, OTHER_CLASS))
+            (name, card, k, CLASS_COLORS.get(name, OTHER_CLASS))
             for k, name in enumerate(card.class_names)
         ]
     )

@@ -120,8 +120,8 @@ def _heat_map(case: Case, analysis: Analysis, attribution: Attribution) -> bytes
     note, content = PngInfo(), io.BytesIO()
     title, target = METHOD_TITLES[attribution.method], display_name(attribution.target)
     sentences = [RESEARCH_ONLY, f"{title} for {target}.", *_remarks(case, analysis)]
-    if analysis.prediction.refusals:
-        sentences += ["Input check failed:", *analysis.prediction.refusals]
+    if analysis.prediction.rejections:
+        sentences += ["Input check failed:", *analysis.prediction.rejections]
     note.add_itxt("Comment", " ".join(sentences))
     overlay = heat_overlay(fit_screen(case.image), attribution.heat, _OPACITY)
     Image.fromarray(overlay).save(content, "PNG", pnginfo=note)
@@ -138,7 +138,7 @@ def _results(card: ModelCard, case: Case, analysis: Analysis, attribution: Attri
         "input_sha256": case.sha256,
         "predicted": prediction.predicted,
         "probabilities": dict(prediction.probabilities),
-        "gate": {"fitted": card.gate is not None, "refusals": prediction.refusals},
+        "gate": {"fitted": card.gate is not None, "refusals": prediction.rejections},
         "stability": asdict(analysis.stability),
         "prediction_set": prediction_set(sets, prediction.probabilities) if sets else None,
         "remarks": _remarks(case, analysis),

@@ -15,7 +15,7 @@ from covidxr.explanation.settings import map_settings
 from covidxr.figures import contour_layer, heat_layer, layer_size, on_native_grid, outline_layer
 from covidxr.lungs.masks import LungMask, resize_mask
 from covidxr.records import Attribution, display_name
-from covidxr.reports.sentences import heat_caption, map_sentence, trust_sentences
+from covidxr.reports.sentences import heat_caption, localization_sentences, location_sentence
 
 OVERLAYS = {
     "Color": "color overlay",
@@ -61,8 +61,8 @@ def heat_panel(card: ModelCard, case: Case, analysis: Analysis) -> Attribution:
         for attribution in attributions:
             start = f"{display_name(attribution.target)}: " if len(attributions) > 1 else ""
             facts = locate_heat_map(attribution.heat, resize_mask(lungs, len(attribution.heat)))
-            st.markdown(literal(start + map_sentence(facts)))
-    st.markdown(literal(" ".join(trust_sentences(card, method))))
+            st.markdown(literal(start + location_sentence(facts)))
+    st.markdown(literal(" ".join(localization_sentences(card, method))))
     st.caption(
         "The heat map shows model evidence, not pathology. "
         "It does not measure extent or exclude other findings."

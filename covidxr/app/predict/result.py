@@ -15,7 +15,12 @@ from covidxr.cards import ModelCard
 from covidxr.figures import fit_screen, probability_bars
 from covidxr.formatting import whole_percent
 from covidxr.records import display_name
-from covidxr.reports.sentences import gate_sentence, set_sentence, stability_sentence, verdict
+from covidxr.reports.sentences import (
+    headline,
+    input_check_sentence,
+    set_sentence,
+    stability_sentence,
+)
 
 _MEANINGS = {
     "Normal": "images labeled normal in the training data. Other disease is not excluded.",
@@ -38,7 +43,7 @@ def result(card: ModelCard, case: Case, analysis: Analysis) -> bool:
         Whether the prediction is shown.
     """
     # A phantom has a warning of its own.
-    failed = analysis.prediction.refusals and not case.synthetic
+    failed = analysis.prediction.rejections and not case.synthetic
     if failed and not _shown_anyway(card, case, analysis):
         return False
     # The prediction comes first, since a phone stacks the columns.
@@ -57,7 +62,7 @@ def result(card: ModelCard, case: Case, analysis: Analysis) -> bool:
 def _prediction(card: ModelCard, case: Case, analysis: Analysis) -> None:
     """Show the predicted class, the probabilities and what limits them."""
     probabilities = analysis.prediction.probabilities
-    st.subheader(literal(verdict(analysis.prediction)), anchor=False)
+    st.subheader(literal(headline(analysis.prediction)), anchor=False)
     bars = ", ".join(
         f"{display_name(name)} {whole_percent(p)}" for name, p in probabilities.items()
     )
@@ -91,8 +96,8 @@ def _sentences(card: ModelCard, analysis: Analysis) -> None:
         set_sentence(card, analysis.prediction),
         (stability_sentence(analysis.stability), _STABILITY),
     ]
-    if not analysis.prediction.refusals:
-        sentences.append(gate_sentence(card, analysis.prediction))
+    if not analysis.prediction.rejections:
+        sentences.append(input_check_sentence(card, analysis.prediction))
     for sentence in sentences:
         if sentence:
             text, explanation = map(literal, sentence)

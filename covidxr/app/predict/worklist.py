@@ -16,11 +16,11 @@ from covidxr.app.widgets import progress
 from covidxr.cards import ModelCard
 from covidxr.errors import CovidxrError, DatasetError, ImageError
 from covidxr.formatting import count
-from covidxr.prediction.worklist import Picture as ImageFile
+from covidxr.prediction.worklist import ImageFile as ImageFile
 from covidxr.prediction.worklist import (
     WorklistRow,
-    list_pictures,
-    score_pictures,
+    list_images,
+    predict_images,
     sort_worklist,
     worklist_csv,
 )
@@ -113,7 +113,7 @@ def _list(upload: UploadedFile) -> list[ImageFile]:
     """List the image files of an upload; one that cannot be opened is an unreadable image."""
     try:
         # A zip in memory stays open for reading, and is freed with the list.
-        return list_pictures([(upload.name, upload.getvalue())], ExitStack())
+        return list_images([(upload.name, upload.getvalue())], ExitStack())
     except (ImageError, DatasetError) as error:
         return [ImageFile(upload.name, partial(_fail, error))]
 
@@ -140,7 +140,7 @@ def _analyzed(card: ModelCard, files: dict[Place, ImageFile]) -> dict[Place, Wor
         if new:
             model = load_current(card)
             with progress("Analyzing images") as watch:
-                scored = score_pictures(
+                scored = predict_images(
                     model, [files[place] for place in new], watch, thumbnail=_THUMBNAIL
                 )
                 for place, row in zip(new, scored, strict=True):
@@ -237,7 +237,7 @@ def _columns(rows: Sequence[WorklistRow], prefix: str) -> dict[str, list[Any]]:
             values += [None if row.disease is None else 100 * row.disease, row.uncertainty]
         else:
             values += [titles[row.verdict], None, None, None]
-        values.append(error or " ".join(row.refusals + row.warnings))
+        values.append(error or " ".join(row.rejections + row.warnings))
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
     return columns

@@ -8,7 +8,7 @@ import streamlit as st
 
 from covidxr.app.frame import literal, show_error
 from covidxr.app.widgets import chart, ink
-from covidxr.cards import EpochFigures
+from covidxr.cards import EpochMetrics
 from covidxr.config import runs_folder, weights_folder
 from covidxr.errors import CovidxrError
 from covidxr.figures import Measure, learning_figure
@@ -54,7 +54,7 @@ def run_section(run: Snapshot) -> None:
 
 
 def draw_curves(
-    runs: dict[str, Sequence[EpochFigures]],
+    runs: dict[str, Sequence[EpochMetrics]],
     metric: Measure,
     steps: Sequence[tuple[float, float]],
     name: str,

@@ -9,7 +9,7 @@ import streamlit as st
 
 from covidxr.app.train.run import METRICS, STATUS_TITLES, draw_curves
 from covidxr.config import runs_folder
-from covidxr.figures import MODEL_COLOURS
+from covidxr.figures import MODEL_COLORS
 from covidxr.runs import launcher, snapshot
 from covidxr.runs.snapshot import Snapshot
 
@@ -46,8 +46,8 @@ def runs_section(runs: Sequence[Snapshot]) -> None:
     selected = _select(shown)
     if len(selected) < 2:
         st.caption("Select two or more runs to compare their curves and settings.")
-    elif len(selected) > len(MODEL_COLOURS):
-        st.caption(f"Select at most {len(MODEL_COLOURS)} runs.")
+    elif len(selected) > len(MODEL_COLORS):
+        st.caption(f"Select at most {len(MODEL_COLORS)} runs.")
     else:
         _compare(selected)
     st.caption(

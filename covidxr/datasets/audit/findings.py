@@ -31,7 +31,7 @@ from covidxr.images.quality import (
     NEARLY_WHITE,
     Numbers,
 )
-from covidxr.storage import defused
+from covidxr.storage import csv_safe
 
 MIN_SHORT_EDGE = 128
 """Input size of the baseline study's networks, in pixels."""
@@ -285,7 +285,7 @@ def exclusions(findings: Iterable[Finding]) -> tuple[tuple[str, str], ...]:
 
 
 def findings_csv(findings: Iterable[Finding], dataset: Dataset, split: Split | None) -> str:
-    """Return the issues as CSV, `finding,group,file,class,source,split`; texts are `defused`."""
+    """Return the issues as CSV, `finding,group,file,class,source,split`; texts are `csv_safe`."""
     samples = {sample.file: sample for sample in dataset.samples}
     where = dict(zip(split.files, split.names.tolist(), strict=True)) if split else {}
     text = io.StringIO(newline="")
@@ -296,7 +296,7 @@ def findings_csv(findings: Iterable[Finding], dataset: Dataset, split: Split | N
             for file in group:
                 own = samples[file]
                 texts = file, dataset.class_names[own.label], own.source or "", where.get(file, "")
-                writer.writerow([finding.check, number, *map(defused, texts)])
+                writer.writerow([finding.check, number, *map(csv_safe, texts)])
     return text.getvalue()
 
 

@@ -7,7 +7,7 @@ from covidxr.cards import MapSettings
 from covidxr.explanation.localization import best_localization
 from covidxr.formatting import percent
 from covidxr.models import store
-from covidxr.reports.sentences import trust_sentences
+from covidxr.reports.sentences import localization_sentences
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_metrics_of_the_card_are_shown(section, card, texts):
     assert best is not None
     shown = texts(section).replace("\\", "")
     assert percent(best.test.hits) in shown
-    assert all(sentence in shown for sentence in trust_sentences(card))
+    assert all(sentence in shown for sentence in localization_sentences(card))
     localization, lungs = (table.value for table in section.dataframe[-2:])
     rates = localization.set_index("Configuration")["Pointing-game hit rate"]
     fixed = next(one for one in card.localisation if one.rival == "constant")

@@ -11,7 +11,7 @@ from PIL import Image
 from covidxr.app.predict import worklist
 from covidxr.images.reading import read_image
 from covidxr.prediction.loading import list_models, load_classifier
-from covidxr.prediction.worklist import Picture, WorklistRow, score_pictures
+from covidxr.prediction.worklist import ImageFile, WorklistRow, predict_images
 from covidxr.records import CLASS_NAMES, display_name
 from tests.app.conftest import panes
 from tests.narrowing import known
@@ -23,13 +23,13 @@ PAGE = "pages/predict.py"
 @pytest.fixture
 def counted(monkeypatch):
     """How many images were analyzed in each run."""
-    calls, score = [], score_pictures
+    calls, score = [], predict_images
 
     def counting(model, files, *others, **named):
         calls.append(len(files))
         return score(model, files, *others, **named)
 
-    monkeypatch.setattr(worklist, "score_pictures", counting)
+    monkeypatch.setattr(worklist, "predict_images", counting)
     return calls
 
 
@@ -124,7 +124,7 @@ def test_only_new_images_are_analyzed_and_removed_ones_forgotten(
     monkeypatch.setattr(st, "session_state", {})
     (entry,) = list_models()
     card = known(entry.card)
-    first, second, third = ({(name, 0): Picture(name, lambda: png("COVID"))} for name in "abc")
+    first, second, third = ({(name, 0): ImageFile(name, lambda: png("COVID"))} for name in "abc")
     assert list(worklist._analyzed(card, first | second)) == [("a", 0), ("b", 0)]
     assert [row.name for row in worklist._analyzed(card, third | first).values()] == [
         "c",
