@@ -6,6 +6,7 @@ and no images.
 """
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -37,9 +38,8 @@ def main(address: str, stems: list[str]) -> None:
             for stem in stems or PAGES:
                 page.goto(f"{address}/{_PATHS.get(stem, stem)}")
                 PAGES[stem](page)
-                page.wait_for_timeout(
-                    2000
-                )  # tables paint on a canvas, which cannot be asked whether it has done so
+                # Tables are painted on a canvas, which does not tell when it is done.
+                page.wait_for_timeout(2000)
                 page.mouse.move(0, 0)
                 page.screenshot(path=FOLDER / f"{stem}-{name}.png")
         browser.close()
@@ -53,7 +53,7 @@ def open_home(page: Page) -> None:
 def open_predict(page: Page) -> None:
     """Accept the notice, ask for a phantom and wait for its heat map."""
     page.get_by_role("button", name="I understand").click()
-    page.get_by_role("button", name="COVID", exact=True).click()
+    page.get_by_role("button", name="COVID-19", exact=True).click()
     page.locator(".stage[aria-busy=false]").wait_for()
     page.locator(".barlayer .point").nth(3).wait_for()
     page.get_by_text("in the lungs").or_(page.get_by_text("inside the lungs")).first.wait_for()
@@ -96,8 +96,9 @@ def open_dataset(page: Page) -> None:
 
 def open_train(page: Page) -> None:
     """Start a run, unless one is going on already, and wait for its curves."""
-    page.get_by_text("New run").wait_for()
-    if not page.get_by_role("button", name="Cancel", exact=True).is_visible():
+    cancel = page.get_by_role("button", name="Cancel", exact=True)
+    cancel.or_(page.get_by_text("More settings")).first.wait_for()
+    if not cancel.is_visible():
         page.get_by_text("New run").click()
         page.get_by_text("More settings").click()
         for name, value in (("Epochs", "2000"), ("Batch size", "16"), ("Patience", "2000")):
@@ -105,7 +106,7 @@ def open_train(page: Page) -> None:
             page.get_by_role("spinbutton", name=name, exact=True).press("Enter")
             page.get_by_text(f"{value} --").wait_for()
         page.get_by_role("button", name="Start training").click()
-    page.get_by_text("Epoch 2").first.wait_for()
+    page.get_by_text(re.compile(r"Epoch \d+ of")).first.wait_for()
     page.locator(".js-plotly-plot .xtick").first.wait_for(state="attached")
 
 
