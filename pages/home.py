@@ -53,7 +53,7 @@ with page("pages/home.py", "covidxr", PURPOSE):
             alt="Models with their network, training data and metrics on the test set",
         )
         st.caption(
-            "In-collection: training and test images come from the same collections, so expect less "
+            "In-collection: training and test images come from the same collections; expect less "
             "elsewhere. 95% CI in parentheses, n: test images. Macro-F1 gives every class equal "
             "weight."
         )

@@ -53,7 +53,7 @@ def test_the_card_holds_the_shortcut_audit_and_the_learning_curve(model_id: str)
     card, predictions = store.read_card(ROOT / model_id), store.read_predictions(ROOT / model_id)
     measured = {(check.kind, check.subject): check for check in card.shortcuts if check.figures}
     kinds = {"border", "intensity", "within-source", "source-from-features"}
-    # One that sees nothing but the lungs is not asked what it makes of pictures without them.
+    # A lung-only model is not evaluated on images without lungs.
     kinds |= set() if card.preprocessing.segmenter_sha256 else {"lungs-blackened", "lungs-only"}
     assert {kind for kind, _ in measured} == kinds
     assert ("source-from-features", "kermany vs rsna within Normal") in measured
