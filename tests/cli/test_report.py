@@ -14,10 +14,8 @@ from pypdf import PdfReader
 from typer.testing import CliRunner
 
 from covidxr.cli import app
-from covidxr.errors import ConfigError, ImageError
 from covidxr.prediction.cases import predict_files, sample_phantom
 from covidxr.prediction.loading import load_classifier
-from covidxr.prediction.report import report_file
 from covidxr.records import RESEARCH_ONLY
 
 RUNNER = CliRunner()
@@ -63,14 +61,6 @@ def test_the_text_output_has_the_disclaimer(image: Path, tmp_path: Path) -> None
     assert RESEARCH_ONLY in output
 
 
-def test_an_unreadable_file_is_an_error_and_writes_nothing(image: Path, tmp_path: Path) -> None:
-    image.write_bytes(b"text")
-    for file, why in ((tmp_path / "absent.png", "there is no file"), (image, "cannot read")):
-        with pytest.raises(ImageError, match=why):
-            report_file(load_classifier("phantom-cnn"), file, None, tmp_path / "a.pdf")
-    assert not (tmp_path / "a.pdf").exists()
-
-
 def test_dicom_files_are_written_too_and_contain_the_same_image(
     image: Path, tmp_path: Path
 ) -> None:
@@ -83,18 +73,3 @@ def test_dicom_files_are_written_too_and_contain_the_same_image(
     (written,) = (Path(file) for file in found["dicom"] if "PixelData" in dcmread(file))
     (again,) = predict_files(load_classifier("phantom-cnn"), [written])
     assert again["probabilities"] == pytest.approx(found["probabilities"], abs=1e-6)
-
-
-def test_without_highdicom_nothing_is_written(
-    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("covidxr.reports.dicom_report.writes_dicom", lambda: False)
-    with pytest.raises(ConfigError, match="covidxr\\[dicom\\]"):
-        report_file(
-            load_classifier("phantom-cnn"),
-            image,
-            None,
-            tmp_path / "a.pdf",
-            dicom=tmp_path / "study",
-        )
-    assert not (tmp_path / "a.pdf").exists()

@@ -9,8 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covidxr.datasets.dataset import Dataset, Sample
-from covidxr.datasets.splits import Split, group_samples, leaked_samples, split_dataset, write_split
+from covidxr.datasets.opening import open_dataset
+from covidxr.datasets.splits import (
+    Split,
+    check_dataset,
+    group_samples,
+    leaked_samples,
+    split_dataset,
+    write_split,
+)
 from covidxr.errors import DatasetError
+from covidxr.evaluation.stored import stored_predictions
 from covidxr.records import CLASS_NAMES, SPLITS, SplitFractions, SplitPlan
 
 
@@ -127,3 +136,14 @@ def test_leaked_samples_are_found() -> None:
         SplitPlan("stratified"), tuple("abcdefg"), np.zeros(7, dtype=np.int64), names, groups
     )
     assert leaked_samples(split).tolist() == [False, True, False, True, False, False, False]
+
+
+@pytest.mark.usefixtures("phantom_models")
+def test_only_the_dataset_of_the_model_is_accepted(phantoms: Path, tmp_path: Path) -> None:
+    from covidxr.datasets.phantoms import write_phantoms
+
+    card, _ = stored_predictions("phantom-cnn")
+    check_dataset(open_dataset(phantoms), card)
+    other = open_dataset(write_phantoms(tmp_path / "other", per_class=4, size=64))
+    with pytest.raises(DatasetError, match="is not the dataset that phantom-cnn was trained on"):
+        check_dataset(other, card)

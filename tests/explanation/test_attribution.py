@@ -11,12 +11,14 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from covidxr.cards import METHOD_TITLES, MapSettings
+from covidxr.cards import MapSettings
+from covidxr.datasets.opening import open_dataset
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.errors import Cancelled
 from covidxr.explanation import attribution as room
-from covidxr.explanation.attribution import attribute, attribute_batch
+from covidxr.explanation.attribution import attribute, attribute_batch, place_on_square
 from covidxr.explanation.settings import candidates
+from covidxr.images.reading import read_image
 from covidxr.models import store
 from covidxr.models.architectures import ARCHITECTURES, Architecture
 from covidxr.models.classifier import Classifier
@@ -226,17 +228,6 @@ def test_attributions_do_not_depend_on_the_batch_or_on_reloading(
         assert np.allclose(alone.heat * scale, together[1], atol=1e-4 * scale)
 
 
-def test_every_method_has_ordered_candidates() -> None:
-    for name in ("resnet18", "poster_cnn", "efficientnet_b0"):
-        assert [s.method for s in dict.fromkeys(candidates(name))] == [
-            s.method for s in candidates(name)
-        ]
-        assert {s.method for s in candidates(name)} == set(METHOD_TITLES)
-        network = ARCHITECTURES[name].build(4)
-        for settings in candidates(name):
-            network.get_submodule(settings.layer)
-
-
 @pytest.fixture
 def one_conv(phantom_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Classifier:
     """A model whose attributions can be computed by hand."""
@@ -311,3 +302,16 @@ def test_attribution_holds_the_lock(one_conv: Classifier) -> None:
         assert not done.wait(0.3)
     thread.join(10)
     assert done.is_set()
+
+
+@pytest.mark.slow
+def test_an_attribution_of_the_lungs_is_placed_at_the_lungs(
+    lungs_folder: Path, phantoms: Path
+) -> None:
+    model = load_classifier("lungs-cnn", lungs_folder)
+    file = open_dataset(phantoms).samples[0].file
+    view = model.view(read_image((phantoms / file).read_bytes(), file))
+    whole = place_on_square(np.ones((128, 128), dtype=np.float32), view.box)
+    left, top, right, bottom = (round(edge * 128) for edge in view.box)
+    assert (whole[top:bottom, left:right] == 1).all()
+    assert whole.sum() == (bottom - top) * (right - left)

@@ -185,27 +185,3 @@ def test_an_attribution_of_a_box_is_placed_at_the_box(
     inside[64:, 32:96] = True
     assert not part[~inside].any()
     assert np.corrcoef(part[64:, 32:96].ravel(), whole[::2, ::2].ravel())[0, 1] > 0.9
-
-
-def test_the_command_writes_a_heat_map(weights: Path, boxed: Path, tmp_path: Path) -> None:
-    file = next((boxed / "COVID" / "images").iterdir())
-    words = [
-        "explain",
-        "phantom-cnn",
-        str(file),
-        "--out",
-        str(tmp_path / "map.png"),
-        "--method",
-        "hirescam",
-        "--target",
-        "Normal",
-    ]
-    found = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
-    assert (found["method"], found["target"], found["settings"]["layer"]) == (
-        "hirescam",
-        "Normal",
-        "relu2",
-    )
-    assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
-    said = CliRunner().invoke(app, words, catch_exceptions=False).stdout
-    assert "has not been measured" in " ".join(said.split())

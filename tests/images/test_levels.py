@@ -11,7 +11,8 @@ from PIL import Image
 from covidxr.errors import ImageError
 from covidxr.images.levels import Levels
 from covidxr.images.reading import read_image, read_radiograph
-from tests.images.test_dicom import RAMP, STORED, dicom, table
+from tests.images.test_dicom import RAMP, STORED, dicom
+from tests.images.test_dicom_values import table
 
 
 def read_levels(content: bytes, name: str) -> Levels:

@@ -13,7 +13,6 @@ from PIL import Image
 from covidxr.errors import ImageError, ModelError
 from covidxr.figures import heat_overlay
 from covidxr.images.radiograph import fit_to_square
-from covidxr.models.inference import predict_scores
 from covidxr.prediction.cases import (
     explain,
     padding_sentence,
@@ -25,18 +24,6 @@ from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.report import report_file
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
-
-
-def test_a_case_is_predicted_as_in_a_batch_and_calibrated() -> None:
-    model = load_classifier("phantom-cnn")
-    image = sample_phantom("COVID", 3)
-    case = model.predict(image)
-    pixels = fit_to_square(image, 128)[None]
-    expected = predict_scores(
-        model.network, pixels, np.array([0]), model.card.preprocessing, model.card.temperature
-    )[0]
-    assert list(case.probabilities.values()) == pytest.approx(expected.tolist())
-    assert tuple(case.probabilities) == model.card.class_names
 
 
 def test_stability_is_that_of_six_versions_predicted_alone() -> None:
