@@ -20,7 +20,7 @@ Labels = npt.NDArray[np.int64]
 """(N,) class indices into a tuple of class names."""
 Scores = npt.NDArray[np.float64]
 """(N, C) probabilities; rows sum to 1."""
-GreyImage = npt.NDArray[np.uint8]
+GrayImage = npt.NDArray[np.uint8]
 """(H, W) gray values; 0 is black."""
 
 SplitName = Literal["train", "val", "test"]

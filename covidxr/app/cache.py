@@ -31,7 +31,7 @@ from covidxr.prediction import cases
 from covidxr.prediction.cases import padding_sentence, reading_warnings, sample_phantom
 from covidxr.prediction.loading import load_classifier, load_segmenter
 from covidxr.prediction.log import log_use
-from covidxr.records import Attribution, CasePrediction, GreyImage, Stability, display_name
+from covidxr.records import Attribution, CasePrediction, GrayImage, Stability, display_name
 
 if TYPE_CHECKING:
     from covidxr.lungs.segmenter import LungSegmenter
@@ -83,7 +83,7 @@ class Case:
         return self.decoded
 
     @property
-    def image(self) -> GreyImage:
+    def image(self) -> GrayImage:
         """The gray values, (H, W) uint8. Raises ImageError for a file that cannot be read."""
         return self.radiograph.image
 

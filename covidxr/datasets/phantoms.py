@@ -18,7 +18,7 @@ import covidxr
 from covidxr import __version__
 from covidxr.config import cache_folder
 from covidxr.errors import ConfigError, DatasetError
-from covidxr.records import CLASS_NAMES, GreyImage
+from covidxr.records import CLASS_NAMES, GrayImage
 from covidxr.storage import new_folder
 
 MARKER = "SYNTHETIC.txt"
@@ -30,7 +30,7 @@ Field = npt.NDArray[np.floating[Any]]
 
 def render_phantom(
     class_name: str, rng: np.random.Generator, size: int = 256
-) -> tuple[GreyImage, GreyImage]:
+) -> tuple[GrayImage, GrayImage]:
     """Draw one phantom.
 
     Args:
@@ -108,7 +108,7 @@ def _render(
     exposure: np.random.Generator,
     disease: np.random.Generator,
     size: int,
-) -> tuple[GreyImage, GreyImage]:
+) -> tuple[GrayImage, GrayImage]:
     """Draw a patient with opacities; `exposure` draws pose, inspiration, blur, noise and tone."""
     if class_name not in CLASS_NAMES:
         raise ConfigError(f"class must be one of {', '.join(CLASS_NAMES)}, got {class_name!r}")
@@ -135,11 +135,11 @@ def _render(
     # Exposure varies more than disease does, so that mean brightness does not predict the class.
     black, white = exposure.uniform(-0.02, 0.10), exposure.uniform(0.92, 1.12)
     gamma = exposure.uniform(0.75, 1.35)
-    grey = np.clip((attenuation - black) / (white - black), 0, 1) ** np.float32(gamma)
+    gray = np.clip((attenuation - black) / (white - black), 0, 1) ** np.float32(gamma)
     mask = Image.fromarray(np.where(depth > 0, 255, 0).astype(np.uint8))
     # The median removes single pixels that touch a sharp corner of a lung diagonally.
     mask = mask.filter(ImageFilter.MedianFilter(3))
-    return np.rint(grey * 255).astype(np.uint8), np.array(mask)
+    return np.rint(gray * 255).astype(np.uint8), np.array(mask)
 
 
 def _ramp(distance: Field, width: float) -> Field:

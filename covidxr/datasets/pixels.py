@@ -20,7 +20,7 @@ from covidxr.datasets.dataset import Dataset
 from covidxr.errors import DatasetError, ImageError
 from covidxr.images.radiograph import fit_to_square
 from covidxr.images.reading import read_image
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 from covidxr.storage import new_folder, to_json, write_text
 
 _AT_ONCE = 16
@@ -95,7 +95,7 @@ def derive(
     dataset: Dataset,
     name: str,
     shape: tuple[int, int],
-    make: Callable[[GreyImage, str], npt.NDArray[np.uint8]],
+    make: Callable[[GrayImage, str], npt.NDArray[np.uint8]],
     skip_unreadable: bool = False,
     watch: Callable[[int, int], None] = lambda done, total: None,
     label: str | None = None,
@@ -151,7 +151,7 @@ def _build(
     place: Path,
     dataset: Dataset,
     shape: tuple[int, int],
-    make: Callable[[GreyImage, str], npt.NDArray[np.uint8]],
+    make: Callable[[GrayImage, str], npt.NDArray[np.uint8]],
     watch: Callable[[int, int], None],
     label: str,
 ) -> None:

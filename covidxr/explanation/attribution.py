@@ -220,8 +220,8 @@ def _input_attribution(
         # The patch covers all channels, so they have the same values.
         found = found[:, :1]
     else:
-        greys = np.linspace(0, 255, 5).astype(np.uint8)[:, None, None] * np.ones_like(pixels)[None]
-        baselines = to_input(greys, preprocessing)
+        grays = np.linspace(0, 255, 5).astype(np.uint8)[:, None, None] * np.ones_like(pixels)[None]
+        baselines = to_input(grays, preprocessing)
         with (
             torch.enable_grad(),
             _RANDOM,

@@ -48,7 +48,7 @@ from covidxr.explanation.settings import (
 from covidxr.lungs.masks import resize_mask
 from covidxr.metrics.intervals import mean_interval
 from covidxr.models.classifier import Classifier, Segmenter
-from covidxr.records import GreyImage, Labels, Predictions
+from covidxr.records import GrayImage, Labels, Predictions
 
 SAMPLE = 100
 """Test images for faithfulness, balanced over classes; and images per class for lung shares."""
@@ -246,7 +246,7 @@ def _mean_curve(curves: Maps) -> tuple[float, ...]:
 
 def _placed_attributions(
     model: Classifier,
-    images: Sequence[GreyImage],
+    images: Sequence[GrayImage],
     targets: Labels,
     settings: MapSettings,
     raw: dict[MapSettings, Maps] | None = None,

@@ -17,7 +17,7 @@ from covidxr.explanation.localization import Maps, pointing, pointing_hits, smoo
 from covidxr.images.reading import read_image
 from covidxr.lungs.masks import resize_mask
 from covidxr.models.classifier import Classifier, Segmenter
-from covidxr.records import GreyImage, Predictions
+from covidxr.records import GrayImage, Predictions
 
 SEED = 0
 
@@ -27,7 +27,7 @@ class BoxedImages:
     """N images with boxes that are held out and correctly classified."""
 
     predictions: Predictions
-    images: list[GreyImage]
+    images: list[GrayImage]
     masks: npt.NDArray[np.bool_]
     """(N, S, S) true inside the boxes, on the square."""
     constant: npt.NDArray[np.float32]
@@ -40,7 +40,7 @@ class BoxedImages:
         return np.concatenate([np.flatnonzero(splits == name)[:most] for name in names])
 
 
-def read_images(dataset: Dataset, names: Iterable[str]) -> list[GreyImage]:
+def read_images(dataset: Dataset, names: Iterable[str]) -> list[GrayImage]:
     """Return images of a dataset by file name."""
     with dataset.files() as files:
         return [read_image(files.read(name), name) for name in names]
@@ -92,7 +92,7 @@ def find_boxed(model: Classifier, dataset: Dataset, predictions: Predictions) ->
     return BoxedImages(own, images, np.stack(masks), constant.astype(np.float32))
 
 
-def _has_input(model: Classifier, image: GreyImage) -> bool:
+def _has_input(model: Classifier, image: GrayImage) -> bool:
     try:
         model.view(image)
     except ImageError:

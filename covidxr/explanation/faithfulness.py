@@ -17,7 +17,7 @@ from covidxr.explanation.removal import deleted, inserted, removal_masks, simila
 from covidxr.models.architectures import architecture
 from covidxr.models.classifier import Classifier
 from covidxr.models.preprocessing import normalize, to_unit
-from covidxr.records import GreyImage, Labels
+from covidxr.records import GrayImage, Labels
 
 Pixels = npt.NDArray[np.uint8]
 """(N, S, S) network inputs."""
@@ -47,7 +47,7 @@ def probability_curves(
         (N, STEPS + 1) each.
     """
 
-    def curve(change: Callable[[GreyImage, npt.NDArray[np.bool_]], Pixels]) -> Maps:
+    def curve(change: Callable[[GrayImage, npt.NDArray[np.bool_]], Pixels]) -> Maps:
         rows = [
             model.scores(change(image, removal_masks(heat)))[:, target]
             for image, target, heat in zip(pixels, targets, heats, strict=True)
@@ -76,8 +76,8 @@ def infidelity_and_sensitivity(
         (N,) each, 0 or more.
     """
     preprocessing = model.card.preprocessing
-    grey, chosen = to_unit(pixels), torch.from_numpy(targets)
-    size, edge = grey.shape[-1], round(PATCH * pixels.shape[-1])
+    gray, chosen = to_unit(pixels), torch.from_numpy(targets)
+    size, edge = gray.shape[-1], round(PATCH * pixels.shape[-1])
 
     def probability(x: Tensor) -> Tensor:
         return torch.softmax(model.network(normalize(x, preprocessing)), dim=1)
@@ -98,15 +98,15 @@ def infidelity_and_sensitivity(
             change[square] = x[square]
         return change, x - change
 
-    at_once = min(64, PERTURBED * len(grey))
+    at_once = min(64, PERTURBED * len(gray))
     with model.lock, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        (maps,) = explain((grey,))
+        (maps,) = explain((gray,))
         with torch.no_grad():
             infidelities = infidelity(
                 probability,
                 blacken,
-                grey,
+                gray,
                 maps,
                 target=chosen,
                 n_perturb_samples=PERTURBED,
@@ -115,7 +115,7 @@ def infidelity_and_sensitivity(
             )
         sensitivities = sensitivity_max(
             explain,
-            grey,
+            gray,
             perturb_radius=RADIUS,
             n_perturb_samples=PERTURBED,
             max_examples_per_batch=at_once,

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 STEPS = 20
 """Steps from the whole image to none of it; the curves have one more point."""
@@ -31,12 +31,12 @@ def removal_masks(heat: npt.NDArray[np.floating], steps: int = STEPS) -> npt.NDA
     return np.asarray(rank.reshape(1, *heat.shape) < removed[:, None, None], dtype=np.bool_)
 
 
-def deleted(pixels: GreyImage, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def deleted(pixels: GrayImage, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """Return an image (S, S) with the masked pixels black, for K masks: (K, S, S)."""
     return np.where(masks, np.uint8(0), pixels)
 
 
-def inserted(pixels: GreyImage, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def inserted(pixels: GrayImage, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """Return an image (S, S) strongly blurred but for the masked pixels, for K masks: (K, S, S)."""
     blurred = gaussian_filter(pixels.astype(np.float32), 0.05 * pixels.shape[0])
     return np.where(masks, pixels, np.rint(blurred).astype(np.uint8))

@@ -11,7 +11,7 @@ from plotly.colors import hex_to_rgb, sequential
 from scipy.ndimage import binary_erosion
 
 from covidxr.images.radiograph import padding
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 SCREEN_EDGE = 1024
 """Longest useful edge of an image on screen, in pixels."""
@@ -32,7 +32,7 @@ Rgba = npt.NDArray[np.uint8]
 """(H, W, 4) the same with opacity in 0..255."""
 
 
-def fit_screen(image: GreyImage, edge: int = SCREEN_EDGE) -> GreyImage:
+def fit_screen(image: GrayImage, edge: int = SCREEN_EDGE) -> GrayImage:
     """Reduce an image, (H, W), to a long edge of `edge` pixels; return a smaller one unchanged."""
     height, width = image.shape
     scale = edge / max(height, width)
@@ -42,7 +42,7 @@ def fit_screen(image: GreyImage, edge: int = SCREEN_EDGE) -> GreyImage:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
-def heat_overlay(image: GreyImage, heat: npt.NDArray[np.float32], opacity: float) -> Rgb:
+def heat_overlay(image: GrayImage, heat: npt.NDArray[np.float32], opacity: float) -> Rgb:
     """Blend a heat map over an image.
 
     Args:

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from covidxr.images.quality import reduced
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 BURNED_IN_TEXT = "Possible burned-in text (name, date or marker)."
 MIN_LETTERS = 3
@@ -19,7 +19,7 @@ _EDGE, _LARGEST, _TILE, _OVERLAP = 224, 1792, 224, 64
 """Pixels: the long edge of the first and the last search, a tile's edge, the overlap of tiles."""
 
 
-def has_burned_in_text(image: GreyImage) -> bool:
+def has_burned_in_text(image: GrayImage) -> bool:
     """Search an image for a line of letters; some text is missed.
 
     `count_letters` finds letters of 3 to 14 pixels. Here the image is reduced to 224 pixels, then
@@ -41,26 +41,26 @@ def has_burned_in_text(image: GreyImage) -> bool:
         edge *= 2
 
 
-def count_letters(image: GreyImage) -> int:
+def count_letters(image: GrayImage) -> int:
     """Return the length of the longest line of letter-like marks in an image, (H, W) uint8.
 
     Marks, bright on dark or dark on bright, are what an opening (a closing, for dark ones) by 5 x 5
     pixels removes, by 60 gray values or more: strokes, not ribs. Top-hat transform: Serra 1982,
     "Image analysis and mathematical morphology".
     """
-    grey = reduced(image)
-    opened = _slide(_slide(grey, np.minimum), np.maximum)
-    closed = _slide(_slide(grey, np.maximum), np.minimum)
-    return max(_longest_line(grey - opened > 60), _longest_line(closed - grey > 60))
+    gray = reduced(image)
+    opened = _slide(_slide(gray, np.minimum), np.maximum)
+    closed = _slide(_slide(gray, np.maximum), np.minimum)
+    return max(_longest_line(gray - opened > 60), _longest_line(closed - gray > 60))
 
 
-def _tiles(image: GreyImage) -> list[GreyImage]:
+def _tiles(image: GrayImage) -> list[GrayImage]:
     step = _TILE - _OVERLAP
     tops, lefts = (range(0, max(length - _OVERLAP, 1), step) for length in image.shape)
     return [image[top : top + _TILE, left : left + _TILE] for top in tops for left in lefts]
 
 
-def _slide(grey: GreyImage, extreme: Any) -> GreyImage:
+def _slide(gray: GrayImage, extreme: Any) -> GrayImage:
     """Running minimum or maximum over 5 x 5 pixels.
 
     Eight times faster than scipy's, and the search for text dominates the dataset audit.
@@ -68,13 +68,13 @@ def _slide(grey: GreyImage, extreme: Any) -> GreyImage:
     for axis in (0, 1):
         around = [(0, 0), (0, 0)]
         around[axis] = (2, 2)
-        padded = np.pad(grey, around, mode="edge").swapaxes(0, axis)
+        padded = np.pad(gray, around, mode="edge").swapaxes(0, axis)
         length = len(padded) - 4
         result = extreme(padded[:length], padded[1 : length + 1])
         for shift in (2, 3, 4):
             extreme(result, padded[shift : length + shift], out=result)
-        grey = result.swapaxes(0, axis)
-    return grey
+        gray = result.swapaxes(0, axis)
+    return gray
 
 
 def _longest_line(marks: npt.NDArray[np.bool_]) -> int:

@@ -18,7 +18,7 @@ from covidxr.images.dicom_values import Values, is_padding, modality_values, win
 from covidxr.images.levels import Levels, fitting, levels_of_gray
 from covidxr.images.limits import MAX_FILE_BYTES
 from covidxr.images.radiograph import Radiograph, check_size
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -67,7 +67,7 @@ def read_dicom(content: bytes, name: str) -> Radiograph:
 
 def _radiograph(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Radiograph:
     levels = _levels(dataset, stored, name)
-    gray = levels.greys[levels.values]
+    gray = levels.grays[levels.values]
     text = (BURNED_IN_TEXT,) if count_letters(gray) >= MIN_LETTERS else ()
     return Radiograph(
         gray,
@@ -83,21 +83,21 @@ def _radiograph(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Radiog
 def _levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> Levels:
     """The levels of an image; those of its 8-bit gray values where its units are not linear."""
     if not _is_shallow(stored) or dataset.get("ModalityLUTSequence"):
-        return levels_of_gray(_grey(dataset, stored, name))
-    first, places, greys = _level_numbers(dataset, stored, name)
-    levels = first + np.arange(len(greys))
+        return levels_of_gray(_gray(dataset, stored, name))
+    first, places, grays = _level_numbers(dataset, stored, name)
+    levels = first + np.arange(len(grays))
     padded = np.flatnonzero(is_padding(dataset, levels))
     present = np.setdiff1d(
-        np.flatnonzero(np.bincount(places.ravel(), minlength=len(greys))), padded
+        np.flatnonzero(np.bincount(places.ravel(), minlength=len(grays))), padded
     )
     units = modality_values(dataset, levels.astype(np.float64))
     gray = _is_gray(dataset, levels.astype(stored.dtype), units)
     low, high = window_ends(dataset) or ((0.0, 255.0) if gray else _span(units[present]))
     if not np.isfinite((low, high)).all():
-        return levels_of_gray(greys[places])
+        return levels_of_gray(grays[places])
     return Levels(
-        fitting(places, len(greys)),
-        greys,
+        fitting(places, len(grays)),
+        grays,
         low,
         high,
         _span(units[present]),
@@ -161,7 +161,7 @@ def _check(dataset: Dataset, name: str) -> None:
         )
 
 
-def _gray_of_color(stored: npt.NDArray[Any], name: str) -> GreyImage:
+def _gray_of_color(stored: npt.NDArray[Any], name: str) -> GrayImage:
     """The luminance of (H, W, 3) RGB, such as a screenshot sent as a secondary capture."""
     if stored.dtype != np.uint8:
         raise ImageError(
@@ -171,14 +171,14 @@ def _gray_of_color(stored: npt.NDArray[Any], name: str) -> GreyImage:
     return np.asarray(Image.fromarray(stored).convert("L"), dtype=np.uint8)
 
 
-def _grey(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> GreyImage:
+def _gray(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> GrayImage:
     """Stored values to gray values. Up to 16 bits, each level is computed once, then looked up."""
     if dataset.SamplesPerPixel == 3:
         return _gray_of_color(stored, name)
     if not _is_shallow(stored):
-        return _grey_of_levels(dataset, stored, name)
-    _, places, greys = _level_numbers(dataset, stored, name)
-    return greys[places]
+        return _gray_of_levels(dataset, stored, name)
+    _, places, grays = _level_numbers(dataset, stored, name)
+    return grays[places]
 
 
 def _is_shallow(stored: npt.NDArray[Any]) -> bool:
@@ -193,12 +193,12 @@ def _level_numbers(
     low = int(stored.min())
     places = stored.astype(np.int32) - low
     present = np.flatnonzero(np.bincount(places.ravel()))
-    greys = np.zeros(int(present[-1]) + 1, dtype=np.uint8)
-    greys[present] = _grey_of_levels(dataset, (present + low).astype(stored.dtype), name)
-    return low, places, greys
+    grays = np.zeros(int(present[-1]) + 1, dtype=np.uint8)
+    grays[present] = _gray_of_levels(dataset, (present + low).astype(stored.dtype), name)
+    return low, places, grays
 
 
-def _grey_of_levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+def _gray_of_levels(dataset: Dataset, stored: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
     """The gray values of stored values, of any shape."""
     padded = is_padding(dataset, stored)
     if padded.all():

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Levels:
     """An image as level numbers and the gray value of each level.
 
-    `greys[values]` is exactly the 8-bit image that models get. A level corresponds to
+    `grays[values]` is exactly the 8-bit image that models get. A level corresponds to
     `slope * level + intercept` in the units of the file, which are also those of `low`, `high` and
     `span`.
     """
 
     values: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
     """(H, W) level numbers."""
-    greys: npt.NDArray[np.uint8]
+    grays: npt.NDArray[np.uint8]
     """(n,) gray value of each level, by the window of the file."""
     low: float
     """Lower end of the file's window: black, or white if `negative`."""
@@ -37,7 +37,7 @@ class Levels:
     """First and last level of padding, which stays black."""
 
 
-def levels_of_gray(image: GreyImage) -> Levels:
+def levels_of_gray(image: GrayImage) -> Levels:
     """Return the levels of an 8-bit image, (H, W) uint8."""
     return Levels(image, np.arange(256, dtype=np.uint8), 0.0, 255.0, (0.0, 255.0))
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 BLACK, WHITE = 5, 250
 """Gray values up to the first count as black, from the second on as white; JPEG shifts them."""
@@ -30,7 +30,7 @@ _LAYOUT = 16
 Numbers = npt.NDArray[np.float64]
 
 
-def reduced(image: GreyImage) -> GreyImage:
+def reduced(image: GrayImage) -> GrayImage:
     """Reduce an image until its long edge is at most 224 pixels, so measures compare across sizes.
 
     The short edge keeps at least 16 pixels: narrower, it would hold neither text nor detail.
@@ -43,7 +43,7 @@ def reduced(image: GreyImage) -> GreyImage:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
-def sharpness(image: GreyImage) -> float:
+def sharpness(image: GrayImage) -> float:
     """Return the mean squared Laplacian over the mean squared gradient of a `reduced` image.
 
     It grows with fine detail, whatever the contrast; 1 is usual.
@@ -54,7 +54,7 @@ def sharpness(image: GreyImage) -> float:
     return float(np.square(laplacian).mean()) / gradient if gradient > 0 else 0.0
 
 
-def detail(image: GreyImage) -> float:
+def detail(image: GrayImage) -> float:
     """Return the interquartile range of the fine structure in the center, in gray values.
 
     Fine structure is what a Gaussian blur by 3 of 64 pixels removes, over the central three
@@ -68,7 +68,7 @@ def detail(image: GreyImage) -> float:
     return float(high - low)
 
 
-def layout(image: GreyImage) -> Numbers:
+def layout(image: GrayImage) -> Numbers:
     """Return an image's 16 x 16 block means, (256,), centered and of unit length; 0 if flat."""
     blocks = np.asarray(
         Image.fromarray(image).resize((_LAYOUT, _LAYOUT), Image.Resampling.BOX), dtype=np.float64
@@ -77,7 +77,7 @@ def layout(image: GreyImage) -> Numbers:
     return np.asarray(blocks / max(float(np.linalg.norm(blocks)), 1e-12))
 
 
-def enclosed_black(image: GreyImage) -> float:
+def enclosed_black(image: GrayImage) -> float:
     """Return the share of the center that is black and not connected to the edge of the image.
 
     A black frame, or air beside the body, reaches the edge; a lung clipped to black does not.

@@ -11,7 +11,7 @@ from covidxr.errors import ImageError
 from covidxr.images.levels import Levels
 from covidxr.images.limits import MAX_PIXELS, MIN_EDGE
 from covidxr.images.metadata import UnreadElement
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +22,7 @@ class Radiograph:
     modality, view and body part in `rejections` and `warnings`.
     """
 
-    image: GreyImage
+    image: GrayImage
     levels: Levels
     """The same pixels at the depth of the file, up to 16 bits, for a reader who sets the window."""
     format: str
@@ -69,7 +69,7 @@ def padding(height: int, width: int) -> tuple[int, int, int, int]:
     return left, top, edge - width - left, edge - height - top
 
 
-def fit_to_square(image: GreyImage, size: int) -> GreyImage:
+def fit_to_square(image: GrayImage, size: int) -> GrayImage:
     """Pad an image with black to a square, then resize it, bicubic with antialiasing.
 
     Nothing is cropped and the aspect ratio is kept. Training and serving share this function, so

@@ -13,7 +13,7 @@ from covidxr.images.levels import Levels, fitting, levels_of_gray
 from covidxr.images.limits import MAX_PIXELS
 from covidxr.images.metadata import metadata
 from covidxr.images.radiograph import Radiograph, check_size
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
@@ -45,7 +45,7 @@ def read_raster(content: bytes, name: str) -> Radiograph:
                 image.load()
             dropped = metadata(image)
             levels = _levels(image, name)
-            return Radiograph(levels.greys[levels.values], levels, kind, bits, dropped=dropped)
+            return Radiograph(levels.grays[levels.values], levels, kind, bits, dropped=dropped)
     except UnidentifiedImageError:
         raise ImageError(
             f"cannot read {name}: it is not a valid PNG, JPEG, TIFF or DICOM image; {_REMEDY}"
@@ -93,19 +93,19 @@ def _levels(image: Image.Image, name: str) -> Levels:
         if stored.dtype.kind in "iu":
             low, high = int(stored.min()), int(stored.max())
             if high - low < 2**16:
-                greys = spread(np.arange(low, high + 1, dtype=np.float64), name)
+                grays = spread(np.arange(low, high + 1, dtype=np.float64), name)
                 ends = float(low), float(high)
-                values = fitting(stored.astype(np.int64) - low, len(greys))
-                return Levels(values, greys, *ends, ends, intercept=float(low))
+                values = fitting(stored.astype(np.int64) - low, len(grays))
+                return Levels(values, grays, *ends, ends, intercept=float(low))
         return levels_of_gray(spread(stored.astype(np.float64), name))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
-    grey = image if image.mode == "L" else image.convert("RGB").convert("L")
-    return levels_of_gray(np.asarray(grey, dtype=np.uint8))
+    gray = image if image.mode == "L" else image.convert("RGB").convert("L")
+    return levels_of_gray(np.asarray(gray, dtype=np.uint8))
 
 
-def spread(values: npt.NDArray[np.float64], name: str) -> GreyImage:
+def spread(values: npt.NDArray[np.float64], name: str) -> GrayImage:
     """Scale values linearly, the lowest to 0 and the highest to 255.
 
     Args:

@@ -11,7 +11,7 @@ from covidxr.images.dicom import read_dicom
 from covidxr.images.limits import MAX_FILE_BYTES
 from covidxr.images.radiograph import Radiograph
 from covidxr.images.raster import read_raster
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 
@@ -45,7 +45,7 @@ def read_radiograph(file: Path | str | bytes, name: str = "") -> Radiograph:
     return replace(read(file, name), sha256=hashlib.sha256(file).hexdigest())
 
 
-def read_image(content: bytes, name: str) -> GreyImage:
+def read_image(content: bytes, name: str) -> GrayImage:
     """Return the gray values alone of `read_radiograph`, (H, W) uint8."""
     return read_radiograph(content, name).image
 

@@ -12,7 +12,7 @@ from covidxr.datasets.pixels import Pixels, decode, derive, place_of
 from covidxr.errors import ModelError
 from covidxr.lungs.masks import MASK_SIZE, only_lungs
 from covidxr.models.classifier import Segmenter
-from covidxr.records import GreyImage, Preprocessing
+from covidxr.records import GrayImage, Preprocessing
 
 Watch = Callable[[int, int], None]
 
@@ -69,7 +69,7 @@ def input_pixels(
     masks = _packed_masks(dataset, segmenter, watch)
     row_of = {file: row for row, file in enumerate(masks.files)}
 
-    def make(image: GreyImage, file: str) -> GreyImage:
+    def make(image: GrayImage, file: str) -> GrayImage:
         return only_lungs(image, _unpack(masks.array[row_of[file]]), size).pixels
 
     return derive(

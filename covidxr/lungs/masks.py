@@ -12,7 +12,7 @@ from scipy import ndimage
 from covidxr.errors import ImageError
 from covidxr.images.radiograph import fit_to_square
 from covidxr.models.classifier import WHOLE, Box, View
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 MASK_SIZE = 256
 """Edge of a lung mask in pixels, also in the database; the image is padded to a square."""
@@ -79,7 +79,7 @@ def lung_box(mask: LungMask) -> Box:
     return left / MASK_SIZE, top / MASK_SIZE, (left + side) / MASK_SIZE, (top + side) / MASK_SIZE
 
 
-def only_lungs(image: GreyImage, mask: LungMask, size: int) -> View:
+def only_lungs(image: GrayImage, mask: LungMask, size: int) -> View:
     """Blacken all but the lungs of an image, (H, W), and crop it to their box, (size, size).
 
     The image is first reduced to the mask's size, so that its own size does not change the crop.

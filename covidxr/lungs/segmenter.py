@@ -21,7 +21,7 @@ from covidxr.models.checkpoints import StateDict
 from covidxr.models.classifier import View
 from covidxr.models.preprocessing import apply_changes, draw_changes, to_unit
 from covidxr.models.training import make_fabric
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +36,7 @@ class LungSegmenter:
         """Hash of its weights."""
         return self.card.weights_sha256
 
-    def mask(self, image: GreyImage) -> LungMask:
+    def mask(self, image: GrayImage) -> LungMask:
         """Find the lungs in an image.
 
         Always one image at a time: another batch size changes the order of summation, and with it
@@ -53,7 +53,7 @@ class LungSegmenter:
             probability = torch.sigmoid(self.network(x))[0, 0].numpy()
         return tidy_mask(probability)
 
-    def view(self, image: GreyImage, size: int) -> View | None:
+    def view(self, image: GrayImage, size: int) -> View | None:
         """Return the lungs of an image, (H, W) uint8, at (size, size); None when none are found."""
         mask = self.mask(image)
         return only_lungs(image, mask, size) if mask.any() else None

@@ -14,7 +14,7 @@ from covidxr.cards import ModelCard
 from covidxr.errors import ImageError
 from covidxr.images.radiograph import Radiograph, fit_to_square
 from covidxr.models.architectures import architecture
-from covidxr.records import CasePrediction, GreyImage, Scores
+from covidxr.records import CasePrediction, GrayImage, Scores
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 class View:
     """The input of a network: `pixels` (S, S) uint8, the part of the square inside `box`."""
 
-    pixels: GreyImage
+    pixels: GrayImage
     box: Box
 
 
@@ -39,17 +39,17 @@ class Segmenter(Protocol):
     def sha256(self) -> str:
         """Hash of its weights."""
 
-    def mask(self, image: GreyImage) -> npt.NDArray[np.bool_]:
+    def mask(self, image: GrayImage) -> npt.NDArray[np.bool_]:
         """Return the lungs of an image, (H, W) uint8: (256, 256) on the square."""
 
-    def view(self, image: GreyImage, size: int) -> View | None:
+    def view(self, image: GrayImage, size: int) -> View | None:
         """Return the lungs of an image, (H, W) uint8, at (size, size); None when none are found."""
 
 
 class Detector(Protocol):
     """Detects out-of-distribution images."""
 
-    def summarize(self, image: GreyImage) -> Any:
+    def summarize(self, image: GrayImage) -> Any:
         """Return what it compares an image by, apart from the network's features."""
 
     def rejections(self, features: Scores, summaries: Sequence[Any]) -> list[tuple[str, ...]]:
@@ -73,7 +73,7 @@ class Classifier:
     """None where the model was stored without one."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def predict(self, radiograph: Radiograph | GreyImage) -> CasePrediction:
+    def predict(self, radiograph: Radiograph | GrayImage) -> CasePrediction:
         """Classify one radiograph.
 
         Args:
@@ -164,11 +164,11 @@ class Classifier:
         with self.lock:
             return scores_and_features(self.network, head, pixels, rows, self.card.preprocessing)[1]
 
-    def summarize(self, image: GreyImage) -> Any:
+    def summarize(self, image: GrayImage) -> Any:
         """Return what the detector compares an image, (H, W) uint8, by; None without a detector."""
         return None if self.detector is None else self.detector.summarize(image)
 
-    def view(self, image: GreyImage) -> View:
+    def view(self, image: GrayImage) -> View:
         """Return what the network is given of an image, (H, W) uint8.
 
         Raises:

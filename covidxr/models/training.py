@@ -185,8 +185,8 @@ def train_one_epoch(
         desc=f"epoch {epoch}/{recipe.epochs}",
         disable=None if fabric.is_global_zero else True,
     )
-    for step, (grey, y) in enumerate(batches, start=1):
-        x = normalize(grey, preprocessing).to(fabric.device)  # (B, 3, S, S)
+    for step, (gray, y) in enumerate(batches, start=1):
+        x = normalize(gray, preprocessing).to(fabric.device)  # (B, 3, S, S)
         y = y.to(fabric.device)
         logits = learner.wrapped(x)  # (B, C)
         # The mean over images, not over weights: shares of processes then add up to the batch.
@@ -257,10 +257,10 @@ def _batches(
         affine, tone = draw_changes(recipe.batch_size, recipe.augmentation, generator)
         mine = slice(fabric.global_rank, recipe.batch_size, fabric.world_size)
         rows = order[start : start + recipe.batch_size][mine]
-        grey = to_unit(data.pixels[rows])
+        gray = to_unit(data.pixels[rows])
         if recipe.augmentation.active:
-            grey = apply_changes(grey, affine[mine], tone[mine])
-        yield grey, torch.from_numpy(data.labels[rows])
+            gray = apply_changes(gray, affine[mine], tone[mine])
+        yield gray, torch.from_numpy(data.labels[rows])
 
 
 def _sum_over_processes(values: Tensor, fabric: Fabric) -> Tensor:

@@ -16,7 +16,7 @@ from covidxr.errors import ModelError
 from covidxr.models.store import DETECTOR_FILE
 from covidxr.ood.feature_space import FeatureSpace, distances
 from covidxr.ood.image_stats import Summary, describe, obvious_faults, summarize
-from covidxr.records import GreyImage, Scores
+from covidxr.records import GrayImage, Scores
 
 SPACES = ("features", "layout", "texture")
 _REASONS = {
@@ -40,7 +40,7 @@ class OodDetector:
     thresholds: dict[str, float]
     """Largest accepted distance, by space."""
 
-    def summarize(self, image: GreyImage) -> Summary:
+    def summarize(self, image: GrayImage) -> Summary:
         """Return what an image, (H, W) uint8, is compared by, apart from the network's features."""
         return summarize(image)
 

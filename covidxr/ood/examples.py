@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from covidxr.datasets.phantoms import render_phantom
-from covidxr.records import CLASS_NAMES, GreyImage
+from covidxr.records import CLASS_NAMES, GrayImage
 
 _DICOM = (
     "693_J2KI", "CT_small", "GDCMJ2K_TextGBR", "J2K_pixelrep_mismatch", "JPEG2000", "MR_small",
@@ -22,7 +22,7 @@ _EACH = 8
 """Images of each type that is drawn here."""
 
 
-def ood_examples() -> Iterator[tuple[str, GreyImage]]:
+def ood_examples() -> Iterator[tuple[str, GrayImage]]:
     """Yield images that are no chest radiographs, always the same: (type, (H, W) uint8).
 
     Photographs, slices, digits, phantoms, noise, screenshots and hands. They are in the wheels of
@@ -39,7 +39,7 @@ def ood_examples() -> Iterator[tuple[str, GreyImage]]:
             yield draw.__name__.strip("_").replace("_", " "), draw(np.random.default_rng(seed))
 
 
-def _photographs() -> Iterator[tuple[str, GreyImage]]:
+def _photographs() -> Iterator[tuple[str, GrayImage]]:
     import skimage.data
     from sklearn.datasets import load_sample_images
 
@@ -52,7 +52,7 @@ def _photographs() -> Iterator[tuple[str, GreyImage]]:
         yield "photograph", np.asarray(Image.fromarray(rgb).convert("L"))
 
 
-def _slices() -> Iterator[tuple[str, GreyImage]]:
+def _slices() -> Iterator[tuple[str, GrayImage]]:
     import pydicom
     from pydicom.data import get_testdata_file
 
@@ -68,7 +68,7 @@ def _slices() -> Iterator[tuple[str, GreyImage]]:
         yield "slice", np.clip(scaled, 0, 255).astype(np.uint8)
 
 
-def _digits() -> Iterator[tuple[str, GreyImage]]:
+def _digits() -> Iterator[tuple[str, GrayImage]]:
     from sklearn.datasets import load_digits
 
     for values in load_digits().images[:_EACH]:
@@ -76,22 +76,22 @@ def _digits() -> Iterator[tuple[str, GreyImage]]:
         yield "digit", np.asarray(digit.resize((256, 256), Image.Resampling.BICUBIC))
 
 
-def _white_noise(random: np.random.Generator) -> GreyImage:
+def _white_noise(random: np.random.Generator) -> GrayImage:
     return random.integers(0, 256, (256, 256), dtype=np.uint8)
 
 
-def _cloud(random: np.random.Generator) -> GreyImage:
+def _cloud(random: np.random.Generator) -> GrayImage:
     coarse = random.integers(0, 256, (int(random.integers(3, 24)),) * 2, dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((256, 256), Image.Resampling.BICUBIC))
 
 
-def _gradient(random: np.random.Generator) -> GreyImage:
+def _gradient(random: np.random.Generator) -> GrayImage:
     y, x = np.mgrid[-1:1:256j, -1:1:256j]
     angle = random.uniform(0, 2 * np.pi)
     return np.asarray((x * np.cos(angle) + y * np.sin(angle)) * 90 + 128, dtype=np.uint8)
 
 
-def _screenshot(random: np.random.Generator) -> GreyImage:
+def _screenshot(random: np.random.Generator) -> GrayImage:
     """Draw a window with a title bar, boxes and lines of text."""
     window = Image.new("L", (400, 300), int(random.integers(200, 256)))
     pen = ImageDraw.Draw(window)
@@ -105,7 +105,7 @@ def _screenshot(random: np.random.Generator) -> GreyImage:
     return np.asarray(window)
 
 
-def _hand(random: np.random.Generator) -> GreyImage:
+def _hand(random: np.random.Generator) -> GrayImage:
     """Draw a radiograph of a hand: bright bones in gray soft tissue on black, blurred."""
     flesh, bone = Image.new("L", (320, 400), 0), Image.new("L", (320, 400), 0)
     angles = np.radians([-62, -20, -5, 9, 24]) + random.uniform(-0.06, 0.06, 5)

@@ -21,7 +21,7 @@ from covidxr.ood.detector import SPACES, OodDetector, to_bytes
 from covidxr.ood.examples import PHANTOM, ood_examples
 from covidxr.ood.feature_space import ACCEPTED, distances, fit_space
 from covidxr.ood.image_stats import Summary, describe, obvious_faults, summarize
-from covidxr.records import GreyImage, Interval, Scores
+from covidxr.records import GrayImage, Interval, Scores
 
 Measured = tuple[Scores, Scores, Scores]
 """Features (N, D), layouts (N, 256) and textures (N, 63) of N images."""
@@ -31,7 +31,7 @@ _MOST_TRAINING = 3000
 """Training images that the detector is fitted on: about six per feature of a ResNet-18."""
 _ALTERED = 100
 """Test images that are altered."""
-_ALTERATIONS: dict[str, Callable[[GreyImage], GreyImage]] = {
+_ALTERATIONS: dict[str, Callable[[GrayImage], GrayImage]] = {
     "inverted": lambda image: 255 - image,
     "upside down": np.flipud,
     "on its side": np.rot90,
@@ -74,7 +74,7 @@ def fit_detector(model: Classifier, data: SplitData) -> tuple[bytes, DetectorMet
     limits = np.quantile(own, ACCEPTED, axis=0)
     limits *= np.quantile((own / limits).max(axis=1), ACCEPTED)
 
-    def evaluate(examples: Sequence[tuple[str, GreyImage]]) -> tuple[Scores, Shares]:
+    def evaluate(examples: Sequence[tuple[str, GrayImage]]) -> tuple[Scores, Shares]:
         types, images = zip(*examples, strict=True)
         summaries = [summarize(image) for image in images]
         measured = _features_of(model, images), *describe(summaries)
@@ -117,7 +117,7 @@ def fit_detector(model: Classifier, data: SplitData) -> tuple[bytes, DetectorMet
     )
 
 
-def _read(dataset: Dataset, names: Sequence[str]) -> Iterator[GreyImage]:
+def _read(dataset: Dataset, names: Sequence[str]) -> Iterator[GrayImage]:
     with dataset.files() as files:
         for name in names:
             yield read_image(files.read(name), name)
@@ -140,7 +140,7 @@ def _distances(detector: OodDetector, measured: Measured) -> npt.NDArray[np.floa
     return np.where(np.isnan(found), np.finfo(np.float64).max, found)
 
 
-def _features_of(model: Classifier, images: Sequence[GreyImage]) -> Scores:
+def _features_of(model: Classifier, images: Sequence[GrayImage]) -> Scores:
     """Return the (N, D) features of images; NaN where a lung-only model finds no lungs."""
     blank = np.zeros((model.card.preprocessing.image_size,) * 2, dtype=np.uint8)
     inputs = []

@@ -22,7 +22,7 @@ from covidxr.images.quality import (
     detail,
     layout,
 )
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 _SIZE = 128
 _FLOOR = 1e-3
@@ -33,13 +33,13 @@ _FLOOR = 1e-3
 class Summary:
     """An image reduced for comparison."""
 
-    square: GreyImage
+    square: GrayImage
     """(128, 128)."""
     shape: tuple[int, int]
     """Height and width of the original."""
 
 
-def summarize(image: GreyImage) -> Summary:
+def summarize(image: GrayImage) -> Summary:
     """Stretch an image, (H, W) uint8, to 128 x 128 pixels.
 
     It is not padded, as black padding would dominate its layout.
@@ -54,7 +54,7 @@ def describe(summaries: Sequence[Summary]) -> tuple[Numbers, Numbers]:
     return np.stack([layout(square) for square in squares]), measure_textures(squares)
 
 
-def measure_textures(squares: GreyImage) -> Numbers:
+def measure_textures(squares: GrayImage) -> Numbers:
     """Return the log power spectra of images, averaged over orientations.
 
     Of standardized images under a Hann window: van der Schaaf & van Hateren 1996, "Modelling the
@@ -67,10 +67,10 @@ def measure_textures(squares: GreyImage) -> Numbers:
         (N, S / 2 - 1) at 1, 2, ... cycles per image.
     """
     window, averages = _rings(squares.shape[1])
-    grey = squares.astype(np.float32)
-    grey -= grey.mean(axis=(1, 2), keepdims=True)
-    grey /= np.maximum(grey.std(axis=(1, 2), keepdims=True), 1.0)
-    spectrum = rfft2(grey * window)
+    gray = squares.astype(np.float32)
+    gray -= gray.mean(axis=(1, 2), keepdims=True)
+    gray /= np.maximum(gray.std(axis=(1, 2), keepdims=True), 1.0)
+    spectrum = rfft2(gray * window)
     power = (spectrum.real**2 + spectrum.imag**2).reshape(len(squares), -1)
     return np.asarray(np.log((averages @ power.T).T + _FLOOR), dtype=np.float64)
 

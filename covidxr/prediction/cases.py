@@ -25,7 +25,7 @@ from covidxr.images.reading import read_image
 from covidxr.models.classifier import Classifier
 from covidxr.prediction.log import log_use
 from covidxr.prediction.worklist import WorklistRow, list_images, predict_images, worklist_csv
-from covidxr.records import Attribution, GreyImage, Stability
+from covidxr.records import Attribution, GrayImage, Stability
 from covidxr.reports.sentences import prediction_set
 from covidxr.storage import write_bytes, write_text
 
@@ -33,7 +33,7 @@ _ROTATION = 5
 """Degrees: within patient positioning, and less than the recipes' augmentation."""
 
 
-def stability(model: Classifier, image: GreyImage) -> Stability:
+def stability(model: Classifier, image: GrayImage) -> Stability:
     """Predict an image and its horizontal flip, each rotated by -5, 0 and +5 degrees.
 
     Args:
@@ -63,7 +63,7 @@ def stability(model: Classifier, image: GreyImage) -> Stability:
 
 def explain(
     model: Classifier,
-    image: GreyImage,
+    image: GrayImage,
     target: str,
     method: str = "",
     watch: Callable[[int, int], None] = lambda done, total: None,
@@ -101,7 +101,7 @@ def explain(
 
 
 def explain_randomized(
-    model: Classifier, image: GreyImage, target: str, method: str = ""
+    model: Classifier, image: GrayImage, target: str, method: str = ""
 ) -> list[tuple[str, npt.NDArray[np.float32]]]:
     """Explain one class by the trained network and by the network randomized layer by layer.
 
@@ -128,7 +128,7 @@ def explain_randomized(
     ]
 
 
-def padding_sentence(image: GreyImage) -> str | None:
+def padding_sentence(image: GrayImage) -> str | None:
     """Describe the padding of an image, (H, W), to a square; None for a square image."""
     left, top, right, bottom = padding(*image.shape)
     if not any((left, top, right, bottom)):
@@ -151,7 +151,7 @@ def reading_warnings(radiograph: Radiograph) -> tuple[str, ...]:
     return (*radiograph.warnings, BURNED_IN_TEXT)
 
 
-def sample_phantom(class_name: str, seed: int = 0) -> GreyImage:
+def sample_phantom(class_name: str, seed: int = 0) -> GrayImage:
     """Return a synthetic phantom, (256, 256) uint8, for trials without a radiograph."""
     return render_phantom(class_name, np.random.default_rng(seed))[0]
 
@@ -217,7 +217,7 @@ def _row_json(row: WorklistRow, sets: PredictionSets | None) -> dict[str, Any]:
     return found
 
 
-def write_overlay(image: GreyImage, attribution: Attribution, file: Path) -> None:
+def write_overlay(image: GrayImage, attribution: Attribution, file: Path) -> None:
     """Write an image, (H, W) uint8, with its heat map as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(heat_overlay(image, attribution.heat, opacity=0.6)).save(buffer, format="PNG")

@@ -17,7 +17,7 @@ from covidxr.models.architectures import architecture_title
 from covidxr.models.classifier import Classifier, Segmenter
 from covidxr.prediction.cases import explain, padding_sentence, reading_warnings, stability
 from covidxr.prediction.log import log_use
-from covidxr.records import Attribution, CasePrediction, GreyImage, Stability
+from covidxr.records import Attribution, CasePrediction, GrayImage, Stability
 from covidxr.reports.sentences import headline
 from covidxr.storage import write_bytes
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def report_case(
     card: ModelCard,
-    image: GreyImage,
+    image: GrayImage,
     prediction: CasePrediction,
     stability: Stability,
     attribution: Attribution,

@@ -21,7 +21,7 @@ from covidxr.images.radiograph import fit_to_square
 from covidxr.images.reading import read_image
 from covidxr.lungs.inputs import input_pixels
 from covidxr.models.classifier import Classifier
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 from covidxr.storage import Arrays, cached_arrays
 
 _VERSION = 1
@@ -110,7 +110,7 @@ def features_of(
 
 
 def similar_cases(
-    model: Classifier, known: TrainingFeatures, image: GreyImage | str, n: int = 6
+    model: Classifier, known: TrainingFeatures, image: GrayImage | str, n: int = 6
 ) -> tuple[SimilarCase, ...]:
     """Return the training images nearest to an image in the model's feature space, nearest first.
 

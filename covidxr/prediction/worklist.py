@@ -23,14 +23,14 @@ from covidxr.errors import DatasetError, ImageError
 from covidxr.images.containers import ZipFiles, open_files
 from covidxr.images.reading import SUFFIXES, read_radiograph
 from covidxr.models.classifier import Classifier
-from covidxr.records import CLASS_NAMES, GreyImage
+from covidxr.records import CLASS_NAMES, GrayImage
 from covidxr.reports.sentences import prediction_set
 from covidxr.storage import csv_safe, printable
 
 Source = Path | tuple[str, bytes]
 """A file, folder or zip on disk, or the name and content of an upload."""
 
-_Input = tuple[GreyImage, Any]
+_Input = tuple[GrayImage, Any]
 """An image for the network, (S, S) uint8, and its summary for the OOD detector."""
 
 _BATCH = 64
@@ -213,7 +213,7 @@ def _read(model: Classifier, image: ImageFile, thumbnail: int) -> tuple[Worklist
     return row, found
 
 
-def _thumbnail(values: GreyImage, edge: int) -> bytes:
+def _thumbnail(values: GrayImage, edge: int) -> bytes:
     image, content = Image.fromarray(values), io.BytesIO()
     image.thumbnail((edge, edge))
     image.save(content, "PNG")

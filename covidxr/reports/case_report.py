@@ -24,7 +24,7 @@ from covidxr.records import (
     RESEARCH_ONLY,
     Attribution,
     CasePrediction,
-    GreyImage,
+    GrayImage,
     Stability,
     display_name,
 )
@@ -60,7 +60,7 @@ class CaseReport:
     """Display name of the architecture."""
     prediction: CasePrediction
     stability: Stability
-    image: GreyImage
+    image: GrayImage
     attribution: Attribution
     facts: HeatMapLocation | None
     """Heat map and lungs; None without a lung segmenter."""

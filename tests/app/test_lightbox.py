@@ -28,10 +28,10 @@ def pixels(packed) -> np.ndarray:
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_every_pixel_arrives_as_it_was(kind):
     values = np.random.default_rng(0).integers(0, np.iinfo(kind).max + 1, (37, 53)).astype(kind)
-    greys = np.arange(np.iinfo(kind).max + 1) // (1 if kind == np.uint8 else 256)
-    packed = sheet(Levels(values, greys.astype(np.uint8), 0, 1, (0, 1)), "a")
+    grays = np.arange(np.iinfo(kind).max + 1) // (1 if kind == np.uint8 else 256)
+    packed = sheet(Levels(values, grays.astype(np.uint8), 0, 1, (0, 1)), "a")
     assert np.array_equal(pixels(packed), values)
-    assert np.array_equal(np.frombuffer(unpack(packed.message)[1]["greys"], np.uint8), greys)
+    assert np.array_equal(np.frombuffer(unpack(packed.message)[1]["grays"], np.uint8), grays)
     assert np.array_equal(
         pixels(sheet(levels_of_gray(np.asfortranarray(values[::2].astype(np.uint8))), "b")),
         values[::2].astype(np.uint8),

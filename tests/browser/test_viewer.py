@@ -58,7 +58,7 @@ class Viewer:
             Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB")
         )
 
-    def greys(self, k: int = 0) -> np.ndarray:
+    def grays(self, k: int = 0) -> np.ndarray:
         colors = self.colors(k)
         assert not np.ptp(colors, axis=2).any()
         return colors[..., 0]
@@ -124,11 +124,11 @@ def test_at_100_percent_a_pixel_is_a_pixel_and_at_200_four(viewer):
     viewer.press("1", "o")
     assert viewer.zoom() == "100%"
     for k in (0, 1):
-        assert np.array_equal(part(viewer.greys(k), image), image)
+        assert np.array_equal(part(viewer.grays(k), image), image)
     viewer.tab.get_by_role("button", name="Zoom in").click()
     viewer.tab.get_by_role("button", name="Zoom in").click()
     assert viewer.zoom() == "200%"
-    shown = viewer.greys()
+    shown = viewer.grays()
     height, width = (size // 4 * 2 for size in shown.shape)
     doubled = image.repeat(2, axis=0).repeat(2, axis=1)
     middle = doubled[256 - height // 2 : 256 + height // 2, 256 - width // 2 : 256 + width // 2]
@@ -141,16 +141,16 @@ def test_window_invert_and_reset_map_every_gray_value(viewer):
     viewer.press("1", "o")
     viewer.window(100, 50)  # from 75 to 124
     expected = np.floor(((image - 75) / 49).clip(0, 1) * 255 + 0.5)
-    assert np.array_equal(part(viewer.greys(), image), expected)
+    assert np.array_equal(part(viewer.grays(), image), expected)
     viewer.press("i")
-    assert np.array_equal(part(viewer.greys(1), image), 255 - expected)
+    assert np.array_equal(part(viewer.grays(1), image), 255 - expected)
     viewer.press("w", "C")  # a fiftieth of 255 each
     assert viewer.tab.get_by_label("WW", exact=True).input_value() == "45"
     assert viewer.tab.get_by_label("WL", exact=True).input_value() == "105"
     viewer.press("r")
     assert viewer.tab.get_by_role("button", name="Fit").get_attribute("aria-pressed") == "true"
     viewer.press("1")
-    assert np.array_equal(part(viewer.greys(), image), image)
+    assert np.array_equal(part(viewer.grays(), image), image)
     box = viewer.canvas().bounding_box()
     viewer.tab.mouse.move(box["x"] + 100, box["y"] + 100)
     viewer.tab.mouse.down(button="right")
@@ -158,7 +158,7 @@ def test_window_invert_and_reset_map_every_gray_value(viewer):
     viewer.tab.mouse.up(button="right")
     low, high = 127.5 + 25.5 - 114.75, 127.5 + 25.5 + 114.75
     assert np.array_equal(
-        part(viewer.greys(), image),
+        part(viewer.grays(), image),
         np.floor(((image - low) / (high - low)).clip(0, 1) * 255 + 0.5),
     )
     assert viewer.sent == []
@@ -194,15 +194,15 @@ def test_the_wheel_scrolls_until_the_image_is_clicked_and_zooms_at_the_pointer(v
     viewer.tab.mouse.click(x, y)
     viewer.press(*"+++++++")
     assert viewer.zoom() == "1131%"
-    before = viewer.greys()
+    before = viewer.grays()
     assert before[down, right] == image[row, column]
     for turn in (-300, -150, 600, 200):
         viewer.tab.mouse.wheel(0, turn)
         viewer.tab.wait_for_timeout(50)
-        assert viewer.greys()[down, right] == image[row, column], turn
+        assert viewer.grays()[down, right] == image[row, column], turn
     viewer.tab.mouse.wheel(0, -350)
     viewer.tab.wait_for_timeout(50)
-    assert np.array_equal(viewer.greys(), before), "there and back"
+    assert np.array_equal(viewer.grays(), before), "there and back"
     viewer.tab.mouse.dblclick(x, y)
     assert viewer.zoom() == fit
     viewer.tab.mouse.dblclick(x, y)
@@ -211,18 +211,18 @@ def test_the_wheel_scrolls_until_the_image_is_clicked_and_zooms_at_the_pointer(v
 
 def test_panes_move_together_by_mouse_and_keys(viewer):
     viewer.press("o", "1", "+", "+", "+")
-    still = viewer.greys()
+    still = viewer.grays()
     box = viewer.canvas(1).bounding_box()
     viewer.tab.mouse.move(box["x"] + 200, box["y"] + 200)
     viewer.tab.mouse.down()
     viewer.tab.mouse.move(box["x"] + 170, box["y"] + 180)
     viewer.tab.mouse.up()
-    moved = viewer.greys()
+    moved = viewer.grays()
     assert np.array_equal(moved[:-20, :-30], still[20:, 30:])
-    assert np.array_equal(moved, viewer.greys(1))
+    assert np.array_equal(moved, viewer.grays(1))
     viewer.press("ArrowRight")
-    assert np.array_equal(viewer.greys(1)[:, :-40], moved[:, 40:])
-    assert np.array_equal(viewer.greys(1), viewer.greys())
+    assert np.array_equal(viewer.grays(1)[:, :-40], moved[:, 40:])
+    assert np.array_equal(viewer.grays(1), viewer.grays())
     assert viewer.sent == []
 
 
@@ -313,13 +313,13 @@ def test_every_control_has_a_name_and_is_reached_by_tab(viewer):
 def test_a_second_class_keeps_zoom_and_window(viewer):
     viewer.press("1", "+", "i")
     viewer.window(90, 80)
-    before = viewer.greys()
+    before = viewer.grays()
     predicted = viewer.tab.get_by_label("Explain class", exact=True).input_value()
     choose(viewer.tab, "Compare with class", "Normal" if predicted != "Normal" else "COVID-19")
     viewer.canvas(2).wait_for()
     viewer.rest()
     assert viewer.zoom() == "141%"
-    after = viewer.greys()
+    after = viewer.grays()
     width = min(after.shape[1], before.shape[1]) - 20  # panes are narrower now
     assert viewer.tab.get_by_label("WL", exact=True).input_value() == "90"
     crop = [
@@ -343,11 +343,11 @@ def test_sixteen_bits_are_windowed_at_their_own_depth(viewer):
     assert viewer.tab.get_by_label("WW", exact=True).input_value() == str(high - low + 1)
     seen = np.s_[28:228, 28:228]  # the panes are narrower than the image
     as_read = np.rint((deep.astype(float) - low) / (high - low) * 255)
-    assert np.array_equal(part(viewer.greys(), as_read[seen]), as_read[seen])
+    assert np.array_equal(part(viewer.grays(), as_read[seen]), as_read[seen])
     viewer.window(20128, 256)  # no wider than two of the 8-bit gray values
     expected = (deep.astype(int) - 20000).clip(0, 255)
     assert len(np.unique(expected[seen])) > 100
-    assert np.array_equal(part(viewer.greys(), expected[seen]), expected[seen])
+    assert np.array_equal(part(viewer.grays(), expected[seen]), expected[seen])
     viewer.press("a")
     assert viewer.tab.get_by_label("WW", exact=True).input_value() == str(high - low + 1)
 
@@ -399,14 +399,14 @@ def test_a_phone_shows_one_pane_scrolls_the_page_and_zooms_with_two_fingers(open
     assert float(phone.zoom().rstrip("%")) == pytest.approx(3 * fit, rel=0.1)
     scrolled = tab.get_by_test_id("stMain").evaluate("main => main.scrollTop")
     phone.press("o")
-    shown = phone.greys()
+    shown = phone.grays()
     drag(((x, y), (x, y - 40)))
     assert tab.get_by_test_id("stMain").evaluate("main => main.scrollTop") == scrolled, (
         "a pan of the zoomed image scrolls the page"
     )
-    assert np.array_equal(phone.greys()[:-80], shown[80:])
+    assert np.array_equal(phone.grays()[:-80], shown[80:])
     phone.press("r", "1")
-    assert np.array_equal(part(phone.greys(), image), image), (
+    assert np.array_equal(part(phone.grays(), image), image), (
         "an image pixel is not one screen pixel, of which a CSS pixel has four"
     )
     context.close()

@@ -11,11 +11,11 @@ from sklearn.metrics import roc_auc_score
 
 from covidxr.datasets.phantoms import MARKER, render_phantom, write_phantoms
 from covidxr.errors import ConfigError, DatasetError
-from covidxr.records import CLASS_NAMES, GreyImage
+from covidxr.records import CLASS_NAMES, GrayImage
 
 SIZE = 64
 DISEASED = CLASS_NAMES[1:]
-Phantoms = dict[str, list[tuple[GreyImage, GreyImage]]]
+Phantoms = dict[str, list[tuple[GrayImage, GrayImage]]]
 
 
 @pytest.fixture(scope="module")

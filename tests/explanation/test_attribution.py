@@ -163,9 +163,9 @@ def test_gradient_shap_by_hand_without_changing_global_generators(
         torch.random.get_rng_state(),
     )
     first, again = (maps_of(network, hot, 0, MapSettings("gradient-shap")) for _ in range(2))
-    grey = hot[0, 0] / 255 - first[0, 0] * 4
-    assert 0.3 < grey < 0.7
-    assert np.allclose(first, (hot / 255 - grey) / 4, atol=1e-6)
+    gray = hot[0, 0] / 255 - first[0, 0] * 4
+    assert 0.3 < gray < 0.7
+    assert np.allclose(first, (hot / 255 - gray) / 4, atol=1e-6)
     assert np.array_equal(first, again)
     assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], state)
     assert torch.equal(torch.random.get_rng_state(), seed)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from covidxr.datasets.phantoms import render_phantom
 from covidxr.images.burned_in_text import has_burned_in_text
 from covidxr.images.reading import read_image
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 FONT = (
     Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ FONT = (
 
 
 @pytest.fixture(scope="module")
-def large() -> GreyImage:
+def large() -> GrayImage:
     """A phantom of the size and noise of a real radiograph."""
     small = Image.fromarray(render_phantom("COVID", np.random.default_rng(0))[0])
     enlarged = np.asarray(small.resize((2000, 2000), Image.Resampling.BICUBIC), dtype=np.float64)
@@ -32,7 +32,7 @@ def large() -> GreyImage:
     )
 
 
-def named(image: GreyImage, pixels: int, place: tuple[int, int]) -> GreyImage:
+def named(image: GrayImage, pixels: int, place: tuple[int, int]) -> GrayImage:
     """White text on a black box, as devices write it."""
     drawn, font = Image.fromarray(image), ImageFont.truetype(FONT, pixels)
     canvas = ImageDraw.Draw(drawn)
@@ -44,12 +44,12 @@ def named(image: GreyImage, pixels: int, place: tuple[int, int]) -> GreyImage:
 @pytest.mark.parametrize("pixels", [20, 40, 80])
 @pytest.mark.parametrize("place", [(30, 30), (1180, 1880)])
 def test_a_planted_name_is_found_at_full_size(
-    large: GreyImage, pixels: int, place: tuple[int, int]
+    large: GrayImage, pixels: int, place: tuple[int, int]
 ) -> None:
     assert has_burned_in_text(named(large, pixels, place))
 
 
-def test_a_clean_radiograph_raises_no_suspicion(large: GreyImage) -> None:
+def test_a_clean_radiograph_raises_no_suspicion(large: GrayImage) -> None:
     assert not has_burned_in_text(large)
     assert not has_burned_in_text(large[:300])  # a stripe
     assert not has_burned_in_text(np.zeros((40, 3000), dtype=np.uint8))

@@ -35,20 +35,20 @@ def seeds() -> dict[str, list[bytes]]:
     from pydicom.data import get_testdata_file
 
     random = np.random.default_rng(0)
-    grey = np.add.outer(np.arange(48), np.arange(64)).astype(np.uint8) + random.integers(
+    gray = np.add.outer(np.arange(48), np.arange(64)).astype(np.uint8) + random.integers(
         0, 40, (48, 64), dtype=np.uint8
     )
     deep, color = (
-        Image.fromarray(grey.astype(np.uint16) * 200),
-        Image.fromarray(grey).convert("RGB"),
+        Image.fromarray(gray.astype(np.uint16) * 200),
+        Image.fromarray(gray).convert("RGB"),
     )
     made: dict[str, list[bytes]] = {"PNG": [], "JPEG": [], "TIFF": []}
     for kind, images, options in (
-        ("PNG", (Image.fromarray(grey), deep, color.quantize(16)), ({},)),
-        ("JPEG", (Image.fromarray(grey), color), ({}, {"progressive": True})),
+        ("PNG", (Image.fromarray(gray), deep, color.quantize(16)), ({},)),
+        ("JPEG", (Image.fromarray(gray), color), ({}, {"progressive": True})),
         (
             "TIFF",
-            (Image.fromarray(grey), deep),
+            (Image.fromarray(gray), deep),
             ({}, {"compression": "tiff_lzw"}, {"compression": "tiff_adobe_deflate"}),
         ),
     ):

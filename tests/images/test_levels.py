@@ -59,7 +59,7 @@ def test_levels_and_window_of_a_dicom_file_give_the_8_bit_image(tags):
     content = dicom(stored, **tags)
     levels = read_levels(content, "x")
     expected = read_image(content, "x")
-    assert np.array_equal(levels.greys[levels.values], expected)
+    assert np.array_equal(levels.grays[levels.values], expected)
     assert np.abs(windowed(levels) - expected).max() <= 0.5 + 1e-6
     units = (np.tile(stored, (8, 8)) if stored is not RAMP else RAMP) * tags.get(
         "RescaleSlope", 1
@@ -77,7 +77,7 @@ def test_levels_and_window_of_a_dicom_file_give_the_8_bit_image(tags):
 def test_nonlinear_windows_are_in_the_gray_values(tags):
     content = dicom(**tags)
     levels = read_levels(content, "x")
-    assert np.array_equal(levels.greys[levels.values], read_image(content, "x"))
+    assert np.array_equal(levels.grays[levels.values], read_image(content, "x"))
     assert levels.values.dtype == np.uint16
     assert (levels.low, levels.high) == ((0, 1500) if "VOILUTSequence" in tags else (550, 850))
 
@@ -90,7 +90,7 @@ def test_color_and_modality_luts_become_8_bits():
     ):
         levels = read_levels(content, "x")
         assert levels.values.dtype == np.uint8
-        assert np.array_equal(levels.greys[levels.values], read_image(content, "x"))
+        assert np.array_equal(levels.grays[levels.values], read_image(content, "x"))
 
 
 @settings(max_examples=25, deadline=None)
@@ -104,7 +104,7 @@ def test_16_bit_images_keep_every_value(first, span, seed):
     content = png(stored)
     levels = read_levels(content, "x")
     assert np.array_equal(levels.values + levels.intercept, stored)
-    assert np.array_equal(levels.greys[levels.values], read_image(content, "x"))
+    assert np.array_equal(levels.grays[levels.values], read_image(content, "x"))
     assert (levels.low, levels.high) == (stored.min(), stored.max())
 
 
@@ -133,6 +133,6 @@ def test_a_real_radiograph_in_monochrome_1_and_2_has_the_same_levels(database):
     one, two = (read_levels(content, "x") for content in files)
     assert np.array_equal(one.values, two.values)
     for content, levels in zip(files, (one, two), strict=True):
-        assert np.array_equal(levels.greys[levels.values], read_image(content, "x"))
+        assert np.array_equal(levels.grays[levels.values], read_image(content, "x"))
         assert np.abs(windowed(levels) - read_image(content, "x")).max() <= 0.5 + 1e-6
     assert (one.negative, two.negative) == (True, False)

@@ -53,41 +53,41 @@ def test_color_with_equal_channels_is_their_gray_value() -> None:
 def test_a_palette_image_becomes_its_luminance() -> None:
     image = Image.fromarray((RAMP > 80).astype(np.uint8), mode="P")
     image.putpalette([255, 0, 0, 255, 255, 255] + [0] * 762)
-    grey = read_image(encode(image), "x")
-    assert set(np.unique(grey)) == {76, 255}  # ITU-R 601: 0.299 * 255 = 76
+    gray = read_image(encode(image), "x")
+    assert set(np.unique(gray)) == {76, 255}  # ITU-R 601: 0.299 * 255 = 76
 
 
 def test_transparent_parts_are_black_not_white() -> None:
     rgba = np.full((40, 40, 4), 200, dtype=np.uint8)
     rgba[:20, :, 3] = 0
     rgba[20:, :, 3] = 255
-    grey = read_image(encode(Image.fromarray(rgba, "RGBA")), "x")
-    assert (grey[:20] == 0).all()
-    assert (grey[20:] == 200).all()
+    gray = read_image(encode(Image.fromarray(rgba, "RGBA")), "x")
+    assert (gray[:20] == 0).all()
+    assert (gray[20:] == 200).all()
 
 
 def test_16_bits_are_scaled_from_lowest_to_highest() -> None:
     deep = np.linspace(1000, 3000, 40 * 40).reshape(40, 40).astype(np.uint16)
-    grey = read_image(encode(Image.fromarray(deep)), "x")
-    assert (grey.min(), grey.max()) == (0, 255)
+    gray = read_image(encode(Image.fromarray(deep)), "x")
+    assert (gray.min(), gray.max()) == (0, 255)
     # 2000 is halfway between 1000 and 3000.
     assert (
-        abs(int(grey.reshape(-1)[np.abs(deep.reshape(-1).astype(int) - 2000).argmin()]) - 128) <= 1
+        abs(int(gray.reshape(-1)[np.abs(deep.reshape(-1).astype(int) - 2000).argmin()]) - 128) <= 1
     )
     flat = read_image(encode(Image.fromarray(np.full((40, 40), 500, np.uint16))), "x")
     assert (flat == 0).all()
 
 
 def test_cmyk_is_read() -> None:
-    grey = read_image(encode(Image.fromarray(RAMP).convert("CMYK"), "JPEG", quality=100), "x")
-    assert np.abs(grey.astype(int) - RAMP).max() <= 4
+    gray = read_image(encode(Image.fromarray(RAMP).convert("CMYK"), "JPEG", quality=100), "x")
+    assert np.abs(gray.astype(int) - RAMP).max() <= 4
 
 
 def test_the_exif_orientation_is_followed() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated by 90 degrees clockwise
-    grey = read_image(encode(Image.fromarray(RAMP), "PNG", exif=exif), "x")
-    assert np.array_equal(grey, np.rot90(RAMP, -1))
+    gray = read_image(encode(Image.fromarray(RAMP), "PNG", exif=exif), "x")
+    assert np.array_equal(gray, np.rot90(RAMP, -1))
 
 
 @pytest.mark.parametrize(

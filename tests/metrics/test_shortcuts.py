@@ -132,10 +132,10 @@ def test_intensities_agree_with_numpy_and_scipy_wherever_a_pixel_is():
     assert np.array_equal(intensity_features(shuffled), got)
 
 
-@pytest.mark.parametrize("grey", [0, 77, 255])
-def test_a_uniform_image_has_finite_statistics(grey):
-    assert intensity_features(np.full((1, 32, 32), grey, np.uint8)).tolist() == [
-        [grey, 0, *[grey] * 9, 0, 0]
+@pytest.mark.parametrize("gray", [0, 77, 255])
+def test_a_uniform_image_has_finite_statistics(gray):
+    assert intensity_features(np.full((1, 32, 32), gray, np.uint8)).tolist() == [
+        [gray, 0, *[gray] * 9, 0, 0]
     ]
 
 

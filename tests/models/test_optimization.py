@@ -62,8 +62,8 @@ def test_the_first_step_equals_a_plain_optimizer_step(
             [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0}],
             lr=1e-2,
         )
-    grey = torch.from_numpy(data.pixels[:96]).float()[:, None] / 255
-    x = (grey - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+    gray = torch.from_numpy(data.pixels[:96]).float()[:, None] / 255
+    x = (gray - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
         [0.229, 0.224, 0.225]
     ).view(3, 1, 1)
     torch.nn.functional.nll_loss(network(x), torch.from_numpy(data.labels[:96])).backward()

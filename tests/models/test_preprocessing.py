@@ -49,19 +49,19 @@ def test_training_and_serving_inputs_are_identical() -> None:
 
 
 def test_no_augmentation_changes_nothing() -> None:
-    grey = to_unit(np.stack([fit_to_square(IMAGE, 64)] * 3))
-    moved = apply_changes(grey, *draw_changes(3, Augmentation(), torch.Generator().manual_seed(0)))
-    assert torch.allclose(moved, grey, atol=1e-5)
+    gray = to_unit(np.stack([fit_to_square(IMAGE, 64)] * 3))
+    moved = apply_changes(gray, *draw_changes(3, Augmentation(), torch.Generator().manual_seed(0)))
+    assert torch.allclose(moved, gray, atol=1e-5)
 
 
 def test_flip_is_a_flip_for_half_of_the_images() -> None:
     affine, tone = draw_changes(
         400, Augmentation(horizontal_flip=True), torch.Generator().manual_seed(0)
     )
-    grey = to_unit(fit_to_square(IMAGE, 64)[None]).expand(400, -1, -1, -1)
-    moved = apply_changes(grey, affine, tone)
-    flipped = torch.tensor([torch.allclose(m, grey[0].flip(-1), atol=1e-5) for m in moved])
-    kept = torch.tensor([torch.allclose(m, grey[0], atol=1e-5) for m in moved])
+    gray = to_unit(fit_to_square(IMAGE, 64)[None]).expand(400, -1, -1, -1)
+    moved = apply_changes(gray, affine, tone)
+    flipped = torch.tensor([torch.allclose(m, gray[0].flip(-1), atol=1e-5) for m in moved])
+    kept = torch.tensor([torch.allclose(m, gray[0], atol=1e-5) for m in moved])
     assert (flipped ^ kept).all()
     assert 160 < int(flipped.sum()) < 240
 

@@ -74,8 +74,8 @@ def test_class_weights_of_the_recipe_apply_in_every_batch(
     _, events = run(small(epochs=1, batch_size=64, class_balance=1.0), uneven, tmp_path)
     torch.manual_seed(0)
     network = build_network("poster_cnn", 2, 100)
-    grey = torch.from_numpy(data.pixels[rows]).float()[:, None] / 255
-    x = (grey - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+    gray = torch.from_numpy(data.pixels[rows]).float()[:, None] / 255
+    x = (gray - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
         [0.229, 0.224, 0.225]
     ).view(3, 1, 1)
     y = torch.from_numpy(data.labels[rows])

@@ -12,7 +12,7 @@ import pytest
 from covidxr.models.classifier import Classifier
 from covidxr.prediction.cases import explain, sample_phantom, stability
 from covidxr.prediction.loading import load_classifier
-from covidxr.records import CLASS_NAMES, GreyImage
+from covidxr.records import CLASS_NAMES, GrayImage
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
@@ -20,7 +20,7 @@ SESSIONS, SECONDS = 8, 10
 METHODS = ("gradcam", "hirescam", "integrated-gradients")
 
 
-def results(model: Classifier, image: GreyImage, method: str) -> tuple[object, ...]:
+def results(model: Classifier, image: GrayImage, method: str) -> tuple[object, ...]:
     case = model.predict(image)
     versions = stability(model, image)
     heat = explain(model, image, case.predicted, method).heat

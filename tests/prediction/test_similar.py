@@ -16,7 +16,7 @@ from covidxr.images.reading import read_image
 from covidxr.models.classifier import Classifier
 from covidxr.prediction.loading import load_classifier
 from covidxr.prediction.similar import TrainingFeatures, features_file, features_of, similar_cases
-from covidxr.records import GreyImage
+from covidxr.records import GrayImage
 
 pytestmark = pytest.mark.usefixtures("phantom_models")
 
@@ -31,7 +31,7 @@ def known(model: Classifier, phantoms: Path) -> TrainingFeatures:
     return features_of(model, open_dataset(phantoms))
 
 
-def by_hand(model: Classifier, image: GreyImage) -> np.ndarray:
+def by_hand(model: Classifier, image: GrayImage) -> np.ndarray:
     """Return the unit-length input of the small CNN's last layer, in plain torch without hooks."""
     import torch
     from torch.nn import functional as F

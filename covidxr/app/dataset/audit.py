@@ -20,7 +20,7 @@ from covidxr.datasets.splits import SplitData
 from covidxr.figures import similarity_figure
 from covidxr.formatting import count
 from covidxr.images.quality import Numbers
-from covidxr.records import GreyImage, SplitPlan, display_name
+from covidxr.records import GrayImage, SplitPlan, display_name
 
 _MOST_KEPT = 2
 _FEATURE_TITLES = {
@@ -174,7 +174,7 @@ def _class_means(audit: Audit) -> None:
         for one in audit.means:
             title = display_name(one.class_name)
             st.image(
-                _grey(one.mean, 255),
+                _gray(one.mean, 255),
                 caption=f"{title}: mean of {one.n:,}",
                 width="stretch",
                 alt=f"Mean image of {title}",
@@ -183,7 +183,7 @@ def _class_means(audit: Audit) -> None:
         for one in audit.means:
             title = display_name(one.class_name)
             st.image(
-                _grey(one.std, largest),
+                _gray(one.std, largest),
                 caption=f"{title}: SD",
                 width="stretch",
                 alt=f"Standard deviation of {title}",
@@ -191,7 +191,7 @@ def _class_means(audit: Audit) -> None:
     st.caption("SD: standard deviation of each pixel, on the same scale for all classes.")
 
 
-def _grey(values: Numbers, white: float) -> GreyImage:
+def _gray(values: Numbers, white: float) -> GrayImage:
     return np.asarray((values / max(white, 1e-9) * 255).round().clip(0, 255), dtype=np.uint8)
 
 

@@ -27,7 +27,7 @@ from covidxr.datasets.splits import SplitData
 from covidxr.errors import CovidxrError
 from covidxr.figures import fit_screen
 from covidxr.formatting import count, whole_percent
-from covidxr.records import GreyImage, display_name
+from covidxr.records import GrayImage, display_name
 
 PAGE_SIZE = 21
 _SHOWN_DUPLICATES = 12
@@ -83,7 +83,7 @@ def _grid(data: SplitData, chosen: npt.NDArray[np.int64]) -> None:
                 _tile(data, i, pixels.array[rows[i]])
 
 
-def _tile(data: SplitData, i: int, image: GreyImage) -> None:
+def _tile(data: SplitData, i: int, image: GrayImage) -> None:
     """Show a thumbnail with a button that opens the image."""
     sample = data.dataset.samples[i]
     label = display_name(data.dataset.class_names[sample.label])
@@ -98,7 +98,7 @@ def _tile(data: SplitData, i: int, image: GreyImage) -> None:
         st.rerun()
 
 
-def _data_url(image: GreyImage) -> str:
+def _data_url(image: GrayImage) -> str:
     """Return a thumbnail as a data URL: a page of separate requests loads much more slowly."""
     content = io.BytesIO()
     Image.fromarray(image).save(content, "PNG", compress_level=1)

@@ -67,7 +67,7 @@ def sheet(levels: Levels, id: str) -> Sheet:
     }
     pixels = zlib.compress(np.diff(values, axis=1, prepend=left).tobytes(), 1)
     return Sheet(
-        id, height, width, pack(header, {"values": pixels, "greys": levels.greys.tobytes()})
+        id, height, width, pack(header, {"values": pixels, "grays": levels.grays.tobytes()})
     )
 
 

@@ -31,7 +31,7 @@ function imageOf(id) {
 }
 
 function receive({ header, part }) {
-  const greys = part("greys").slice();
-  imageOf(header.id).arrive(inflate(part("values"), header).then((values) => ({ ...header, greys, values })));
+  const grays = part("grays").slice();
+  imageOf(header.id).arrive(inflate(part("values"), header).then((values) => ({ ...header, grays, values })));
   for (const id of [...images.keys()].slice(0, -KEPT)) images.delete(id);
 }

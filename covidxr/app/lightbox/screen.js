@@ -198,16 +198,16 @@ class Screen {
   // Apply the window: the gray value of every level, then of every pixel.
   applyWindow() {
     const { view, source } = this;
-    const { slope, intercept, negative, padded, greys, values } = this.image;
+    const { slope, intercept, negative, padded, grays, values } = this.image;
     const width = view.high - view.low;
-    const shades = Uint32Array.from(greys, (grey, level) => {
+    const shades = Uint32Array.from(grays, (gray, level) => {
       if (view.low !== null) {
         const share = Math.min(1, Math.max(0, (slope * level + intercept - view.low) / width));
-        grey = Math.round(255 * (negative ? 1 - share : share));
-        if (padded && level >= padded[0] && level <= padded[1]) grey = 0;
+        gray = Math.round(255 * (negative ? 1 - share : share));
+        if (padded && level >= padded[0] && level <= padded[1]) gray = 0;
       }
-      if (view.inverted) grey = 255 - grey;
-      return 0xff000000 | (grey << 16) | (grey << 8) | grey;
+      if (view.inverted) gray = 255 - gray;
+      return 0xff000000 | (gray << 16) | (gray << 8) | gray;
     });
     const pixels = new Uint32Array(this.bitmap.data.buffer);
     for (let i = 0; i < pixels.length; i++) pixels[i] = shades[values[i]];

@@ -35,7 +35,7 @@ from covidxr.storage import Arrays, cached_arrays
 
 _VERSION = 1
 """Increase it when a measure changes, to measure again."""
-_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+_GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
 
 Counts = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.str_]
@@ -165,15 +165,15 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
     Raises:
         ImageError: For a file that is not an image.
     """
-    grey = read_image(content, name)
+    gray = read_image(content, name)
     file_format, mode, colorfulness = _storage(content)
-    height, width = grey.shape
-    counts = np.bincount(grey.ravel(), minlength=256) / grey.size
+    height, width = gray.shape
+    counts = np.bincount(gray.ravel(), minlength=256) / gray.size
     levels = np.arange(256)
     brightness = float(counts @ levels)
     rim = max(1, min(height, width) // 16)
-    inner = grey[rim:-rim, rim:-rim]
-    middle = grey[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    inner = gray[rim:-rim, rim:-rim]
+    middle = gray[height // 4 : height - height // 4, width // 4 : width - width // 4]
     return {
         "files": name,
         "width": width,
@@ -182,20 +182,20 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
         "mode": mode,
         "file_bytes": len(content),
         "pixel_hash": hashlib.blake2b(
-            str(grey.shape).encode() + grey.tobytes(), digest_size=16
+            str(gray.shape).encode() + gray.tobytes(), digest_size=16
         ).hexdigest(),
         "brightness": brightness,
         "contrast": float(np.sqrt(counts @ (levels - brightness) ** 2)),
-        "sharpness": sharpness(reduced(grey)),
-        "detail": detail(grey),
-        "border": (int(grey.sum()) - int(inner.sum())) / (grey.size - inner.size),
+        "sharpness": sharpness(reduced(gray)),
+        "detail": detail(gray),
+        "border": (int(gray.sum()) - int(inner.sum())) / (gray.size - inner.size),
         "black": float(counts[: BLACK + 1].sum()),
         "white": float(counts[WHITE:].sum()),
-        "black_middle": enclosed_black(grey),
+        "black_middle": enclosed_black(gray),
         "white_middle": float((middle >= WHITE).mean()),
         "colourfulness": colorfulness,
-        "letters": count_letters(grey),
-        "layout": layout(grey),
+        "letters": count_letters(gray),
+        "layout": layout(gray),
     }
 
 
@@ -205,8 +205,8 @@ def _storage(content: bytes) -> tuple[str, str, float]:
     if content[128:132] == b"DICM":
         return "DICOM", "L", 0.0
     with Image.open(io.BytesIO(content)) as stored:
-        grey = stored.mode in _GREY_MODES or stored.mode.startswith("I;16")
-        return str(stored.format), stored.mode, 0.0 if grey else _colorfulness(stored)
+        gray = stored.mode in _GRAY_MODES or stored.mode.startswith("I;16")
+        return str(stored.format), stored.mode, 0.0 if gray else _colorfulness(stored)
 
 
 def _colorfulness(stored: Image.Image) -> float:

@@ -76,14 +76,14 @@ def test_every_property_equals_its_value_by_hand() -> None:
 
 
 def test_the_hash_does_not_depend_on_the_file_format() -> None:
-    grey = phantom()
+    gray = phantom()
     same = {
         measure_file(c, "a")["pixel_hash"]
-        for c in (saved(grey), saved(grey, compress_level=1), saved(grey.convert("RGB")))
+        for c in (saved(gray), saved(gray, compress_level=1), saved(gray.convert("RGB")))
     }
     other = {
         measure_file(saved(p), "a")["pixel_hash"]
-        for p in (grey.transpose(Image.Transpose.ROTATE_90), phantom(1))
+        for p in (gray.transpose(Image.Transpose.ROTATE_90), phantom(1))
     }
     assert len(same) == 1
     assert len(other | same) == 3
@@ -95,8 +95,8 @@ def test_the_hash_does_not_depend_on_the_file_format() -> None:
 
 
 def test_gray_images_stored_in_color_are_not_colorful() -> None:
-    grey = phantom()
-    assert measure_file(saved(grey.convert("RGB"), "JPEG", quality=60), "a")["colourfulness"] < 1
+    gray = phantom()
+    assert measure_file(saved(gray.convert("RGB"), "JPEG", quality=60), "a")["colourfulness"] < 1
     # M of Hasler & Süsstrunk by hand: half the image pure red, half black
     half = Image.new("RGB", (64, 64))
     half.paste((255, 0, 0), (0, 0, 32, 64))
