@@ -115,8 +115,12 @@ def _classes(dataset: Dataset) -> None:
 
 def _sources(dataset: Dataset) -> None:
     st.subheader("Sources", anchor=False)
+    counts = dataset.sources()
+    # Sorted, so that each source has the color that it has in the similarity map.
+    names = sorted({source for row in counts.values() for source in row})
+    rows = {name: {source: row.get(source, 0) for source in names} for name, row in counts.items()}
     st.plotly_chart(
-        count_bars(dataset.sources(), ink(), stacked=True),
+        count_bars(rows, ink(), stacked=True),
         config=chart("sources"),
         alt="Images by class and source",
     )
