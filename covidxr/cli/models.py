@@ -42,10 +42,6 @@ def models(
         list[str] | None,
         typer.Argument(help="Model IDs to fetch. Default: all released models."),
     ] = None,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="With fetch: replace models that differ from the released."),
-    ] = False,
     as_json: Json = False,
 ) -> None:
     """List the stored models, verify them, or fetch released ones.
@@ -58,16 +54,14 @@ def models(
     from covidxr.prediction.loading import list_models, verify_models
 
     if action == "fetch":
-        _fetch(weights_folder(), model or [], force, as_json)
+        _fetch(weights_folder(), model or [], as_json)
         return
     if action not in ("list", "verify"):
         raise ConfigError(
             f"expected `covidxr models`, followed by list, verify or fetch, got {action!r}"
         )
-    if model or force:
-        raise ConfigError(
-            f"model IDs and --force belong to `covidxr models fetch`, not to {action!r}"
-        )
+    if model:
+        raise ConfigError(f"model IDs belong to `covidxr models fetch`, not to {action!r}")
     entries = list_models()
     errors = verify_models() if action == "verify" else {e.model_id: e.error for e in entries}
     result = [
@@ -106,7 +100,7 @@ def models(
         sys.exit(2)
 
 
-def _fetch(root: Path, model_ids: list[str], force: bool, as_json: bool) -> None:
+def _fetch(root: Path, model_ids: list[str], as_json: bool) -> None:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     from covidxr.models.fetch import fetch_models, released
@@ -124,8 +118,8 @@ def _fetch(root: Path, model_ids: list[str], force: bool, as_json: bool) -> None
             progress.start_task(tasks[model_id])
             progress.advance(tasks[model_id], size)
 
-        found = fetch_models(root, model_ids, force=force, progress=advance)
-    words = {"present": "already stored", "fetched": "fetched", "replaced": "replaced"}
+        found = fetch_models(root, model_ids, progress=advance)
+    words = {"present": "already stored", "fetched": "fetched"}
     lines = [f"{one.model_id}: {words[one.state]}" for one in found]
     result = {"folder": str(root), "fetched": [asdict(one) for one in found]}
     lines.append(f"Models are stored in {root}")

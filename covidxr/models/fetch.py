@@ -64,7 +64,7 @@ class Fetched:
 
     model_id: str
     state: str
-    """`present` (stored before), `fetched` or `replaced`."""
+    """`present` (stored before) or `fetched`."""
     folder: str
 
 
@@ -96,7 +96,6 @@ def fetch_models(
     model_ids: Iterable[str] = (),
     *,
     url: str | None = None,
-    force: bool = False,
     progress: Callable[[str, int], None] = lambda model_id, size: None,
 ) -> tuple[Fetched, ...]:
     """Download released models into a weights folder, each one atomically.
@@ -105,7 +104,6 @@ def fetch_models(
         root: The weights folder.
         model_ids: The models, all released ones by default. A model comes with its lung segmenter.
         url: The http(s) address that holds `MODEL/FILE`; COVIDXR_MODELS_URL by default.
-        force: Replace a stored model whose files differ from the released ones.
         progress: Called with the model id and the number of bytes that arrived.
 
     Raises:
@@ -116,10 +114,10 @@ def fetch_models(
     models = released(model_ids)
     found = {model.model_id: _state(root / model.model_id, model) for model in models}
     for model in models:
-        if found[model.model_id] == "different" and not force:
+        if found[model.model_id] == "different":
             raise ModelError(
                 f"{root / model.model_id} is not the released {model.model_id}; "
-                "delete or rename it, or replace it with `covidxr models fetch --force`"
+                "delete or rename it first"
             )
     missing = [model for model in models if found[model.model_id] != "present"]
     address = _checked(models_url() if url is None else url) if missing else ""
@@ -132,7 +130,7 @@ def fetch_models(
                     file,
                     partial(progress, model.model_id),
                 )
-    states = {"present": "present", "missing": "fetched", "different": "replaced"}
+    states = {"present": "present", "missing": "fetched"}
     return tuple(
         Fetched(model.model_id, states[found[model.model_id]], str(root / model.model_id))
         for model in models

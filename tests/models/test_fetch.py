@@ -104,17 +104,13 @@ def test_a_tampered_file_is_rejected_and_nothing_is_stored(
     assert list(root.iterdir()) == []
 
 
-def test_another_model_of_the_same_id_stays_unless_forced(
-    url: str, released: Path, tmp_path: Path
-) -> None:
+def test_another_model_of_the_same_id_stays(url: str, tmp_path: Path) -> None:
     root = tmp_path / "weights"
     (root / "small").mkdir(parents=True)
     (root / "small" / "card.json").write_text("mine")
-    with pytest.raises(ModelError, match="--force"):
+    with pytest.raises(ModelError, match="is not the released small; delete or rename it first"):
         fetch_models(root, ["small"], url=url)
     assert (root / "small" / "card.json").read_text() == "mine"
-    assert fetch_models(root, ["small"], url=url, force=True)[0].state == "replaced"
-    assert same(root / "small", released / "small")
 
 
 @pytest.mark.parametrize("address", ["file:///etc", "ftp://host/models", "weights", "http://"])
