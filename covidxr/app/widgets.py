@@ -13,12 +13,13 @@ from covidxr.cards import ModelCard
 from covidxr.config import weights_folder
 from covidxr.evaluation.stored import external_evaluations, stored_predictions
 from covidxr.formatting import count, duration, percent, whole_percent
+from covidxr.images import reading
 from covidxr.models.architectures import architecture_title
 from covidxr.models.store import ModelEntry
 from covidxr.prediction.loading import list_models
 from covidxr.reports.sentences import detector_performance
 
-SUFFIXES = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
+SUFFIXES = [suffix.removeprefix(".") for suffix in reading.SUFFIXES]
 """File name suffixes that uploads accept; the content decides whether a file is read."""
 
 _REDRAWN = 0.2
@@ -91,12 +92,12 @@ def choose_model() -> ModelCard | None:
         list(cards),
         key="model",
         persist_state="session",
-        help="Sorted by test accuracy.",
+        help="Sorted by test accuracy on the collection of the training data.",
     )
     card = cards[chosen]
     accuracy = percent(card.metrics["accuracy"], test_size(card))
     title = literal(architecture_title(card.architecture))
-    st.sidebar.caption(f"{title}  \nTest accuracy {accuracy}")
+    st.sidebar.caption(f"{title}  \nIn-collection test accuracy {accuracy}")
     return card
 
 
@@ -165,7 +166,7 @@ def model_facts(card: ModelCard) -> None:
     facts = {
         "Network": f"{architecture_title(card.architecture)}; input {size} x {size} px",
         "Training data": f"{training_data(card)}; {split}",
-        "Test performance": performance,
+        "In-collection test performance": performance,
         "Intended use": card.intended_use,
     }
     if sets := card.prediction_sets:
