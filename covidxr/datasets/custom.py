@@ -17,7 +17,7 @@ from covidxr.datasets.dataset import Dataset, Sample, digests, natural
 from covidxr.datasets.phantoms import MARKER
 from covidxr.errors import ConfigError, DatasetError
 from covidxr.images.containers import open_files
-from covidxr.images.reading import SUFFIXES
+from covidxr.images.reading import SUFFIXES, is_dicom
 from covidxr.records import CLASS_NAMES
 from covidxr.storage import from_json, new_folder, to_json, write_text
 
@@ -218,7 +218,7 @@ def copy_import(plan: ImportPlan, folder: Path) -> Path:
 def _suffix(file: str, content: bytes) -> str:
     """Suffix of a copy; files named in a table may have any."""
     suffix = PurePosixPath(file).suffix.lower()
-    return suffix if suffix in SUFFIXES else ".dcm" if content[128:132] == b"DICM" else ".png"
+    return suffix if suffix in SUFFIXES else ".dcm" if is_dicom(content) else ".png"
 
 
 def _is_table(path: Path) -> bool:

@@ -21,7 +21,7 @@ from PIL import Image
 from covidxr.cards import PredictionSets
 from covidxr.errors import DatasetError, ImageError
 from covidxr.images.containers import ZipFiles, open_files
-from covidxr.images.reading import SUFFIXES, read_radiograph
+from covidxr.images.reading import SUFFIXES, is_dicom, read_radiograph
 from covidxr.models.classifier import Classifier
 from covidxr.records import CLASS_NAMES, GrayImage
 from covidxr.reports.sentences import prediction_set
@@ -147,7 +147,7 @@ def is_image_file(file: str, head: Callable[[], bytes]) -> bool:
     if name == "dicomdir":
         return False
     first = head()
-    return first.startswith(_IMAGE_STARTS) or first[128:] == b"DICM"
+    return first.startswith(_IMAGE_STARTS) or is_dicom(first)
 
 
 def predict_images(

@@ -81,10 +81,10 @@ def _publish(
         learning_curve=tuple(epoch_metrics(event) for event in run.epochs()),
         excluded=config.excluded,
     )
-    network = store.restore_network(card, weights)
-    predictions = predict_splits(Classifier(card, network, segmenter), data, ("val", "test"))
+    model = Classifier(card, store.restore_network(card, weights), segmenter)
+    predictions = predict_splits(model, data, ("val", "test"))
     card = _with_evaluation(card, predictions)
-    model = Classifier(card, network, segmenter)
+    model = replace(model, card=card)
     checks = audit_shortcuts(model, data, predictions, segmenter or find_segmenter())
     detector, performance = fit_detector(model, data)
     card = replace(card, shortcuts=checks, gate=performance)

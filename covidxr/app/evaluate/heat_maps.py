@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import streamlit as st
 
@@ -10,7 +12,7 @@ from covidxr.app.cache import explain, load, phantom
 from covidxr.app.frame import literal, show_error
 from covidxr.app.viewer import TILE_EDGE, read_sample
 from covidxr.app.widgets import chart, ink
-from covidxr.cards import METHOD_TITLES, Faithfulness, MapSettings, ModelCard
+from covidxr.cards import METHOD_TITLES, MapSettings, ModelCard
 from covidxr.datasets.boxes import box_mask, read_boxes
 from covidxr.datasets.dataset import Dataset
 from covidxr.errors import CovidxrError
@@ -217,9 +219,11 @@ def _faithfulness(card: ModelCard, dataset: Dataset | None) -> None:
     found = by_method[method]
     left, middle, right = st.columns(3, gap="medium")
     with left:
-        _deletion(card, found)
+        gain = f"{decimal_difference(found.deletion_gain)}; lower is better"
+        _removal(card, "Deletion", "blackened", (found.deletion, found.random_deletion), gain)
     with middle:
-        _insertion(card, found)
+        gain = f"{decimal_difference(found.insertion_gain)}; higher is better"
+        _removal(card, "Insertion", "restored", (found.insertion, found.random_insertion), gain)
     with right:
         st.markdown("Model randomization (sanity check)")
         st.plotly_chart(
@@ -240,28 +244,22 @@ def _faithfulness(card: ModelCard, dataset: Dataset | None) -> None:
     )
 
 
-def _deletion(card: ModelCard, found: Faithfulness) -> None:
-    st.markdown("Deletion")
+def _removal(
+    card: ModelCard,
+    title: str,
+    change: str,
+    curves: tuple[Sequence[float], Sequence[float]],
+    gain: str,
+) -> None:
+    """Show how a class probability changes with the pixels, by the heat map and by noise."""
+    st.markdown(title)
     st.plotly_chart(
-        removal_figure(found.deletion, found.random_deletion, "blackened", ink()),
-        config=chart(f"{card.model_id}-deletion"),
-        key="deletion",
-        alt="Probability of the class as pixels are blackened",
+        removal_figure(*curves, change, ink()),
+        config=chart(f"{card.model_id}-{title.lower()}"),
+        key=title.lower(),
+        alt=f"Probability of the class as pixels are {change}",
     )
-    gain = decimal_difference(found.deletion_gain)
-    st.caption(f"Area under the curve vs. noise: {gain}; lower is better.")
-
-
-def _insertion(card: ModelCard, found: Faithfulness) -> None:
-    st.markdown("Insertion")
-    st.plotly_chart(
-        removal_figure(found.insertion, found.random_insertion, "restored", ink()),
-        config=chart(f"{card.model_id}-insertion"),
-        key="insertion",
-        alt="Probability of the class as pixels are restored",
-    )
-    gain = decimal_difference(found.insertion_gain)
-    st.caption(f"Area under the curve vs. noise: {gain}; higher is better.")
+    st.caption(f"Area under the curve vs. noise: {gain}.")
 
 
 def _randomized_example(card: ModelCard, dataset: Dataset | None, method: str) -> None:

@@ -30,7 +30,7 @@ from covidxr.images.quality import (
     reduced,
     sharpness,
 )
-from covidxr.images.reading import read_image
+from covidxr.images.reading import is_dicom, read_image
 from covidxr.storage import Arrays, cached_arrays
 
 _VERSION = 1
@@ -202,7 +202,7 @@ def measure_file(content: bytes, name: str) -> dict[str, Any]:
 def _storage(content: bytes) -> tuple[str, str, float]:
     """Return format, mode and colorfulness; only images that may have colors are decoded for it."""
     # DICOM is not read by Pillow, and its radiographs are gray.
-    if content[128:132] == b"DICM":
+    if is_dicom(content):
         return "DICOM", "L", 0.0
     with Image.open(io.BytesIO(content)) as stored:
         gray = stored.mode in _GRAY_MODES or stored.mode.startswith("I;16")
@@ -247,7 +247,7 @@ def count_formats(dataset: Dataset) -> Counter[FileFormat]:
 def _file_format(content: bytes) -> FileFormat:
     """Return how one file is stored; a width of 0 where its header cannot be read."""
     try:
-        if content[128:132] == b"DICM":
+        if is_dicom(content):
             # Few datasets need it.
             from pydicom import dcmread
 
